@@ -1,0 +1,1 @@
+"""The simulator: networks, spikes, chips, placement, counts, cost."""

@@ -1,0 +1,1 @@
+"""Neuromorphic chips, one TOML file each."""

@@ -1,0 +1,104 @@
+"""Executing float and integer graphs with JAX, a batch at a time."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from neuro.graph import Graph
+from neuro.layers import (
+    Add, AvgPool, Conv, Dense, MaxPool, Op, Pad, Relu, Reshape, Scale, Softmax, SumPool, Threshold, Transpose,
+)  # fmt: skip
+
+
+def apply(op: Op, *inputs: Float[Array, "batch ..."]) -> Float[Array, "batch ..."]:
+    """`op` on a batch in float32.
+
+    Integer graphs are executed in float32 as well: conversion proves every partial sum below 2^24 in magnitude, so
+    each is represented exactly and the order of summation does not matter. `Threshold` divides in int32, since a
+    float quotient may round up to the next integer.
+    """
+    x = inputs[0]
+    match op:
+        case Conv():
+            y = jax.lax.conv_general_dilated(
+                x,
+                jnp.asarray(op.weight, jnp.float32),
+                window_strides=op.stride,
+                padding=op.pads,
+                feature_group_count=op.groups,
+                precision=jax.lax.Precision.HIGHEST,
+            )
+            return y if op.bias is None else y + _channelwise(op.bias, y.ndim)
+        case Dense():
+            y = jnp.matmul(x, jnp.asarray(op.weight.T, jnp.float32), precision=jax.lax.Precision.HIGHEST)
+            return y if op.bias is None else y + _channelwise(op.bias, y.ndim)
+        case Scale():
+            return x * _constant(op.factor, x.ndim) + _constant(op.offset, x.ndim)
+        case Relu():
+            return jnp.maximum(x, jnp.float32(0))
+        case MaxPool():
+            return _reduce(x, op, jax.lax.max, -jnp.inf)
+        case SumPool():
+            return _reduce(x, op, jax.lax.add, 0.0)
+        case AvgPool():
+            return _reduce(x, op, jax.lax.add, 0.0) / jnp.float32(np.prod(op.kernel))
+        case Add():
+            return x + inputs[1]
+        case Reshape():
+            return x.reshape(x.shape[0], *op.shape)
+        case Transpose():
+            return x.transpose(0, *(i + 1 for i in op.order))
+        case Pad():
+            return jnp.pad(x, ((0, 0), *op.pads))
+        case Softmax():
+            return jax.nn.softmax(x, axis=-1)
+        case Threshold():
+            threshold = jnp.asarray(op.threshold, jnp.int32)
+            membrane = x.astype(jnp.int32) + _constant(op.bias + op.threshold // 2, x.ndim, jnp.int32)
+            levels = membrane // threshold.reshape((1,) * (x.ndim - threshold.ndim) + threshold.shape)
+            return jnp.clip(levels, 0, op.levels).astype(jnp.float32)
+    raise TypeError(f"{type(op).__name__} cannot be executed")
+
+
+def evaluate(graph: Graph, x: Float[Array, "batch ..."]) -> dict[str, Float[Array, "batch ..."]]:
+    """Every node's value for a batch of samples; in an integer graph `x` holds input counts."""
+    values = {graph.input.name: x}
+    for node in graph.nodes[1:]:
+        values[node.name] = apply(node.op, *(values[i] for i in node.inputs))
+    return values
+
+
+def evaluator(graph: Graph, names: tuple[str, ...]) -> Callable:
+    """A jitted function from a batch of samples to the values of the nodes `names`, in that order."""
+
+    @jax.jit
+    def run(x):
+        values = evaluate(graph, x)
+        return tuple(values[name] for name in names)
+
+    return run
+
+
+def _constant(array: np.ndarray, ndim: int, dtype=jnp.float32) -> Array:
+    """`array` with leading axes of length one, so that it broadcasts against a batch without rank promotion."""
+    return jnp.asarray(array, dtype).reshape((1,) * (ndim - array.ndim) + array.shape)
+
+
+def _channelwise(bias: np.ndarray, ndim: int) -> Array:
+    return jnp.asarray(bias, jnp.float32).reshape(1, -1, *(1,) * (ndim - 2))
+
+
+def _reduce(x, op, function, start):
+    return jax.lax.reduce_window(
+        x,
+        np.float32(start),  # a NumPy scalar, so that the reduction is recognised and can be transposed
+        function,
+        window_dimensions=(1, 1, *op.kernel),
+        window_strides=(1, 1, *op.stride),
+        padding=((0, 0), (0, 0), *op.pads),
+    )
+
+

@@ -1,0 +1,208 @@
+"""The operators a graph is made of, and the shape each gives.
+
+Shapes are per sample: channels first, then space. Weights are NumPy arrays; an operator is a value and is never changed.
+Float graphs use all but `Threshold`; integer and spiking graphs use `Input`, `Conv`, `Dense`, `SumPool`, `MaxPool`,
+`Add`, `Reshape`, `Transpose` and `Threshold`, with integers in their arrays.
+"""
+
+from dataclasses import dataclass
+from math import prod
+from typing import TypeAlias
+
+import numpy as np
+
+Shape: TypeAlias = tuple[int, ...]
+Pads: TypeAlias = tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Input:
+    """Where samples enter. `levels`: the largest input count (integer and spiking graphs)."""
+
+    shape: Shape
+    levels: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Conv:
+    """Cross-correlation. weight [out, in/groups, *kernel], bias [out] or None; pads (before, after) per axis."""
+
+    weight: np.ndarray
+    bias: np.ndarray | None
+    stride: tuple[int, ...]
+    pads: Pads
+    groups: int = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Dense:
+    """Matrix product. weight [out, in], bias [out] or None; the input must be flat."""
+
+    weight: np.ndarray
+    bias: np.ndarray | None
+
+
+@dataclass(frozen=True, eq=False)
+class Scale:
+    """factor · x + offset; both broadcast against the sample's shape (batch norm, mean and scale)."""
+
+    factor: np.ndarray
+    offset: np.ndarray
+
+
+@dataclass(frozen=True)
+class Relu:
+    """max(x, 0)."""
+
+
+@dataclass(frozen=True)
+class MaxPool:
+    """Largest value of each window; padding never wins."""
+
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    pads: Pads
+
+
+@dataclass(frozen=True)
+class AvgPool:
+    """Mean of each window; padded zeros count (``count_include_pad``)."""
+
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    pads: Pads
+
+
+@dataclass(frozen=True)
+class SumPool:
+    """Sum of each window: the average pool of integer graphs, its 1/k folded into a scale."""
+
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    pads: Pads
+
+
+@dataclass(frozen=True)
+class Add:
+    """Sum of two inputs of one shape."""
+
+
+@dataclass(frozen=True)
+class Reshape:
+    """The same values in row-major order under another shape."""
+
+    shape: Shape
+
+
+@dataclass(frozen=True)
+class Transpose:
+    """Axes of the sample permuted; `order` counts them from 0, the batch axis not among them."""
+
+    order: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Pad:
+    """Zeros around the sample, (before, after) for every axis."""
+
+    pads: Pads
+
+
+@dataclass(frozen=True)
+class Softmax:
+    """Softmax over the whole (flat) sample; does not change the decision."""
+
+
+@dataclass(frozen=True, eq=False)
+class Threshold:
+    """Integer activation clip(⌊(V + bias + ⌊th/2⌋) / th⌋, 0, levels) of `reference` networks and of neurons.
+
+    threshold, bias: int64, broadcastable to the sample's shape, threshold >= 1.
+    """
+
+    threshold: np.ndarray
+    bias: np.ndarray
+    levels: int
+
+
+Op: TypeAlias = (
+    Input | Conv | Dense | Scale | Relu | MaxPool | AvgPool | SumPool | Add | Reshape | Transpose | Pad | Softmax | Threshold
+)  # fmt: skip
+LINEAR = (Conv, Dense, Scale, AvgPool, SumPool, Add, Reshape, Transpose, Pad)
+
+
+def arity(op: Op) -> int:
+    """How many inputs `op` takes."""
+    return 0 if isinstance(op, Input) else 2 if isinstance(op, Add) else 1
+
+
+def output_shape(op: Op, inputs: list[Shape]) -> Shape:
+    """Shape of `op`'s result per sample.
+
+    Raises:
+        ValueError: the inputs do not fit the operator, or nothing would be left.
+    """
+    if isinstance(op, Input):
+        return _positive(op.shape)
+    first = inputs[0]
+    match op:
+        case Conv(weight=weight):
+            if len(first) != weight.ndim - 1 or first[0] != weight.shape[1] * op.groups or weight.shape[0] % op.groups:
+                raise ValueError(f"weight {weight.shape} with {op.groups} group(s) does not fit an input of {first}")
+            _bias_fits(op.bias, weight.shape[0])
+            return (weight.shape[0], *_windows(first[1:], weight.shape[2:], op.stride, op.pads))
+        case Dense(weight=weight):
+            if first != (weight.shape[1],):
+                raise ValueError(f"weight {weight.shape} does not fit an input of {first}")
+            _bias_fits(op.bias, weight.shape[0])
+            return (weight.shape[0],)
+        case MaxPool() | AvgPool() | SumPool():
+            return (first[0], *_windows(first[1:], op.kernel, op.stride, op.pads))
+        case Scale():
+            if np.broadcast_shapes(first, op.factor.shape, op.offset.shape) != first:
+                raise ValueError(f"factor {op.factor.shape} and offset {op.offset.shape} do not fit {first}")
+            return first
+        case Threshold():
+            if np.broadcast_shapes(first, op.threshold.shape, op.bias.shape) != first:
+                raise ValueError(f"threshold {op.threshold.shape} and bias {op.bias.shape} do not fit {first}")
+            if (op.threshold < 1).any() or op.levels < 1:
+                raise ValueError("thresholds and levels must be at least 1")
+            return first
+        case Add():
+            if inputs[0] != inputs[1]:
+                raise ValueError(f"inputs of {inputs[0]} and {inputs[1]} cannot be added")
+            return first
+        case Reshape(shape=shape):
+            if prod(shape) != prod(first):
+                raise ValueError(f"{first} cannot be reshaped to {shape}")
+            return _positive(shape)
+        case Transpose(order=order):
+            if sorted(order) != list(range(len(first))):
+                raise ValueError(f"order {order} does not permute the axes of {first}")
+            return tuple(first[i] for i in order)
+        case Pad(pads=pads):
+            if len(pads) != len(first):
+                raise ValueError(f"pads {pads} do not fit {first}")
+            return _positive(tuple(n + a + b for n, (a, b) in zip(first, pads, strict=True)))
+        case Relu() | Softmax():
+            return first
+    raise TypeError(op)
+
+
+def _positive(shape: Shape) -> Shape:
+    if not shape or min(shape) < 1:
+        raise ValueError(f"shape {shape} is empty")
+    return shape
+
+
+def _bias_fits(bias: np.ndarray | None, channels: int) -> None:
+    if bias is not None and bias.shape != (channels,):
+        raise ValueError(f"bias {bias.shape} does not fit {channels} output(s)")
+
+
+def _windows(size: Shape, kernel: Shape, stride: Shape, pads: Pads) -> Shape:
+    if not len(size) == len(kernel) == len(stride) == len(pads):
+        raise ValueError(f"kernel {kernel}, stride {stride} and pads {pads} do not fit a map of {size}")
+    return _positive(
+        tuple((n + a + b - k) // s + 1 for n, k, s, (a, b) in zip(size, kernel, stride, pads, strict=True))
+    )

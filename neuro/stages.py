@@ -1,0 +1,147 @@
+"""Populations of an integer or spiking graph and the linear stages between them.
+
+A population is a set of neurons: the input, a thresholded layer, a max-pool layer or the read-out. Between two
+populations there are only linear operators, so that a population's membrane is a sum over paths from its sources.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from neuro.evaluate import apply
+from neuro.graph import Graph, Node
+from neuro.layers import Conv, Dense, Input, MaxPool, Relu, Scale, SumPool, Threshold
+
+
+def is_population(node: Node) -> bool:
+    """Whether the node's values are those of neurons that emit (the read-out, which does not, is not among them)."""
+    return isinstance(node.op, Input | Threshold | Relu | MaxPool)
+
+
+def populations(graph: Graph) -> list[Node]:
+    """Every population in topological order, the read-out last."""
+    emitting = [n for n in graph.nodes if is_population(n)]
+    return emitting if is_population(graph.output) else [*emitting, graph.output]
+
+
+def stage(graph: Graph, name: str) -> list[Node]:
+    """The linear nodes that feed population `name`, in topological order; the read-out itself is among its own."""
+    target = graph[name]
+    pending = list(target.inputs) if is_population(target) else [name]
+    inside: set[str] = set()
+    while pending:
+        node = graph[pending.pop()]
+        if node.name not in inside and not is_population(node):
+            inside.add(node.name)
+            pending.extend(node.inputs)
+    return [n for n in graph.nodes if n.name in inside]
+
+
+def sources(graph: Graph, name: str) -> list[str]:
+    """The populations that feed population `name`, in topological order."""
+    inner = stage(graph, name)
+    inside = {n.name for n in inner}
+    feeds = {i for n in [*inner, graph[name]] for i in n.inputs if i not in inside}
+    return [n.name for n in graph.nodes if n.name in feeds]
+
+
+def propagate(graph: Graph, name: str, values: dict[str, Array]) -> Array:
+    """What arrives at population `name` when its sources have `values` [batch, *shape]."""
+    values = dict(values)
+    for node in stage(graph, name):
+        values[node.name] = apply(node.op, *(values[i] for i in node.inputs))
+    target = graph[name]
+    return values[target.inputs[0] if is_population(target) else name]
+
+
+def magnitudes(graph: Graph) -> Graph:
+    """The graph with every weight replaced by its magnitude and every bias left out: for bounds."""
+    return _with_weights(graph, np.abs)
+
+
+def pattern(graph: Graph) -> Graph:
+    """The graph with every stored synapse replaced by one; a zero weight is not stored."""
+    return _with_weights(graph, lambda weight: (weight != 0).astype(np.float32))
+
+
+def _with_weights(graph: Graph, change) -> Graph:
+    def rewrite(node: Node) -> Node:
+        match node.op:
+            case Conv(weight=w, stride=stride, pads=pads, groups=groups):
+                return Node(node.name, Conv(change(w), None, stride, pads, groups), node.inputs)
+            case Dense(weight=w):
+                return Node(node.name, Dense(change(w), None), node.inputs)
+            case Scale(factor=factor, offset=offset):
+                return Node(node.name, Scale(change(factor), np.zeros_like(offset)), node.inputs)
+        return node
+
+    return Graph(graph.name, tuple(rewrite(n) for n in graph.nodes), graph.schedule)
+
+
+def bounds(graph: Graph) -> dict[str, int]:
+    """Largest magnitude that the state of each thresholded or read-out neuron can take.
+
+    max_c(sum_i |W_ci| L_i + |B_c| + th_c), whatever the input: the proof that integer state does not overflow.
+    In a graph scheduled for the rate code L is 1: it bounds what one step can add, and only the run tells the rest.
+    """
+    each_step = graph.schedule is not None and graph.schedule.code == "rate"
+    absolute = magnitudes(graph)
+    peaks: dict[str, Array] = {}
+    result: dict[str, int] = {}
+    for node in populations(graph):
+        shape = graph.shapes[node.name]
+        if isinstance(node.op, Input):
+            peaks[node.name] = jnp.full((1, *shape), 1 if each_step else node.op.levels, jnp.float32)
+            continue
+        if isinstance(node.op, MaxPool):
+            peaks[node.name] = jnp.full((1, *shape), max(float(peaks[s].max()) for s in sources(graph, node.name)))
+            continue
+        reach = np.asarray(propagate(absolute, node.name, peaks))[0].astype(np.float64)
+        if isinstance(node.op, Threshold):
+            reach = reach + np.abs(node.op.bias) + node.op.threshold
+            peaks[node.name] = jnp.full((1, *shape), 1 if each_step else node.op.levels, jnp.float32)
+        elif isinstance(node.op, Scale):
+            reach = reach + np.abs(node.op.offset)
+        result[node.name] = int(np.ceil(reach.max() * 1.001))  # float32 rounds sums of up to 10^4 positive terms
+    return result
+
+
+def fan_out(graph: Graph) -> Callable[[str, np.ndarray], dict[str, np.ndarray]]:
+    """A function from (population, members [group, *shape]) to the synapses from every source neuron onto each group.
+
+    members: 1 where a neuron of the population belongs to the group. The result is, by source population,
+    [group, source neuron]: the transposed stage applied to `members`, with ones for stored synapses. Parallel paths
+    count separately. Each population is compiled once, for numbers of groups rounded up to a power of two.
+    """
+    ones = pattern(graph)
+    compiled: dict[str, Callable] = {}
+
+    def pull_back(name: str) -> Callable:
+        op = graph[name].op
+        feeding = sources(graph, name)
+
+        def arriving(values):
+            arrives = propagate(ones, name, values)
+            if isinstance(op, MaxPool):  # a pooling compartment has one synapse from each neuron of its window
+                return apply(SumPool(op.kernel, op.stride, op.pads), arrives)
+            return arrives
+
+        def transposed(members):
+            zeros = {s: jnp.zeros((members.shape[0], *graph.shapes[s]), jnp.float32) for s in feeding}
+            return jax.vjp(arriving, zeros)[1](members)[0]
+
+        return jax.jit(transposed)
+
+    def reach(name: str, members: np.ndarray) -> dict[str, np.ndarray]:
+        groups = len(members)
+        room = 1 << (groups - 1).bit_length()
+        padded = np.zeros((room, *members.shape[1:]), np.float32)
+        padded[:groups] = members
+        if name not in compiled:
+            compiled[name] = pull_back(name)
+        return {s: np.asarray(n).reshape(room, -1)[:groups] for s, n in compiled[name](padded).items()}
+
+    return reach
