@@ -1,0 +1,1 @@
+"""Trained networks to integer references to spiking networks."""

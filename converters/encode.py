@@ -1,0 +1,44 @@
+"""From an integer network to a spiking one: a code, and the schedule that it needs."""
+
+from dataclasses import replace
+
+from neuro.codes import Code, steps
+from neuro.graph import Graph
+from neuro.layers import Input, MaxPool, Threshold
+from neuro.schedule import Schedule, Window
+from neuro.stages import is_population, populations, sources
+
+
+def encode(integer: Graph, code: Code, input_steps: int | None = None) -> Graph:
+    """`integer` as a spiking graph under `code`.
+
+    Exact codes work in windows: a population emits when the last spike of its last source has arrived, and edges
+    from earlier sources are delayed so that all windows end together. Under the rate code every population emits one
+    step after its sources, for as many steps; `input_steps` gives their number.
+    """
+    windows: dict[str, Window] = {}
+    delays: dict[tuple[str, str], int] = {}
+    longest = shared = 1
+    for node in populations(integer):
+        feeds = sources(integer, node.name) if node.inputs else []
+        if isinstance(node.op, Input):
+            windows[node.name] = Window(0, input_steps or steps(code, node.op.levels))
+            longest = windows[node.name].steps
+            continue
+        end = max(windows[s].end for s in feeds)
+        for source in feeds:
+            delays[source, node.name] = end - windows[source].end
+        if not is_population(node):
+            continue
+        arrival = max(windows[s].start + delays[s, node.name] for s in feeds) + 1
+        if code == "rate" or isinstance(node.op, MaxPool):
+            windows[node.name] = Window(arrival, end - arrival + 1)
+        else:
+            assert isinstance(node.op, Threshold)
+            windows[node.name] = Window(end, steps(code, node.op.levels))
+            integrating = end - min(windows[s].start + delays[s, node.name] for s in feeds)
+            shared = max(shared, integrating + windows[node.name].steps)
+        longest = max(longest, windows[node.name].steps)
+    total = max(w.end for w in windows.values()) + 1
+    periods = (longest if code == "rate" else max(shared, longest), longest)
+    return replace(integer, schedule=Schedule(code, windows, delays, total, periods))

@@ -1,0 +1,240 @@
+"""Rewriting a float graph into normal form: weights, pools and adds, one offset map and a ReLU per layer.
+
+Every value of the original network is carried as ``factor · u + offset`` with u a node of the new graph, factor and
+offset maps of the sample's shape. Batch norm, biases, input scaling and constant arithmetic end in the factor or the
+offset; the factor is then folded into weights, and the offset becomes one `Scale` node before each ReLU. An offset is
+a map, not a number per channel, because zero padding happens after normalisation: at the border a constant input
+does not give a constant output.
+"""
+
+from dataclasses import dataclass, replace
+
+import jax.numpy as jnp
+import numpy as np
+
+from neuro.errors import BadInput, Unsupported
+from neuro.evaluate import apply, evaluate
+from neuro.graph import Graph, Node
+from neuro.layers import (
+    Add, AvgPool, Conv, Dense, Input, MaxPool, Op, Pad, Relu, Reshape, Scale, Softmax, Transpose,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Value:
+    """factor * node + offset; factor and offset float64 of the sample's shape."""
+
+    node: str
+    factor: np.ndarray
+    offset: np.ndarray
+
+
+class _Rewriter:
+    """Builds the new graph node by node; local to one call of `fold`."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.nodes: list[Node] = []
+        self.values: dict[str, _Value] = {}
+        self.faults: list[str] = []
+
+    def emit(self, name: str, op: Op, *inputs: str) -> str:
+        taken = {n.name for n in self.nodes}
+        unique, k = name, 1
+        while unique in taken:
+            unique, k = f"{name}.{k}", k + 1
+        self.nodes.append(Node(unique, op, inputs))
+        return unique
+
+    def find(self, name: str) -> Node:
+        return next(n for n in self.nodes if n.name == name)
+
+    def is_chain(self, name: str) -> bool:
+        """Whether node `name` is read once at most, so that its weights may still be scaled."""
+        behind = [layer for layer, value in self.values.items() if value.node == name]
+        return all(len(self.graph.readers(layer)) <= 1 for layer in behind)
+
+    def plain(self, value: _Value, layer: str) -> str:
+        """The node that stands for factor * u: the factor folded into the weights that give u, or a unit convolution."""
+        if (value.factor == 1).all():
+            return value.node
+        node = self.find(value.node)
+        if isinstance(node.op, Conv | Dense) and self.is_chain(value.node):
+            factor = value.factor if isinstance(node.op, Dense) else _channels(value.factor)
+            if factor is not None:
+                weight = node.op.weight * factor.reshape(-1, *(1,) * (node.op.weight.ndim - 1))
+                self.nodes[self.nodes.index(node)] = replace(node, op=replace(node.op, weight=weight))
+                return node.name
+        return self.emit(f"{layer}.scale", Scale(value.factor, np.zeros(value.factor.shape)), value.node)
+
+
+def fold(graph: Graph, gain: np.ndarray, offset: np.ndarray) -> Graph:
+    """The normal form of a float graph whose input is ``offset + gain * count``, as a graph on the counts.
+
+    gain, offset: broadcastable to the input's shape. A final softmax is left out: it does not change the decision.
+    The result has `Conv` and `Dense` without bias, `AvgPool`, `MaxPool`, `Add`, `Reshape`, `Transpose`, `Pad`, and
+    for every layer ``Scale(1, offset map)`` followed by `Relu`; the last node is such a `Scale`.
+
+    Raises:
+        Unsupported: constructions that have no such form, all of them listed.
+    """
+    state = _Rewriter(graph)
+    shape = graph.shapes[graph.input.name]
+    name = state.emit(graph.input.name, Input(shape))
+    state.values[graph.input.name] = _Value(
+        name, np.broadcast_to(np.float64(gain), shape), np.broadcast_to(np.float64(offset), shape)
+    )
+    for node in graph.nodes[1:]:
+        try:
+            state.values[node.name] = _rewrite(state, node)
+        except _Fault as fault:
+            state.faults.append(f"  {type(node.op).__name__} {node.name!r}: {fault}")
+            size = graph.shapes[node.name]  # go on with a placeholder, so that all faults are found
+            state.values[node.name] = _Value(state.emit(node.name, Input(size)), np.ones(size), np.zeros(size))
+    if state.faults:
+        raise Unsupported(
+            f"{graph.name}: {len(state.faults)} layer(s) have no spiking form:\n" + "\n".join(state.faults)
+            + "\nMove the scale, or put an activation between, and export again."
+        )  # fmt: skip
+    last = state.values[graph.output.name]
+    _offset_node(state, "output", last)
+    used = _reachable(state.nodes)
+    return Graph(graph.name, tuple(n for n in state.nodes if n.name in used))
+
+
+class _Fault(Exception):
+    """Why one layer cannot be rewritten."""
+
+
+def _rewrite(state: _Rewriter, node: Node) -> _Value:
+    op, shape = node.op, state.graph.shapes[node.name]
+    values = [state.values[i] for i in node.inputs]
+    value = values[0]
+    match op:
+        case Conv() | Dense():
+            weight = _scaled_weight(op, value)
+            source = state.find(value.node)
+            pads = op.pads if isinstance(op, Conv) else ()
+            if isinstance(op, Conv) and isinstance(source.op, Pad) and source.op.pads[0] == (0, 0):
+                pads = tuple((a + c, b + d) for (a, b), (c, d) in zip(op.pads, source.op.pads[1:], strict=True))
+                value = replace(value, node=source.inputs[0])
+            bare = replace(op, weight=weight, bias=None, **({"pads": pads} if isinstance(op, Conv) else {}))
+            offset = _execute(op, state.values[node.inputs[0]].offset)
+            return _Value(state.emit(node.name, bare, value.node), np.ones(shape), offset)
+        case Scale(factor=factor, offset=offset):
+            return _Value(value.node, value.factor * factor, value.offset * factor + offset)
+        case AvgPool():
+            factor = _channels(value.factor)
+            if factor is None:
+                raise _Fault("a scale that differs within its windows cannot be moved past the pool")
+            pooled = _Value(state.emit(node.name, op, value.node), _spread(factor, shape), _execute(op, value.offset))
+            # a mean of spike counts has its own neurons: composed with the next weights it would multiply synapses
+            return _relu(state, f"{node.name}.neurons", pooled) if _non_negative(state, value) else pooled
+        case Pad():
+            if not any(map(any, op.pads)):
+                return value
+            factor = _channels(value.factor)
+            if factor is None or op.pads[0] != (0, 0):
+                raise _Fault("zeros may be put around space only, and the scale must be one per channel")
+            return _Value(
+                state.emit(node.name, op, value.node), _spread(factor, shape), _execute(op, value.offset)
+            )
+        case Add():
+            first, second = (state.plain(v, node.name) for v in values)
+            total = state.emit(node.name, Add(), first, second)
+            return _Value(total, np.ones(shape), values[0].offset + values[1].offset)
+        case Reshape() | Transpose():
+            moved = state.emit(node.name, op, value.node)
+            return _Value(moved, _execute(op, value.factor), _execute(op, value.offset))
+        case Relu():
+            if _non_negative(state, value):
+                return value
+            return _relu(state, node.name, value)
+        case MaxPool():
+            if not _non_negative(state, value):
+                readers = state.graph.readers(node.name)
+                if [type(r.op) for r in readers] != [Relu]:
+                    raise _Fault("max-pool of values that may be negative; put the ReLU before the pool")
+                value = _relu(state, f"{node.name}.relu", value)  # max and ReLU may be swapped
+            factor = _channels(value.factor)
+            if factor is None:
+                raise _Fault("a scale that differs within its windows cannot be moved past the pool")
+            return _Value(state.emit(node.name, op, value.node), _spread(factor, shape), np.zeros(shape))
+        case Softmax():
+            if node.name != state.graph.output.name:
+                raise _Fault("softmax inside the network")
+            return value
+    raise _Fault("unknown operator")
+
+
+def _relu(state: _Rewriter, name: str, value: _Value) -> _Value:
+    shape = value.offset.shape
+    return _Value(state.emit(name, Relu(), _offset_node(state, f"{name}.offset", value)), np.ones(shape), np.zeros(shape))
+
+
+def _offset_node(state: _Rewriter, name: str, value: _Value) -> str:
+    plain = state.plain(value, name)
+    return state.emit(name, Scale(np.ones(value.offset.shape), value.offset), plain)
+
+
+def _non_negative(state: _Rewriter, value: _Value) -> bool:
+    """Whether factor * u + offset is a scaled population, hence never below zero."""
+    name = value.node
+    while isinstance(state.find(name).op, Reshape | Transpose):
+        name = state.find(name).inputs[0]
+    population = isinstance(state.find(name).op, Relu | MaxPool | Input)
+    return population and (value.factor > 0).all() and (value.offset == 0).all()
+
+
+def _scaled_weight(op: Conv | Dense, value: _Value) -> np.ndarray:
+    """`op`'s weight times the factor of its input, float64."""
+    weight = op.weight.astype(np.float64)
+    if isinstance(op, Dense):
+        return weight * value.factor
+    factor = _channels(value.factor)
+    if factor is None:
+        raise _Fault("a scale that differs over the map cannot be folded into a convolution")
+    per_group = factor.reshape(op.groups, 1, -1).repeat(weight.shape[0] // op.groups, axis=1)
+    return weight * per_group.reshape(weight.shape[0], -1, *(1,) * (weight.ndim - 2))
+
+
+def _channels(factor: np.ndarray) -> np.ndarray | None:
+    """The factor of each channel, None if it differs within one."""
+    flat = factor.reshape(factor.shape[0], -1)
+    return flat[:, 0] if (flat == flat[:, :1]).all() else None
+
+
+def _spread(channels: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    return np.broadcast_to(channels.reshape(-1, *(1,) * (len(shape) - 1)), shape)
+
+
+def _execute(op: Op, sample: np.ndarray) -> np.ndarray:
+    return np.asarray(apply(op, jnp.asarray(sample, jnp.float32)[None]))[0].astype(np.float64)
+
+
+def _reachable(nodes: list[Node]) -> set[str]:
+    used = {nodes[-1].name, nodes[0].name}
+    for node in reversed(nodes):
+        if node.name in used:
+            used.update(node.inputs)
+    return used
+
+
+def check(original: Graph, folded: Graph, network_input: np.ndarray, counts: np.ndarray) -> float:
+    """Largest difference between both graphs' outputs, relative to the largest output; a final softmax is left out.
+
+    Raises:
+        BadInput: the two differ by more than float32 rounding explains.
+    """
+    body = original.nodes[:-1] if isinstance(original.output.op, Softmax) else original.nodes
+    want = np.asarray(evaluate(Graph(original.name, body), jnp.asarray(network_input))[body[-1].name])
+    got = np.asarray(evaluate(folded, jnp.asarray(counts, jnp.float32))[folded.output.name])
+    got = got.reshape(want.shape)
+    difference = float(np.abs(want - got).max() / max(np.abs(want).max(), 1e-30))
+    if not difference < 1e-3:
+        raise BadInput(
+            f"{original.name}: folding changed the output by {difference:.2g} of its largest value; "
+            "the weights span too many orders of magnitude for float32."
+        )
+    return difference
+
