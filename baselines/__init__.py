@@ -1,0 +1,1 @@
+"""Conventional machines: the same network on GPU, TPU, ASIC, CPU and MCU."""

@@ -1,0 +1,1 @@
+"""Conventional machines, one TOML file each."""

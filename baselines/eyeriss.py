@@ -1,0 +1,180 @@
+"""Row-stationary arrays (Eyeriss): which part of a layer sits on which processing elements, and the words that move.
+
+An element keeps a row of a filter and slides a row of the input along it; a set of R × e elements makes e output
+rows of an R-row filter. Sets side by side take r channels, whose sums they add up, and t filters. Per layer
+t = weights over the external link, then the slowest of arithmetic, buffer port and link. After Chen et al. 2016.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from baselines.device import WIDTH, Asic, Precision
+from baselines.workload import LayerWork, Workload
+from neuro.cost import Prices, Scalar
+from neuro.counts import Counts, Path
+
+
+class Cut(NamedTuple):
+    """How a layer is cut, one entry per candidate: e output rows in a set; p filters and q channels in an element;
+    r channels and t filters side by side; `images` whose sums share the global buffer."""
+
+    e: np.ndarray
+    p: np.ndarray
+    q: np.ndarray
+    r: np.ndarray
+    t: np.ndarray
+    images: np.ndarray
+
+
+class Moves(NamedTuple):
+    """Of a batch: cycles of the array, and words in the array network, read from and written to the global buffer,
+    and over the external link (weights; values, compressed)."""
+
+    cycles: np.ndarray
+    network: np.ndarray
+    read: np.ndarray
+    written: np.ndarray
+    weights: np.ndarray
+    values: np.ndarray
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A group of a layer as rows: filters of `rows` × `width` over `channels`, out_rows × out_width outputs each."""
+
+    channels: int
+    filters: int
+    rows: int
+    width: int
+    out_rows: int
+    out_width: int
+    stride: tuple[int, int]
+
+
+def shape(device: Asic, layer: LayerWork) -> Shape:
+    """The layer's group as rows; filters higher or wider than the array holds are cut and add to the channels."""
+    kernel, out, stride = _pair(layer.kernel), _pair(layer.output_map), _pair(layer.stride)
+    down = -(-kernel[0] // int(device.array.rows.value))
+    across = -(-kernel[1] // int(device.array.input_words.value))
+    channels = layer.k // (kernel[0] * kernel[1]) * down * across
+    return Shape(channels, layer.n, -(-kernel[0] // down), -(-kernel[1] // across), out[0], out[1], stride)
+
+
+def _pair(sizes: tuple[int, ...]) -> tuple[int, int]:
+    """Rows and columns of a map; a line is a map of one row."""
+    return (sizes[0], sizes[1]) if len(sizes) == 2 else (1, sizes[0])
+
+
+def moves(device: Asic, layer: LayerWork, cut: Cut, batch: int) -> Moves:
+    """What each candidate of `cut` does.
+
+    An element spends a cycle per multiply-accumulate and one to pass a sum on. Inputs come from the buffer once per
+    pass over the filters, sums go there and back once per pass over the channels. From outside, weights come once
+    per strip of output rows and group of images, inputs once per set of filters whose sums fit the buffer.
+    """
+    s = shape(device, layer)
+    strips, channel_passes = -(-s.out_rows // cut.e), -(-s.channels // (cut.q * cut.r))
+    filter_passes = -(-s.filters // (cut.p * cut.t))
+    runs = layer.groups * batch
+    steps = -(-s.channels // cut.r) * s.width + channel_passes
+    cycles = strips * s.out_width * runs * -(-s.filters // cut.t) * steps
+    row_words = (s.out_width - 1) * s.stride[1] + s.width
+    rows_read = strips * ((cut.e - 1) * s.stride[0] + s.rows)
+    sums = runs * s.out_rows * s.out_width * s.filters * channel_passes
+    reloads = strips * -(-batch // cut.images)
+    delivered = runs * strips * s.channels * s.rows * cut.e * cut.t * filter_passes * row_words
+    room = device.buffer.capacity.value / WIDTH["int16"] // (cut.images * cut.e * s.out_width)
+    rereads = -(-s.filters // np.clip(room, 1, s.filters)) * rows_read / ((s.out_rows - 1) * s.stride[0] + s.rows)
+    values = layer.inputs * rereads * _stored(device, layer.zeros) + layer.outputs * _stored(device, layer.zero_outputs)
+    return Moves(
+        cycles=cycles,
+        network=delivered + sums * s.rows * cut.r + layer.weight_count * cut.e * reloads,
+        read=runs * rows_read * row_words * s.channels * filter_passes + sums,
+        written=sums,
+        weights=layer.weight_count * reloads,
+        values=batch * values,
+    )
+
+
+def _stored(device: Asic, zeros: float) -> float:
+    """Words that the run-length code spends on one word when a share of `zeros` is left out."""
+    return min(1.0, (1.0 - zeros) * device.external.expansion.value)
+
+
+def best(device: Asic, layer: LayerWork, batch: int) -> Moves:
+    """The moves of the cut that takes least time, and among those least energy."""
+    s, array, energy = shape(device, layer), device.array, device.energy
+    columns = int(array.columns.value)
+    floors = int(array.rows.value) // s.rows
+    e = np.unique([-(-s.out_rows // i) for i in range(1, 17)] + [min(columns, s.out_rows), 1])
+    e = e[e <= floors * columns][:, None, None, None]
+    sets = np.where(e <= columns, floors * (columns // e), floors // -(-e // columns))
+    r = np.unique(np.geomspace(1, floors * columns, 16).astype(int))[:, None, None]
+    q = np.arange(1, array.input_words.value // s.width + 1)[:, None]
+    images = 2 ** np.arange(int(np.log2(batch)) + 1)
+    e, r, q, images = np.broadcast_arrays(e, r, q, images)
+    t = np.broadcast_to(sets, e.shape) // r
+    p = np.minimum(array.sum_words.value, array.weight_words.value // (q * s.width))
+    keep = (t >= 1) & (p >= 1)
+    tried = moves(device, layer, Cut(*(x[keep] for x in (e, p, q, r, t, images))), batch)
+    width, link = WIDTH["int16"], device.external.bandwidth.value
+    port = width * tried.read / device.buffer.port.value
+    seconds = width * tried.weights / link + np.maximum(
+        np.maximum(tried.cycles / array.clock.value, port), width * tried.values / link
+    )
+    words = (
+        energy.network.value * tried.network
+        + energy.buffer.value * (tried.read + tried.written)
+        + energy.external.value * (tried.weights + tried.values)
+    )
+    first = np.lexsort((words, seconds))[0]
+    return Moves(*(x[first] for x in tried))
+
+
+def counts(device: Asic, work: Workload, precision: Precision, batch: int) -> Counts:
+    """Events of one batch; `precision` must be native.
+
+    Where an input is zero, the multiply-accumulate and its accesses to weight and sum are gated, not their cycle.
+    """
+    width = WIDTH[precision]
+    none = np.zeros((), np.float64)
+    moved = [
+        best(device, layer, batch)
+        if layer.macs
+        else Moves(none, none, none, none, none, np.array(batch * (layer.inputs + layer.outputs), np.float64))
+        for layer in work.layers
+    ]
+    stages = np.zeros((len(moved), 2, 3, 3), np.float32)
+    for i, layer in enumerate(moved):
+        stages[i, 0, 0, 2] = width * layer.weights
+        stages[i, 1] = np.diag([layer.cycles, width * layer.read, width * layer.values])
+    path = Path(("cycle", "buffer_byte", "link_byte"), jnp.asarray(stages.reshape(-1, 3, 3)))
+    macs = batch * sum(layer.macs for layer in work.layers)
+    worked = batch * sum(layer.macs * (1 - layer.zeros) for layer in work.layers)
+    events = {
+        f"mac_{precision}": worked,
+        "local_word": macs + 3 * worked,
+        "network_word": sum(m.network for m in moved),
+        "buffer_word": sum(m.read + m.written for m in moved),
+        "external_word": sum(m.weights + m.values for m in moved),
+    }
+    return Counts({k: jnp.float32(v) for k, v in events.items()}, latency=path, interval=path, batch=batch)
+
+
+def prices(device: Asic, values: Mapping[str, Scalar], boundary: str) -> Prices:
+    """J and s per event from the constants `values`; words cost multiples of one multiply-accumulate."""
+    v = values
+    (precision,) = device.precision
+    unit = v[f"precision.{precision}.mac"]
+    energy = {f"mac_{precision}": unit}
+    energy |= {f"{level}_word": unit * v[f"energy.{level}"] for level in ("local", "network", "buffer", "external")}
+    time = {
+        "cycle": 1 / v["array.clock"],
+        "buffer_byte": 1 / v["buffer.port"],
+        "link_byte": 1 / v["external.bandwidth"],
+    }
+    return Prices(energy, time, v[f"power.{boundary}.active"], v[f"power.{boundary}.idle"])

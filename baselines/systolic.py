@@ -1,0 +1,93 @@
+"""Systolic arrays that hold weights and let activations stream through: TPU and Edge TPU.
+
+t = inference + sum over layers of (fixed + cycles / (clock × efficiency) + bytes / bandwidth): memory traffic is not
+overlapped with arithmetic, which is what a TPU v4 shows on single products. Values between layers stay in the
+scratch memory as far as they fit. On a chip without memory of its own, weights that do not fit come over the host
+link for every batch.
+"""
+
+from collections.abc import Mapping
+
+import jax.numpy as jnp
+import numpy as np
+
+from baselines.device import WIDTH, Precision, Systolic
+from baselines.workload import LayerWork, Workload
+from neuro.cost import Prices, Scalar
+from neuro.counts import Counts, Path
+
+# Rows of activations enter an array in groups of ROWS.
+ROWS = 8
+
+
+def weight_stationary_cycles(rows: int, columns: int, m: int, n: int, k: int) -> int:
+    """Cycles of an [m, k] × [k, n] product on one rows × columns array without double buffering.
+
+    ceil(k/rows) ceil(n/columns) (2 rows + columns + m - 2) - 1: per tile of weights load, fill, stream and drain;
+    cycle for cycle what SCALE-Sim's weight-stationary mode counts.
+    """
+    return -(-k // rows) * -(-n // columns) * (2 * rows + columns + m - 2) - 1
+
+
+def counts(device: Systolic, work: Workload, precision: Precision, batch: int) -> Counts:
+    """Events of one batch; `precision` must be native."""
+    layers, width = work.layers, WIDTH[precision]
+    weights = width * np.array([layer.weight_count for layer in layers], np.float64)
+    memory = weights + width * batch * outside(device, work, width * batch) if device.memory else 0 * weights
+    linked = max(0.0, weights.sum() - device.weights.capacity.value) if device.weights else 0.0
+    passes = device.precision[precision].passes.value
+    names = ("cycle", "memory_byte", "link_byte", "layer", "inference")
+    priced = (True, device.memory, device.weights, device.overhead.layer, True)
+    columns = np.zeros((len(layers) + 1, len(names)), np.float32)
+    columns[:-1, 0] = [passes * cycles(device, layer, batch) for layer in layers]
+    columns[:-1, 1] = memory
+    columns[:-1, 3] = 1
+    columns[-1, 2:] = linked, 0, 1
+    kept = [i for i, price in enumerate(priced) if price]
+    path = Path(tuple(names[i] for i in kept), jnp.asarray(columns[:, None, kept]))
+    events = {f"mac_{precision}": batch * work.macs, "memory_byte": memory.sum(), "link_byte": linked}
+    events = {k: v for k, v in events.items() if k in path.names or k.startswith("mac")}
+    return Counts({k: jnp.float32(v) for k, v in events.items()}, latency=path, interval=path, batch=batch)
+
+
+def outside(device: Systolic, work: Workload, unit: int) -> np.ndarray:
+    """Values per sample that each layer exchanges with the memory: the network's inputs and outputs, and all of a
+    layer whose values, `unit` bytes each, do not fit the scratch memory together."""
+    enter = np.array([layer.inputs for layer in work.layers], np.float64)
+    leave = np.array([layer.outputs for layer in work.layers], np.float64)
+    room = device.scratch.value if device.scratch else 0.0
+    ends = np.zeros_like(enter)
+    ends[0] += enter[0]
+    ends[-1] += leave[-1]
+    return np.where(unit * (enter + leave) <= room, ends, enter + leave)
+
+
+def cycles(device: Systolic, layer: LayerWork, batch: int) -> float:
+    """Cycles of a layer, tiles spread over all arrays and the next tile loaded while one streams; 0 if not weighted.
+
+    tiles × max(rows of activations, rows of the array) / arrays + 3 rows to fill and drain. Groups share a tile
+    block by block along its diagonal as far as they fit; the rest of the tile is padding.
+    """
+    if layer.macs == 0:
+        return 0.0
+    rows, columns = device.array.rows.value, device.array.columns.value
+    together = max(1, min(rows // layer.k, columns // layer.n, layer.groups))
+    tiles = np.ceil(layer.groups / together) * np.ceil(layer.k / rows) * np.ceil(layer.n / columns)
+    stream = max(ROWS * np.ceil(layer.m * batch / ROWS), rows)
+    return float(tiles * stream / device.array.count.value + 3 * rows)
+
+
+def prices(device: Systolic, values: Mapping[str, Scalar], boundary: str) -> Prices:
+    """J and s per event from the constants `values`, for every native precision."""
+    v = values
+    energy = {f"mac_{p}": v[f"precision.{p}.mac"] for p in device.precision}
+    time = {"cycle": 1 / (v["array.clock"] * v["array.efficiency"]), "inference": v["overhead.inference"]}
+    if device.overhead.layer:
+        time["layer"] = v["overhead.layer"]
+    if device.memory:
+        energy["memory_byte"] = v["memory.energy"]
+        time["memory_byte"] = 1 / (v["memory.bandwidth"] * v["memory.efficiency"])
+    if device.weights:
+        energy["link_byte"] = v["weights.energy"]
+        time["link_byte"] = 1 / v["weights.bandwidth"]
+    return Prices(energy, time, v[f"power.{boundary}.active"], v[f"power.{boundary}.idle"])
