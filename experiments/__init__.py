@@ -1,0 +1,1 @@
+"""Comparisons, verdicts, studies and the command line."""

@@ -1,0 +1,173 @@
+"""The ``neuro`` command."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import App, CycloptsError, Parameter
+
+from neuro.errors import BadInput, NeuroError
+
+app = App(
+    name="neuro",
+    help="Should this trained network run on a spiking chip, and how sure are we?",
+    help_format="markdown",
+)
+
+Names = Annotated[str | None, Parameter(help="Names or .toml files, separated by commas; default all.")]
+Numbers = Annotated[str | None, Parameter(help="One number, or one per channel, separated by commas.")]
+
+
+@app.command
+def compare(
+    network: str,
+    *,
+    data: str | None = None,
+    scale: float | None = None,
+    mean: Numbers = None,
+    std: Numbers = None,
+    layout: Literal["NCHW", "NHWC"] | None = None,
+    samples: int | None = None,
+    calibration: Path | None = None,
+    chips: Names = None,
+    devices: Names = None,
+    code: Literal["auto", "unary", "bits", "rate"] = "auto",
+    levels: int = 15,
+    input_levels: int | None = None,
+    weight_bits: int = 8,
+    steps: int = 64,
+    boundary: Literal["chip", "board", "system"] = "chip",
+    rate: float | None = None,
+    seed: int = 0,
+    out: Path | None = None,
+    json_: Annotated[bool, Parameter(name="--json")] = False,
+) -> None:
+    """Compare a trained network on spiking chips with the same network on conventional machines.
+
+    Parameters
+    ----------
+    network
+        A bundled name (digits-cnn) or an .onnx file.
+    data
+        A name (digits, mnist, cifar10) or an .npz or .h5 file with x and, if known, y and x_calibration.
+    scale, mean, std
+        The network reads (x * scale - mean) / std; default from NETWORK.input.toml, else as the data are.
+    layout
+        Where the network has its channels, if both ways fit.
+    samples
+        First test items to use; default all.
+    calibration
+        File with x to calibrate thresholds on; default the first 1,000 training items.
+    code
+        Spike code; auto prices all of them.
+    levels
+        Levels of an activation above zero.
+    input_levels
+        Levels of the input; default the data's own range.
+    weight_bits
+        Bits of a weight, sign included.
+    steps
+        Time steps of the rate code.
+    boundary
+        What is inside the energy bill.
+    rate
+        Inferences a second; default back to back, with 10 Hz beside it.
+    out
+        The record to write; default runs/NAME-HASH.h5.
+    json_
+        Print one JSON object and nothing else.
+    """
+    from experiments.job import Request, carry_out
+    from experiments.terminal import progress_bars, table
+
+    request = Request(
+        network=network, data=data, scale=scale, mean=_numbers("--mean", mean), std=_numbers("--std", std),
+        layout=layout, samples=samples, calibration=calibration, chips=_names(chips), devices=_names(devices),
+        code=code, levels=levels, input_levels=input_levels, weight_bits=weight_bits, steps=steps,
+        boundary=boundary, rate=rate, seed=seed, out=out,
+    )  # fmt: skip
+    with progress_bars() as progress:
+        comparison, summary = carry_out(request, progress)
+    if json_:
+        print(json.dumps(summary))
+    else:
+        table(comparison, summary)
+
+
+@app.command
+def report(record: Path, *, out: Path | None = None) -> None:
+    """Redraw tables and figures of a record as one self-contained HTML file.
+
+    Parameters
+    ----------
+    record
+        What `neuro compare` wrote (.h5).
+    out
+        Default: the record's name with the ending .html.
+    """
+    from experiments.report import report as draw
+
+    print(draw(record, out or record.with_suffix(".html")))
+
+
+@app.command
+def chips(name: str | None = None) -> None:
+    """What is known of spiking chips: every constant with range, unit, source and basis.
+
+    Parameters
+    ----------
+    name
+        A bundled chip or a .toml file; default a list of all.
+    """
+    from experiments.terminal import description, descriptions
+    from neuro import chip
+
+    if name is None:
+        descriptions([chip.load(n) for n in chip.known()])
+    else:
+        description(chip.load(name))
+
+
+@app.command
+def devices(name: str | None = None) -> None:
+    """What is known of conventional machines: every constant with range, unit, source and basis.
+
+    Parameters
+    ----------
+    name
+        A bundled device or a .toml file; default all.
+    """
+    from baselines import device
+    from experiments.terminal import description
+
+    for known in device.known() if name is None else [name]:
+        description(device.load(known))
+
+
+def _names(text: str | None) -> tuple[str, ...] | None:
+    return None if text is None else tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _numbers(option: str, text: str | None) -> tuple[float, ...] | None:
+    try:
+        return None if text is None else tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise BadInput(f"{option} {text!r} is not a list of numbers; write 0.5 or 0.49,0.48,0.45.") from None
+
+
+def main() -> None:
+    """Entry point: exit code 0 whoever wins, 2 for bad input, 3 for a network that cannot be represented."""
+    try:
+        app(exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        sys.exit(_complain(str(error), 2))
+    except NeuroError as error:
+        sys.exit(_complain(str(error), error.exit_code))
+    except KeyboardInterrupt:
+        sys.exit(_complain("interrupted; no record was written", 130))
+
+
+def _complain(message: str, code: int) -> int:
+    print(f"neuro: {message}", file=sys.stderr)
+    return code

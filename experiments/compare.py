@@ -1,0 +1,293 @@
+"""The main job: one trained network on spiking chips and on conventional machines, and who wins."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Protocol
+
+import numpy as np
+
+from baselines import machines as conventional
+from baselines.device import Device
+from baselines.workload import Workload, workload
+from converters import fold, quantise
+from converters.encode import encode
+from experiments.arm import Arm, Machine, Priced, latents, price
+from experiments.dataset import DataSet
+from experiments.run import CodeRun, classify, mean_spikes, run, zero_shares
+from experiments.uncertainty import Draws, draw, item_weights
+from experiments.verdict import QUANTITIES, Verdict, decide
+from neuro import capability, chip as chip_file, mapping
+from neuro.chip import Chip
+from neuro.codes import CODES, is_exact
+from neuro.errors import BadInput, DoesNotFit
+from neuro.graph import Graph
+from neuro.placement import Placement
+
+PILOT = 16
+"""Items whose mean activity the mapping is based on."""
+DUTY = 10.0
+"""Rate (Hz) of the second scenario that is always shown beside back to back."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user chose. boundary and rate are the scenario; code ``auto`` prices every code."""
+
+    code: str = "auto"
+    levels: int = 15
+    weight_bits: int = 8
+    steps: int = 64
+    boundary: str = "chip"
+    rate: float | None = None
+    seed: int = 0
+    draws: int = 4096
+
+
+class Progress(Protocol):
+    """Told what is going on: a stage begins with its number of parts; the returned function is called as they end."""
+
+    def __call__(self, stage: str, parts: int) -> Callable[[int], None]: ...
+
+
+def silent(stage: str, parts: int) -> Callable[[int], None]:
+    """A `Progress` that says nothing."""
+    return lambda done: None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All arms side by side on the same items, and the verdict.
+
+    priced, verdicts: in the chosen scenario; duty, duty_verdicts: the same at `DUTY` (None where a rate was chosen).
+    fold_error: relative difference between the network and its folded form; integer: the matched network; placements:
+    by chip, code and regime.
+    """
+
+    network: Graph
+    dataset: DataSet
+    options: Options
+    float_accuracy: float | None
+    integer_accuracy: float | None
+    fold_error: float
+    integer: Graph
+    runs: tuple[CodeRun, ...]
+    accuracies: dict[str, float | None]
+    arms: tuple[Arm, ...]
+    machines: tuple[Machine, ...]
+    placements: dict[tuple[str, str, str], Placement]
+    priced: Priced
+    verdicts: tuple[Verdict, ...]
+    duty: Priced | None
+    duty_verdicts: tuple[Verdict, ...]
+
+
+def compare(
+    network: Graph,
+    dataset: DataSet,
+    chips: list[Chip],
+    devices: list[Device],
+    options: Options,
+    progress: Progress = silent,
+    named: bool = False,
+) -> Comparison:
+    """Runs and prices `network` on `dataset` (already fitted to its input).
+
+    named: the chips were asked for by name, so that one which cannot run the chosen code is an error.
+
+    Raises:
+        Unsupported: the network has no spiking form. DoesNotFit: no chip can run it under any code, with the reasons.
+        BadInput: options out of range, or a code that a named chip cannot run.
+    """
+    counts, calibration = dataset.counts, dataset.calibration_counts
+    done = progress("float network", len(counts))
+    decisions = classify(network, dataset.network_input, done)
+    folded = fold.fold(network, dataset.gain, dataset.offset)
+    difference = fold.check(network, folded, dataset.calibration_input[:PILOT], calibration[:PILOT])
+    done = progress("calibration", 2)
+    exact = quantise.reference(folded, calibration, dataset.levels, options.levels, options.weight_bits)
+    done(1)
+    rate = quantise.rate(folded, calibration, dataset.levels, options.steps, options.weight_bits)
+    done(1)
+    spiking = {
+        code: encode(exact.graph, code) if is_exact(code) else encode(rate.graph, code, options.steps) for code in CODES
+    }
+    machines = [Machine("neuromorphic", c, chip_file.prices) for c in chips]
+    placements, refused = _map(spiking, chips, calibration[:PILOT], options, progress, named)
+    integer_decisions = classify(exact.graph, counts)
+    runs = []
+    for code, graph in spiking.items():
+        mine = {(name, regime): p for (name, c, regime), p in placements.items() if c == code}
+        reference = exact.graph if is_exact(code) else None
+        runs.append(run(graph, reference, counts, mine, progress(f"code {code}", len(counts))))
+    accuracies = {r.code: _accuracy(r.predictions, dataset.y) for r in runs}
+    float_accuracy = _accuracy(decisions, dataset.y)
+    integer_accuracy = _accuracy(integer_decisions, dataset.y)
+    arms = _spiking_arms(machines, runs, accuracies, placements, refused)
+    zeros = zero_shares(exact.graph, calibration[:256])
+    dense = [Machine(d.kind, d, partial(conventional.prices, d)) for d in devices]
+    arms += _dense_arms(dense, network, zeros, float_accuracy, integer_accuracy, options)
+    machines = [*machines, *dense]
+    arms = [_at_boundary(arm, options.boundary) for arm in arms]
+    done = progress("draws", 4)
+    belief = _belief(machines, len(counts), options)
+    priceable = tuple(arm for arm in arms if arm.counts is not None)
+    priced, verdicts = _judge(priceable, machines, belief, options.boundary, options.rate, float_accuracy, done)
+    duty, duty_verdicts = None, ()
+    if options.rate is None:
+        duty, duty_verdicts = _judge(priceable, machines, belief, options.boundary, DUTY, float_accuracy, done)
+    return Comparison(
+        network=network,
+        dataset=dataset,
+        options=options,
+        float_accuracy=float_accuracy,
+        integer_accuracy=integer_accuracy,
+        fold_error=difference,
+        integer=exact.graph,
+        runs=tuple(runs),
+        accuracies=accuracies,
+        arms=tuple(arms),
+        machines=tuple(machines),
+        placements=placements,
+        priced=priced,
+        verdicts=verdicts,
+        duty=duty,
+        duty_verdicts=duty_verdicts,
+    )
+
+
+def _map(spiking, chips, pilot, options: Options, progress: Progress, named: bool):
+    """Placements by (chip, code, regime), and the reasons why others are none."""
+    placements: dict[tuple[str, str, str], Placement] = {}
+    refused: dict[tuple[str, str, str], str] = {}
+    wanted = [code for code in spiking if options.code in ("auto", code)]
+    done = progress("mapping", len(wanted) * len(chips))
+    for code in wanted:
+        means = mean_spikes(spiking[code], pilot)
+        for chip in chips:
+            done(1)
+            way = capability.realise(chip, code, spiking[code])
+            if way.status == "impossible":
+                why = f"{chip.name} cannot run the {code} code: it lacks {way.missing}."
+                if named and options.code != "auto":
+                    raise BadInput(f"{why} See 'neuro chips {chip.name}', or let --code auto choose.")
+                refused |= {(chip.name, code, regime): why for regime in ("single", "stream")}
+                continue
+            if not way.streams:
+                refused[chip.name, code, "stream"] = (
+                    f"{chip.name} cannot clear a neuron's state between samples without its host."
+                )
+            try:
+                found = mapping.search(spiking[code], chip, way, means)
+            except DoesNotFit as error:
+                refused |= {(chip.name, code, regime): str(error) for regime in ("single", "stream")}
+                continue
+            placements |= {(chip.name, code, regime): placement for regime, placement in found.items()}
+    if not placements:
+        reasons = sorted({f"  {chip}, {code}: {why}" for (chip, code, _), why in refused.items()})
+        raise DoesNotFit("no chip can run this network:\n" + "\n".join(reasons))
+    return placements, refused
+
+
+def _spiking_arms(machines, runs, accuracies, placements, refused) -> list[Arm]:
+    arms = []
+    by_name = {m.name: m for m in machines}
+    done = {r.code: r for r in runs}
+    for name, code, regime in sorted({*placements, *refused}):
+        machine, precision = by_name[name], "spikes"
+        shared = {"network": "spiking", "regime": regime, "precision": precision, "code": code}
+        accuracy = accuracies[code]
+        if (name, code, regime) in refused:
+            arms.append(Arm(machine, accuracy=accuracy, reason=refused[name, code, regime], **shared))
+            continue
+        placement = placements[name, code, regime]
+        limit = placement.chip.limits.state_bits.value
+        bits = capability.signed_bits(int(done[code].peak))
+        if bits > limit:
+            why = f"a membrane reached {int(done[code].peak):,}, {bits} bits; {name} has {int(limit)}. Lower --steps."
+            arms.append(Arm(machine, accuracy=accuracy, reason=why, **shared))
+            continue
+        copies = placement.copies if regime == "stream" else 1
+        arms.append(
+            Arm(
+                machine,
+                accuracy=accuracy,
+                counts=done[code].counts[name, regime],
+                units_used={"cores": placement.number, "copies": copies, "chips": 1},
+                **shared,
+            )
+        )
+    return arms
+
+
+def _dense_arms(machines, network: Graph, zeros, float_accuracy, integer_accuracy, options: Options) -> list[Arm]:
+    """Float and matched integer network on every device, at batch 1 and at the batch of least energy."""
+    arms = []
+    for form, accuracy, work in (
+        ("float", float_accuracy, workload(network)),
+        ("integer", integer_accuracy, workload(network, zeros)),
+    ):
+        for machine in machines:
+            arms += _device_arms(machine, form, accuracy, work, options)
+    return arms
+
+
+def _device_arms(machine: Machine, form: str, accuracy: float | None, work: Workload, options: Options) -> list[Arm]:
+    device: Device = machine.description  # type: ignore[assignment]
+    shared = {"network": form, "accuracy": accuracy}
+    try:
+        precision = conventional.precision_for(device, form)
+    except DoesNotFit as error:
+        return [Arm(machine, regime="batch1", precision="none", reason=str(error), **shared)]
+    best = conventional.best_batch(device, work, precision, options.boundary)
+    arms = []
+    for regime, batch in (("batch1", 1), ("best_batch", best)):
+        if why := conventional.fits(device, work, precision, batch):
+            arms.append(Arm(machine, regime=regime, precision=precision, reason=why, **shared))
+            continue
+        counted = conventional.counts(device, work, precision, batch)
+        arms.append(
+            Arm(machine, regime=regime, precision=precision, counts=counted, units_used={"devices": 1}, **shared)
+        )
+    return arms
+
+
+def _at_boundary(arm: Arm, boundary: str) -> Arm:
+    """`arm`, without counts where its machine has no price at `boundary`."""
+    if boundary in arm.machine.description.power or arm.counts is None:
+        return arm
+    have = ", ".join(arm.machine.description.power)
+    return replace(arm, counts=None, reason=f"no price at the {boundary} boundary; {arm.machine.name} has {have}.")
+
+
+@dataclass(frozen=True)
+class _Belief:
+    """Draws at the default correlation, at none and at full correlation, and the bootstrap of items."""
+
+    draws: Draws
+    independent: Draws
+    correlated: Draws
+    weights: np.ndarray
+
+
+def _belief(machines: list[Machine], items: int, options: Options) -> _Belief:
+    known = latents(machines)
+    grades = [(m.description.evidence.energy, m.description.evidence.latency) for m in machines]
+    at = partial(draw, known, grades, options.draws, options.seed)
+    return _Belief(at(), at(rho=0.0), at(rho=1.0), item_weights(items, options.draws, options.seed))
+
+
+def _judge(arms, machines, belief: _Belief, boundary: str, rate, float_accuracy, done):
+    price_with = partial(price, arms, machines, weights=belief.weights, boundary=boundary, rate=rate)
+    priced = price_with(draws=belief.draws)
+    done(1)
+    others = (price_with(draws=belief.independent), price_with(draws=belief.correlated))
+    verdicts = tuple(decide(priced, others, name, float_accuracy, machines, boundary) for name in QUANTITIES)
+    done(1)
+    return priced, verdicts
+
+
+def _accuracy(predictions: np.ndarray, labels: np.ndarray | None) -> float | None:
+    return None if labels is None else float((predictions == labels).mean())
+
+

@@ -1,0 +1,93 @@
+"""From what the user typed to a comparison and its record."""
+
+import sys
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from baselines import device
+from experiments import data, networks, record
+from experiments.compare import Comparison, Options, Progress, compare, silent
+from experiments.dataset import DataSet, Layout
+from experiments.summary import summary
+from neuro import chip
+from neuro.errors import BadInput
+from neuro.graph import Graph
+
+
+@dataclass(frozen=True)
+class Request:
+    """The options of ``neuro compare``; None stands for the default named in its help."""
+
+    network: str
+    data: str | None = None
+    scale: float | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    layout: Layout | None = None
+    samples: int | None = None
+    calibration: Path | None = None
+    chips: tuple[str, ...] | None = None
+    devices: tuple[str, ...] | None = None
+    code: str = "auto"
+    levels: int = 15
+    input_levels: int | None = None
+    weight_bits: int = 8
+    steps: int = 64
+    boundary: str = "chip"
+    rate: float | None = None
+    seed: int = 0
+    out: Path | None = None
+
+
+def carry_out(request: Request, progress: Progress = silent) -> tuple[Comparison, dict[str, Any]]:
+    """Loads what `request` names, compares, and writes the record; the comparison and its summary.
+
+    Raises:
+        NeuroError: see `experiments.compare.compare` and the loaders.
+    """
+    if request.rate is not None and not 0 < request.rate < float("inf"):
+        raise BadInput(f"--rate {request.rate:g} must be above zero; leave it out for back to back.")
+    chips = [chip.load(name) for name in request.chips or chip.known()]
+    devices = [device.load(name) for name in request.devices or device.known()]
+    _unique([c.name for c in chips] + [d.name for d in devices])
+    path = request.out or record.default_path(Path(request.network).stem, record.config_hash(asdict(request)))
+    record.check_writable(path)
+    network = networks.load(request.network)
+    dataset = dataset_for(request, network)
+    options = Options(
+        code=request.code, levels=request.levels, weight_bits=request.weight_bits, steps=request.steps,
+        boundary=request.boundary, rate=request.rate, seed=request.seed,
+    )  # fmt: skip
+    comparison = compare(network, dataset, chips, devices, options, progress, named=request.chips is not None)
+    written = record.write(comparison, path, command=" ".join(["neuro", *sys.argv[1:]]))
+    return comparison, summary(comparison, str(written))
+
+
+def dataset_for(request: Request, network: Graph) -> DataSet:
+    """The data set of `request`, preprocessed and fitted to the network's input.
+
+    Raises:
+        BadInput: data that cannot be used, or that do not fit the network.
+    """
+    found = data.load(request.data or networks.default_data(request.network))
+    if request.calibration is not None:
+        other = data.load(request.calibration)
+        if other.shape != found.shape:
+            raise BadInput(f"{request.calibration}: items of {other.shape}; {found.name} has {found.shape}.")
+        found = replace(found, x_calibration=other.x[:1000])
+    if request.samples is not None:
+        found = data.take(found, request.samples)
+    if request.input_levels is not None:
+        found = data.coarsen(found, request.input_levels)
+    default = data.sidecar(Path(request.network))
+    given = {k: v for k in ("scale", "mean", "std", "layout") if (v := getattr(request, k)) is not None}
+    chosen = default.model_copy(update=given)
+    shape = network.shapes[network.input.name]
+    return data.fit(data.preprocess(found, chosen), shape, chosen.layout)
+
+
+def _unique(names: list[str]) -> None:
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise BadInput(f"{', '.join(sorted(twice))} is named twice; a copied file needs a name of its own.")

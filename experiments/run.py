@@ -1,0 +1,152 @@
+"""Running one spiking network over all items: accuracy, proof of equality, hardware events."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Int
+
+from neuro import codes
+from neuro.activity import activity, count, fan_outs
+from neuro.counts import Counts
+from neuro.evaluate import evaluate
+from neuro.graph import Graph
+from neuro.layers import Input, MaxPool, Threshold
+from neuro.placement import Placement
+from neuro.simulate import simulate
+
+MEMORY = 2**29
+"""Bytes that the arrays of one chunk of samples may take."""
+
+
+@dataclass(frozen=True)
+class CodeRun:
+    """What all items did under one code.
+
+    checked: compared values (neurons x items and read-out), mismatches: those that differ from the integer reference;
+    None for codes that claim no equality. counts: by placement key and regime, with an item axis. spikes [item],
+    synops [item]; by_layer: mean spikes per item; peak: largest membrane seen (rate code).
+    """
+
+    code: codes.Code
+    steps: int
+    predictions: Int[np.ndarray, "item"]
+    checked: int | None
+    mismatches: int | None
+    spikes: Float[np.ndarray, "item"]
+    synops: Float[np.ndarray, "item"]
+    neurons: int
+    by_layer: dict[str, float]
+    peak: float
+    counts: dict[tuple[str, str], Counts]
+
+
+def chunk_size(graph: Graph, items: int, cores: int = 0, memory: int = MEMORY) -> int:
+    """Samples to run together so that their arrays stay within `memory`."""
+    schedule = graph.schedule
+    steps = 1
+    if schedule is not None:
+        steps = max(w.steps for name, w in schedule.windows.items() if name != graph.input.name or schedule.code == "rate")
+    widest = sorted(graph.size(n.name) for n in graph.nodes)[-3:]
+    each = 4 * steps * sum(widest)
+    if schedule is not None:
+        window = schedule.windows[graph.input.name].steps
+        each += 5 * window * graph.size(graph.input.name) + 32 * schedule.total * cores
+    return int(np.clip(memory // each, 1, items))
+
+
+def run(
+    spiking: Graph,
+    reference: Graph | None,
+    counts: np.ndarray,
+    placements: dict[tuple[str, str], Placement],
+    advance: Callable[[int], None],
+) -> CodeRun:
+    """All of `counts` [item, *shape] through `spiking`, chunk by chunk; `advance` is told the items done.
+
+    Where there is a `reference` (exact codes), every population's decoded spikes and the read-out are compared with
+    it. placements: (chip, regime) to placement; events of that regime are counted.
+    """
+    assert spiking.schedule is not None
+    code = spiking.schedule.code
+    fans = fan_outs(spiking)
+
+    @jax.jit
+    def step(batch):
+        result = simulate(spiking, batch)
+        wrong = jnp.zeros(batch.shape[0], jnp.int32)
+        if reference is not None:
+            values = evaluate(reference, batch)
+            for node in reference.nodes:
+                if isinstance(node.op, Input | Threshold | MaxPool):
+                    decoded = codes.decode(code, result.spikes[node.name])
+                    wrong += _differing(decoded, values[node.name])
+            wrong += _differing(result.output, values[reference.output.name])
+        done = activity(fans, result.spikes)
+        events = {key: count(placement, result.spikes)[key[1]] for key, placement in placements.items()}
+        prediction = result.output.reshape(batch.shape[0], -1).argmax(axis=1)
+        return prediction, wrong, done, result.peak, events
+
+    size = chunk_size(spiking, len(counts), max((p.number for p in placements.values()), default=0))
+    pieces, mismatches = [], 0
+    for first in range(0, len(counts), size):
+        batch = counts[first : first + size]
+        missing = size - len(batch)  # the last chunk is filled up, so that one compilation serves all
+        padded = np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)]) if missing else batch
+        prediction, wrong, done, peak, events = step(jnp.asarray(padded, jnp.float32))
+        mismatches += int(wrong[: len(batch)].sum())
+        kept = jax.tree_util.tree_map(lambda a, n=len(batch): np.asarray(a)[:n], (prediction, done, peak, events))
+        pieces.append(kept)
+        advance(len(batch))
+    prediction, done, peak, events = jax.tree_util.tree_map(lambda *parts: np.concatenate(parts), *pieces)
+    neurons = sum(spiking.size(name) for name in spiking.schedule.windows)
+    exact = reference is not None
+    return CodeRun(
+        code=code,
+        steps=spiking.schedule.total,
+        predictions=prediction,
+        checked=len(counts) * (neurons + spiking.size(spiking.output.name)) if exact else None,
+        mismatches=mismatches if exact else None,
+        spikes=np.sum([n for n in done.spikes.values()], axis=0),
+        synops=np.sum([n for n in done.synops.values()], axis=0),
+        neurons=neurons,
+        by_layer={name: float(n.mean()) for name, n in done.spikes.items()},
+        peak=float(peak.max()),
+        counts=events,
+    )
+
+
+def _differing(first, second):
+    """Per sample, in how many values two arrays differ."""
+    return (first != second).reshape(first.shape[0], -1).sum(axis=1, dtype=jnp.int32)
+
+
+def mean_spikes(spiking: Graph, counts: np.ndarray) -> dict[str, Float[np.ndarray, "neuron"]]:
+    """Mean spikes per inference of every neuron, by population: the pilot that mapping is based on."""
+    spikes = jax.jit(lambda batch: simulate(spiking, batch).spikes)(jnp.asarray(counts, jnp.float32))
+    return {name: np.asarray(s.sum(axis=0).mean(axis=0, dtype=jnp.float32)).reshape(-1) for name, s in spikes.items()}
+
+
+def classify(graph: Graph, inputs: np.ndarray, advance: Callable[[int], None] = lambda n: None) -> np.ndarray:
+    """The decision of a float or integer graph for every item."""
+    size = chunk_size(graph, len(inputs))
+    step = jax.jit(lambda batch: evaluate(graph, batch)[graph.output.name].reshape(batch.shape[0], -1).argmax(axis=1))
+    found = []
+    for first in range(0, len(inputs), size):
+        batch = inputs[first : first + size]
+        padded = np.concatenate([batch, np.repeat(batch[-1:], size - len(batch), axis=0)])
+        found.append(np.asarray(step(jnp.asarray(padded, jnp.float32)))[: len(batch)])
+        advance(len(batch))
+    return np.concatenate(found)
+
+
+def zero_shares(integer: Graph, counts: np.ndarray) -> dict[str, float]:
+    """Share of zeros among the inputs of every weighted layer, measured, by the layer's name in the float network."""
+    values = jax.jit(lambda batch: evaluate(integer, batch))(jnp.asarray(counts, jnp.float32))
+    return {
+        node.name.split("/", 1)[1]: float((np.asarray(values[node.inputs[0]]) == 0).mean())
+        for node in integer.nodes
+        if "/" in node.name and hasattr(node.op, "weight") and not node.name.rpartition(".")[2].startswith("skip")
+    }

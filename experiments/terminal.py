@@ -1,0 +1,153 @@
+"""What a person sees in the terminal: progress bars, the table of arms, the verdict, the constants."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from experiments.compare import Comparison
+from neuro.constants import Description, leaves
+from neuro.units import show
+
+WORDS = {
+    "yes": "Yes: on {quantity} the spiking network wins",
+    "no": "No: on {quantity} the spiking network loses",
+    "undecided": "Undecided: on {quantity} either may win",
+}
+
+
+@contextmanager
+def progress_bars() -> Iterator[Callable[[str, int], Callable[[int], None]]]:
+    """A `Progress` that draws bars on standard error, and nothing where that is no terminal."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description:<14}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bars:
+
+        def begin(stage: str, parts: int) -> Callable[[int], None]:
+            task = bars.add_task(stage, total=parts)
+            return lambda done: bars.update(task, advance=done)
+
+        yield begin
+
+
+def table(comparison: Comparison, summary: dict[str, Any]) -> None:
+    """Prints the comparison: what was compared, the proof, the arms, the verdict."""
+    console = _console()
+    accuracy, scenario = summary["accuracy"], summary["scenario"]
+    console.print(f"[bold]{summary['network']}[/bold] on {summary['items']:,} items of {summary['data']['name']}")
+    console.print(f"input: {summary['data']['preprocessing']}; counts 0..{summary['data']['input_levels']}")
+    console.print(f"accuracy: float {_percent(accuracy['float'])}, integer {_percent(accuracy['integer'])}")
+    console.print(_codes(summary))
+    rate = "back to back" if scenario["rate_hz"] is None else f"{scenario['rate_hz']:g} inferences a second"
+    console.print(f"\nPer inference, {scenario['boundary']} boundary, {rate}; median [5 % .. 95 %] of what is believed:")
+    console.print(_arms(summary))
+    for arm in summary["arms"]:
+        if arm["energy_j"] is None:
+            console.print(f"  [dim]not priced: {arm['name']}: {arm['reason']}[/dim]")
+    console.print()
+    for name, verdict in summary["verdict"].items():
+        console.print(sentence(name, verdict))
+    if summary["duty_cycled"]:
+        duty = summary["duty_cycled"]
+        energy = duty["verdict"]["energy"]
+        console.print(f"At {duty['rate_hz']:g} Hz, idle power included: {sentence('energy', energy)}")
+    drivers = summary["verdict"]["energy"]["drivers"]
+    if drivers:
+        listed = ", ".join(f"{d['machine']} {d['constant']} (moves the ratio {d['factor']:.2g}x)" for d in drivers)
+        console.print(f"Most of the doubt on energy: {listed}.")
+    console.print(
+        "All figures are modelled, not measured; P is a belief given these constants and this scenario, not a frequency."
+    )
+    console.print(f"\nrecord: {summary['record']}")
+
+
+def sentence(quantity: str, verdict: dict[str, Any]) -> str:
+    """The verdict on one quantity in one sentence."""
+    label = {"edp": "energy-delay product"}.get(quantity, quantity)
+    if verdict["ratio"] is None:
+        missing = "spiking arm" if verdict["best_snn"] is None else "rival"
+        return f"No {missing} is eligible on {label}: none fits, is priced here and is accurate enough."
+    ratio = verdict["ratio"]
+    return (
+        f"{WORDS[verdict['word']].format(quantity=label)} (P = {verdict['p_snn_wins']:.2f}): "
+        f"{verdict['best_snn']} takes {_times(ratio['p50'])} [{_times(ratio['p5'])} .. {_times(ratio['p95'])}] "
+        f"of what {verdict['best_rival']} takes."
+    )
+
+
+def description(machine: Description) -> None:
+    """Prints every constant of a chip or device with value, range, unit, source and basis."""
+    console = _console()
+    console.print(f"[bold]{machine.name}[/bold]: {machine.title} ({machine.year}, {machine.process})")
+    console.print(
+        f"class {machine.deployment}; model held against silicon: energy {machine.evidence.energy}, "
+        f"latency {machine.evidence.latency}"
+    )
+    rows = Table(box=None, pad_edge=False)
+    for heading in ("constant", "value", "low", "high", "unit", "basis", "source", "note"):
+        rows.add_column(heading, overflow="fold")
+    for path, c in leaves(machine):
+        shown = (show(n, c.unit) if c.unit != "1" else f"{n:,.6g}" for n in (c.value, c.low, c.high))
+        rows.add_row(path, *shown, c.unit, c.basis, c.source, c.note)
+    console.print(rows)
+    for key, source in machine.sources.items():
+        console.print(f"  \\[{key}] {source.title}, {source.year}. {source.doi or source.url}")
+    for note in getattr(machine, "notes", []):
+        console.print(f"  note: {note}")
+
+
+def descriptions(machines: list[Description]) -> None:
+    """Prints one line for each machine."""
+    for machine in machines:
+        boundaries = ", ".join(machine.power)
+        _console().print(f"{machine.name:<18}{machine.title}; {machine.process}; priced at: {boundaries}")
+
+
+def _codes(summary: dict[str, Any]) -> Table:
+    rows = Table(box=None, pad_edge=False)
+    for heading in ("code", "steps", "accuracy", "spikes/item", "synops/item", "equal to the integer network"):
+        rows.add_column(heading, justify="left" if heading in ("code", "equal to the integer network") else "right")
+    for code in summary["codes"]:
+        equal = "approximate by design"
+        if code["exact"]:
+            equal = f"{code['mismatches']:,} mismatches in {code['checked']:,} checked"
+        rows.add_row(
+            code["code"], str(code["steps"]), _percent(code["accuracy"]), f"{code['spikes_per_item']:,.0f}",
+            f"{code['synops_per_item']:,.0f}", equal,
+        )  # fmt: skip
+    return rows
+
+
+def _arms(summary: dict[str, Any]) -> Table:
+    rows = Table(box=None, pad_edge=False)
+    for heading in ("arm", "accuracy", "energy", "latency", "in flight", "model held against"):
+        rows.add_column(heading, justify="right" if heading in ("accuracy", "energy", "latency", "in flight") else "left")
+    priced = [arm for arm in summary["arms"] if arm["energy_j"] is not None]
+    for arm in sorted(priced, key=lambda a: a["energy_j"]["p50"]):
+        style = "bold" if arm["network"] == "spiking" else ""
+        rows.add_row(
+            arm["name"], _percent(arm["accuracy"]), _band(arm["energy_j"], "J"), _band(arm["latency_s"], "s"),
+            str(arm["batch"]), arm["basis"].split("energy ")[1].split(",")[0], style=style,
+        )  # fmt: skip
+    return rows
+
+
+def _band(band: dict[str, float], unit: str) -> str:
+    return f"{show(band['p50'], unit)} [{show(band['p5'], unit)} .. {show(band['p95'], unit)}]"
+
+
+def _percent(share: float | None) -> str:
+    return "no labels" if share is None else f"{share:.2%}"
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.3g}x" if ratio < 1000 else f"{ratio:,.0f}x"
+
+
+def _console() -> Console:
+    width = None if sys.stdout.isatty() else 200
+    return Console(highlight=False, width=width, soft_wrap=not sys.stdout.isatty())

@@ -1,0 +1,127 @@
+"""Does the spiking network win, how sure are we, and which constants is the doubt made of?"""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.arm import BATCH_ONE, Arm, Machine, Priced, latents, pricer
+from experiments.uncertainty import NINETY, factors
+
+QUANTITIES = ("energy", "latency", "edp")
+TOLERANCE = 0.01
+"""Accuracy that an arm may lose against the float network and still stand for it."""
+
+
+@dataclass(frozen=True)
+class Driver:
+    """A constant and by how much the ratio SNN/rival moves between the ends of its range (a factor >= 1)."""
+
+    machine: str
+    path: str
+    factor: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One quantity's answer. p: share of draws in which the best SNN arm is below the best rival, at the correlation
+    0.8 and, for comparison, 0 and 1; p_twice: at most half. Names are None where no arm is eligible; ratio: SNN over
+    rival, 5, 50, 95 %. classes: rival and probability within each deployment class."""
+
+    quantity: str
+    p: float
+    p_uncorrelated: float
+    p_fully_correlated: float
+    p_twice: float
+    best_snn: str | None
+    best_binary_snn: str | None
+    best_rival: str | None
+    ratio: tuple[float, float, float] | None
+    classes: dict[str, tuple[str, float]]
+    drivers: tuple[Driver, ...]
+
+    @property
+    def word(self) -> str:
+        """yes from 0.9, no up to 0.1, else undecided."""
+        return "yes" if self.p >= 0.9 else "no" if self.p <= 0.1 else "undecided"
+
+
+def quantity(priced: Priced, name: str) -> np.ndarray:
+    """Draws [draw, arm] of ``energy`` (J), ``latency`` (s) or ``edp`` (J s)."""
+    return {
+        "energy": priced.energy,
+        "latency": priced.latency,
+        "edp": priced.energy * priced.latency,
+    }[name]
+
+
+def eligible(priced: Priced, name: str, float_accuracy: float | None) -> list[int]:
+    """Arms that may be ranked: within `TOLERANCE` of the float accuracy and, for latency and EDP, one sample at a time."""
+    return [
+        i
+        for i, arm in enumerate(priced.arms)
+        if (arm.accuracy is None or float_accuracy is None or arm.accuracy >= float_accuracy - TOLERANCE)
+        and (name == "energy" or arm.regime in BATCH_ONE)
+        and priced.keeps_rate(i)
+    ]
+
+
+def decide(
+    priced: Priced,
+    others: tuple[Priced, Priced],
+    name: str,
+    float_accuracy: float | None,
+    machines: list[Machine],
+    boundary: str,
+) -> Verdict:
+    """The verdict on one quantity. others: the same arms priced with independent and with fully correlated constants."""
+    draws = quantity(priced, name)
+    ranked = sorted(eligible(priced, name, float_accuracy), key=lambda i: float(np.median(draws[:, i])))
+    spiking = [i for i in ranked if priced.arms[i].network == "spiking"]
+    rivals = [i for i in ranked if priced.arms[i].network != "spiking"]
+    if not spiking or not rivals:
+        p = 1.0 if spiking else 0.0
+        names = [priced.arms[group[0]].name if group else None for group in (spiking, spiking, rivals)]
+        return Verdict(name, p, p, p, p, names[0], names[1], names[2], None, {}, ())
+    best, rival = spiking[0], rivals[0]
+    ratio = draws[:, best] / draws[:, rival]
+    classes: dict[str, tuple[str, float]] = {}
+    for i in rivals:  # ranked, so the first of a class is its best
+        deployment = priced.arms[i].machine.description.deployment
+        classes.setdefault(deployment, (priced.arms[i].name, float((draws[:, best] < draws[:, i]).mean())))
+    return Verdict(
+        quantity=name,
+        p=float((ratio < 1).mean()),
+        p_uncorrelated=_share(others[0], name, best, rival),
+        p_fully_correlated=_share(others[1], name, best, rival),
+        p_twice=float((ratio <= 0.5).mean()),
+        best_snn=priced.arms[best].name,
+        best_binary_snn=priced.arms[best].name,  # every code so far sends binary spikes
+        best_rival=priced.arms[rival].name,
+        ratio=tuple(float(q) for q in np.quantile(ratio, [0.05, 0.5, 0.95])),  # type: ignore[arg-type]
+        classes=classes,
+        drivers=tornado((priced.arms[best], priced.arms[rival]), name, machines, boundary, priced.rate)[:3],
+    )
+
+
+def tornado(
+    pair: tuple[Arm, Arm], name: str, machines: list[Machine], boundary: str, rate: float | None
+) -> tuple[Driver, ...]:
+    """Every constant of both arms alone moved from its low to its high end, the most influential first."""
+    own = [m for m in machines if m.name in {arm.machine.name for arm in pair}]
+    known = latents(own)
+    z = np.concatenate([np.eye(len(known)), -np.eye(len(known))]) * NINETY
+    items = next((len(arm.counts.events["spike"]) for arm in pair if arm.network == "spiking" and arm.counts), 1)
+    run = jax.jit(jax.vmap(pricer(pair, own, boundary, rate), in_axes=(0, None)))
+    energy, latency = run(jnp.asarray(factors(known, z), jnp.float32), jnp.ones(items, jnp.float32))
+    values = {"energy": energy, "latency": latency, "edp": energy * latency}[name]
+    swing = np.log(np.asarray(values[:, 0] / values[:, 1], np.float64)).reshape(2, len(known))
+    moved = np.exp(np.abs(swing[0] - swing[1]))
+    order = np.argsort(-moved)
+    return tuple(Driver(known[i].machine, known[i].path, float(moved[i])) for i in order)
+
+
+def _share(priced: Priced, name: str, best: int, rival: int) -> float:
+    draws = quantity(priced, name)
+    return float((draws[:, best] < draws[:, rival]).mean())
