@@ -39,7 +39,7 @@ class GpuRate(Table):
 
 
 class SystolicRate(Table):
-    """passes: cycles for one row of operands. mac: energy of one multiply-accumulate at full use."""
+    """passes: cycles for one row of activations. mac: energy of one multiply-accumulate at full use."""
 
     passes: Number
     mac: Joules

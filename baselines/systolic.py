@@ -35,11 +35,10 @@ def counts(device: Systolic, work: Workload, precision: Precision, batch: int) -
     weights = width * np.array([layer.weight_count for layer in layers], np.float64)
     memory = weights + width * batch * outside(device, work, width * batch) if device.memory else 0 * weights
     linked = max(0.0, weights.sum() - device.weights.capacity.value) if device.weights else 0.0
-    passes = device.precision[precision].passes.value
-    names = ("cycle", "memory_byte", "link_byte", "layer", "inference")
+    names = (f"cycle_{precision}", "memory_byte", "link_byte", "layer", "inference")
     priced = (True, device.memory, device.weights, device.overhead.layer, True)
     columns = np.zeros((len(layers) + 1, len(names)), np.float32)
-    columns[:-1, 0] = [passes * cycles(device, layer, batch) for layer in layers]
+    columns[:-1, 0] = [cycles(device, layer, batch) for layer in layers]
     columns[:-1, 1] = memory
     columns[:-1, 3] = 1
     columns[-1, 2:] = linked, 0, 1
@@ -65,7 +64,8 @@ def outside(device: Systolic, work: Workload, unit: int) -> np.ndarray:
 def cycles(device: Systolic, layer: LayerWork, batch: int) -> float:
     """Cycles of a layer, tiles spread over all arrays and the next tile loaded while one streams; 0 if not weighted.
 
-    tiles × max(rows of activations, rows of the array) / arrays + 3 rows to fill and drain. Groups share a tile
+    tiles × max(rows of activations, rows of the array) / arrays + 3 rows to fill and drain; a precision that takes
+    several passes pays for that in the price of a cycle. Groups share a tile
     block by block along its diagonal as far as they fit; the rest of the tile is padding.
     """
     if layer.macs == 0:
@@ -81,7 +81,9 @@ def prices(device: Systolic, values: Mapping[str, Scalar], boundary: str) -> Pri
     """J and s per event from the constants `values`, for every native precision."""
     v = values
     energy = {f"mac_{p}": v[f"precision.{p}.mac"] for p in device.precision}
-    time = {"cycle": 1 / (v["array.clock"] * v["array.efficiency"]), "inference": v["overhead.inference"]}
+    rate = v["array.clock"] * v["array.efficiency"]
+    time = {f"cycle_{p}": v[f"precision.{p}.passes"] / rate for p in device.precision}
+    time["inference"] = v["overhead.inference"]
     if device.overhead.layer:
         time["layer"] = v["overhead.layer"]
     if device.memory:

@@ -16,8 +16,20 @@ from neuro.errors import BadInput, Unsupported
 from neuro.evaluate import apply, evaluate
 from neuro.graph import Graph, Node
 from neuro.layers import (
-    Add, AvgPool, Conv, Dense, Input, MaxPool, Op, Pad, Relu, Reshape, Scale, Softmax, Transpose,
-)  # fmt: skip
+    Add,
+    AvgPool,
+    Conv,
+    Dense,
+    Input,
+    MaxPool,
+    Op,
+    Pad,
+    Relu,
+    Reshape,
+    Scale,
+    Softmax,
+    Transpose,
+)
 
 
 @dataclass(frozen=True)
@@ -54,18 +66,29 @@ class _Rewriter:
         behind = [layer for layer, value in self.values.items() if value.node == name]
         return all(len(self.graph.readers(layer)) <= 1 for layer in behind)
 
-    def plain(self, value: _Value, layer: str) -> str:
-        """The node that stands for factor * u: the factor folded into the weights that give u, or a unit convolution."""
-        if (value.factor == 1).all():
-            return value.node
+    def weighted(self, value: _Value, layer: str) -> str:
+        """The node that stands for factor * u, with weights behind it: the factor goes into those that give u.
+
+        Where u has none (a skip edge, a pool of a population), or they serve others too, a `Scale` holds the factor:
+        the weights of a unit synapse per neuron.
+        """
         node = self.find(value.node)
+        if (value.factor == 1).all() and not self.carries_counts(value.node):
+            return value.node
         if isinstance(node.op, Conv | Dense) and self.is_chain(value.node):
             factor = value.factor if isinstance(node.op, Dense) else _channels(value.factor)
             if factor is not None:
                 weight = node.op.weight * factor.reshape(-1, *(1,) * (node.op.weight.ndim - 1))
                 self.nodes[self.nodes.index(node)] = replace(node, op=replace(node.op, weight=weight))
                 return node.name
-        return self.emit(f"{layer}.scale", Scale(value.factor, np.zeros(value.factor.shape)), value.node)
+        return self.emit(f"{layer}.synapse", Scale(value.factor, np.zeros(value.factor.shape)), value.node)
+
+    def carries_counts(self, name: str) -> bool:
+        """Whether there is no weight between the node and the population behind it."""
+        node = self.find(name)
+        while isinstance(node.op, Reshape | Transpose | AvgPool | Pad):
+            node = self.find(node.inputs[0])
+        return isinstance(node.op, Input | Relu | MaxPool)
 
 
 def fold(graph: Graph, gain: np.ndarray, offset: np.ndarray) -> Graph:
@@ -73,7 +96,8 @@ def fold(graph: Graph, gain: np.ndarray, offset: np.ndarray) -> Graph:
 
     gain, offset: broadcastable to the input's shape. A final softmax is left out: it does not change the decision.
     The result has `Conv` and `Dense` without bias, `AvgPool`, `MaxPool`, `Add`, `Reshape`, `Transpose`, `Pad`, and
-    for every layer ``Scale(1, offset map)`` followed by `Relu`; the last node is such a `Scale`.
+    for every layer ``Scale(1, offset map)`` followed by `Relu`; the last node is such a `Scale`. On every path from a
+    population to the next there are weights: `Conv`, `Dense`, or a ``Scale(factor, 0)`` of one synapse per neuron.
 
     Raises:
         Unsupported: constructions that have no such form, all of them listed.
@@ -93,9 +117,10 @@ def fold(graph: Graph, gain: np.ndarray, offset: np.ndarray) -> Graph:
             state.values[node.name] = _Value(state.emit(node.name, Input(size)), np.ones(size), np.zeros(size))
     if state.faults:
         raise Unsupported(
-            f"{graph.name}: {len(state.faults)} layer(s) have no spiking form:\n" + "\n".join(state.faults)
+            f"{graph.name}: {len(state.faults)} layer(s) have no spiking form:\n"
+            + "\n".join(state.faults)
             + "\nMove the scale, or put an activation between, and export again."
-        )  # fmt: skip
+        )
     last = state.values[graph.output.name]
     _offset_node(state, "output", last)
     used = _reachable(state.nodes)
@@ -136,11 +161,9 @@ def _rewrite(state: _Rewriter, node: Node) -> _Value:
             factor = _channels(value.factor)
             if factor is None or op.pads[0] != (0, 0):
                 raise _Fault("zeros may be put around space only, and the scale must be one per channel")
-            return _Value(
-                state.emit(node.name, op, value.node), _spread(factor, shape), _execute(op, value.offset)
-            )
+            return _Value(state.emit(node.name, op, value.node), _spread(factor, shape), _execute(op, value.offset))
         case Add():
-            first, second = (state.plain(v, node.name) for v in values)
+            first, second = (state.weighted(v, f"{node.name}.{k}") for k, v in enumerate(values))
             total = state.emit(node.name, Add(), first, second)
             return _Value(total, np.ones(shape), values[0].offset + values[1].offset)
         case Reshape() | Transpose():
@@ -169,12 +192,14 @@ def _rewrite(state: _Rewriter, node: Node) -> _Value:
 
 def _relu(state: _Rewriter, name: str, value: _Value) -> _Value:
     shape = value.offset.shape
-    return _Value(state.emit(name, Relu(), _offset_node(state, f"{name}.offset", value)), np.ones(shape), np.zeros(shape))
+    return _Value(
+        state.emit(name, Relu(), _offset_node(state, f"{name}.offset", value)), np.ones(shape), np.zeros(shape)
+    )
 
 
 def _offset_node(state: _Rewriter, name: str, value: _Value) -> str:
-    plain = state.plain(value, name)
-    return state.emit(name, Scale(np.ones(value.offset.shape), value.offset), plain)
+    weighted = state.weighted(value, name)
+    return state.emit(name, Scale(np.ones(value.offset.shape), value.offset), weighted)
 
 
 def _non_negative(state: _Rewriter, value: _Value) -> bool:
@@ -183,7 +208,7 @@ def _non_negative(state: _Rewriter, value: _Value) -> bool:
     while isinstance(state.find(name).op, Reshape | Transpose):
         name = state.find(name).inputs[0]
     population = isinstance(state.find(name).op, Relu | MaxPool | Input)
-    return population and (value.factor > 0).all() and (value.offset == 0).all()
+    return bool(population and (value.factor > 0).all() and (value.offset == 0).all())
 
 
 def _scaled_weight(op: Conv | Dense, value: _Value) -> np.ndarray:
@@ -237,4 +262,3 @@ def check(original: Graph, folded: Graph, network_input: np.ndarray, counts: np.
             "the weights span too many orders of magnitude for float32."
         )
     return difference
-

@@ -2,18 +2,17 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
 from experiments.uncertainty import Draws, Latent
 from neuro.constants import Description, leaves
 from neuro.cost import Prices, Scalar, cost
 from neuro.counts import Counts, average
-
-BATCH_ONE = ("single", "batch1")
 
 
 @dataclass(frozen=True)
@@ -81,6 +80,9 @@ class Priced:
         return [arm.name for arm in self.arms].index(name)
 
 
+Pricer: TypeAlias = Callable[..., tuple[np.ndarray, np.ndarray]]
+
+
 def latents(machines: list[Machine]) -> list[Latent]:
     """Every constant of every machine that a price can depend on, in file order."""
     return [
@@ -91,52 +93,64 @@ def latents(machines: list[Machine]) -> list[Latent]:
     ]
 
 
-def pricer(arms: tuple[Arm, ...], machines: list[Machine], boundary: str, rate: float | None) -> Callable:
-    """A function of (factors [latent], item weights [item]) to (energy [arm], latency [arm]), to be mapped and jitted."""
-    paths = [(latent.machine, latent.path) for latent in latents(machines)]
-    nominal = np.array([latent.constant.value for latent in latents(machines)])
+def pricer(arms: tuple[Arm, ...], machines: list[Machine], boundary: str) -> Pricer:
+    """A compiled function from (factors [draw, latent], item weights [draw, item], seconds between samples) to
+    (energy [draw, arm], latency [draw, arm]); no seconds between samples means back to back."""
+    known = latents(machines)
+    nominal = jnp.asarray([latent.constant.value for latent in known], jnp.float32)
 
-    def price(factors, weights):
+    def price(factors, weights, every):
         constants: dict[str, dict[str, Scalar]] = {machine.name: {} for machine in machines}
-        for i, (machine, path) in enumerate(paths):
-            constants[machine][path] = factors[i] * jnp.float32(nominal[i])
+        drawn = factors * nominal
+        for i, latent in enumerate(known):
+            constants[latent.machine][latent.path] = drawn[i]
         prices = {m.name: m.prices(constants[m.name], boundary) for m in machines if boundary in m.description.power}
-        costs = [cost(expected(arm, weights), prices[arm.machine.name], rate) for arm in arms]
+        costs = [cost(expected(arm, weights), prices[arm.machine.name], every) for arm in arms]
         return jnp.stack([c.total for c in costs]), jnp.stack([jnp.asarray(c.latency) for c in costs])
 
-    return price
+    compiled = jax.jit(jax.vmap(price, in_axes=(0, 0, None)))
+
+    def run(factors, weights, every=0.0):
+        if not arms:
+            return np.zeros((len(factors), 0)), np.zeros((len(factors), 0))
+        found = compiled(*(jnp.asarray(a, jnp.float32) for a in (factors, weights, every)))
+        energy, latency = (np.asarray(a, np.float64) for a in found)
+        return energy, latency
+
+    return run
 
 
-def expected(arm: Arm, weights: Float[np.ndarray, "item"]) -> Counts:
+def expected(arm: Arm, weights: Float[Array | np.ndarray, "item"]) -> Counts:
     """The arm's counts for a mean sample under item `weights`."""
     assert arm.counts is not None
     return average(arm.counts, weights) if arm.network == "spiking" else arm.counts
 
 
 def price(
-    arms: tuple[Arm, ...], machines: list[Machine], draws: Draws, weights, boundary: str, rate: float | None
+    run: Pricer,
+    arms: tuple[Arm, ...],
+    machines: list[Machine],
+    draws: Draws,
+    weights: Float[np.ndarray, "draw item"],
+    boundary: str,
+    rate: float | None,
 ) -> Priced:
-    """Costs of all `arms` under all draws in one jitted map, and at nominal constants."""
-    run = jax.jit(jax.vmap(pricer(arms, machines, boundary, rate)))
-    energy, latency = (
-        np.asarray(a, np.float64)
-        for a in run(jnp.asarray(draws.factors, jnp.float32), jnp.asarray(weights, jnp.float32))
-    )
-    where = np.array([[m.name for m in machines].index(arm.machine.name) for arm in arms])
-    components, latencies, intervals = [], [], []
+    """Costs of all `arms` under all draws, by their `pricer`, and at nominal constants."""
+    every = None if rate is None else 1 / rate
+    energy, latency = run(draws.factors, weights, every or 0.0)
+    where = np.array([[m.name for m in machines].index(arm.machine.name) for arm in arms], dtype=int)
+    nominal = []
     for arm in arms:
         values = {path: c.value for path, c in leaves(arm.machine.description)}
-        one = cost(expected(arm, jnp.ones(weights.shape[1])), arm.machine.prices(values, boundary), rate)
-        components.append({name: float(joules) for name, joules in one.energy.items()})
-        latencies.append(float(one.latency))
-        intervals.append(float(one.interval))
+        counts = expected(arm, jnp.ones(weights.shape[1]))
+        nominal.append(cost(counts, arm.machine.prices(values, boundary), every))
     return Priced(
         arms=arms,
         boundary=boundary,
         rate=rate,
         energy=energy * draws.errors[:, where, 0],
         latency=latency * draws.errors[:, where, 1],
-        components=tuple(components),
-        nominal_latency=tuple(latencies),
-        nominal_interval=tuple(intervals),
+        components=tuple({name: float(joules) for name, joules in c.energy.items()} for c in nominal),
+        nominal_latency=tuple(float(c.latency) for c in nominal),
+        nominal_interval=tuple(float(c.interval) for c in nominal),
     )

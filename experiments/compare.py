@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Protocol
+from typing import Literal, TypeAlias
 
 import numpy as np
 
@@ -12,18 +12,22 @@ from baselines.device import Device
 from baselines.workload import Workload, workload
 from converters import fold, quantise
 from converters.encode import encode
-from experiments.arm import Arm, Machine, Priced, latents, price
+from experiments.arm import Arm, Machine, Priced
 from experiments.dataset import DataSet
+from experiments.judge import judge
 from experiments.run import CodeRun, classify, mean_spikes, run, zero_shares
-from experiments.uncertainty import Draws, draw, item_weights
-from experiments.verdict import QUANTITIES, Verdict, decide
-from neuro import capability, chip as chip_file, mapping
+from experiments.verdict import Verdict
+from neuro import capability, mapping
+from neuro import chip as chip_file
 from neuro.chip import Chip
-from neuro.codes import CODES, is_exact
+from neuro.codes import CODES, Code, is_exact
+from neuro.constants import Description
 from neuro.errors import BadInput, DoesNotFit
 from neuro.graph import Graph
 from neuro.placement import Placement
 
+ZEROS = 1000
+"""Items on which the zeros that sparse rivals may skip are counted."""
 PILOT = 16
 """Items whose mean activity the mapping is based on."""
 DUTY = 10.0
@@ -34,7 +38,7 @@ DUTY = 10.0
 class Options:
     """What the user chose. boundary and rate are the scenario; code ``auto`` prices every code."""
 
-    code: str = "auto"
+    code: Code | Literal["auto"] = "auto"
     levels: int = 15
     weight_bits: int = 8
     steps: int = 64
@@ -44,10 +48,8 @@ class Options:
     draws: int = 4096
 
 
-class Progress(Protocol):
-    """Told what is going on: a stage begins with its number of parts; the returned function is called as they end."""
-
-    def __call__(self, stage: str, parts: int) -> Callable[[int], None]: ...
+Progress: TypeAlias = Callable[[str, int], Callable[[int], None]]
+"""Told the name of a stage and its number of parts as it begins; the result is called as parts end."""
 
 
 def silent(stage: str, parts: int) -> Callable[[int], None]:
@@ -109,7 +111,7 @@ def compare(
     done(1)
     rate = quantise.rate(folded, calibration, dataset.levels, options.steps, options.weight_bits)
     done(1)
-    spiking = {
+    spiking: dict[Code, Graph] = {
         code: encode(exact.graph, code) if is_exact(code) else encode(rate.graph, code, options.steps) for code in CODES
     }
     machines = [Machine("neuromorphic", c, chip_file.prices) for c in chips]
@@ -124,18 +126,23 @@ def compare(
     float_accuracy = _accuracy(decisions, dataset.y)
     integer_accuracy = _accuracy(integer_decisions, dataset.y)
     arms = _spiking_arms(machines, runs, accuracies, placements, refused)
-    zeros = zero_shares(exact.graph, calibration[:256])
+    zeros = zero_shares(exact.graph, counts[:ZEROS], {n.name for n in network.nodes})
     dense = [Machine(d.kind, d, partial(conventional.prices, d)) for d in devices]
     arms += _dense_arms(dense, network, zeros, float_accuracy, integer_accuracy, options)
     machines = [*machines, *dense]
     arms = [_at_boundary(arm, options.boundary) for arm in arms]
-    done = progress("draws", 4)
-    belief = _belief(machines, len(counts), options)
-    priceable = tuple(arm for arm in arms if arm.counts is not None)
-    priced, verdicts = _judge(priceable, machines, belief, options.boundary, options.rate, float_accuracy, done)
-    duty, duty_verdicts = None, ()
-    if options.rate is None:
-        duty, duty_verdicts = _judge(priceable, machines, belief, options.boundary, DUTY, float_accuracy, done)
+    rates = (None, DUTY) if options.rate is None else (options.rate,)
+    judged = judge(
+        arms=tuple(arm for arm in arms if arm.counts is not None),
+        machines=machines,
+        items=len(counts),
+        boundary=options.boundary,
+        rates=rates,
+        float_accuracy=float_accuracy,
+        number=options.draws,
+        seed=options.seed,
+        done=progress("draws", len(rates)),
+    )
     return Comparison(
         network=network,
         dataset=dataset,
@@ -149,10 +156,10 @@ def compare(
         arms=tuple(arms),
         machines=tuple(machines),
         placements=placements,
-        priced=priced,
-        verdicts=verdicts,
-        duty=duty,
-        duty_verdicts=duty_verdicts,
+        priced=judged[0].priced,
+        verdicts=judged[0].verdicts,
+        duty=judged[1].priced if options.rate is None else None,
+        duty_verdicts=judged[1].verdicts if options.rate is None else (),
     )
 
 
@@ -223,71 +230,53 @@ def _spiking_arms(machines, runs, accuracies, placements, refused) -> list[Arm]:
 def _dense_arms(machines, network: Graph, zeros, float_accuracy, integer_accuracy, options: Options) -> list[Arm]:
     """Float and matched integer network on every device, at batch 1 and at the batch of least energy."""
     arms = []
-    for form, accuracy, work in (
+    forms: tuple[tuple[Literal["float", "integer"], float | None, Workload], ...] = (
         ("float", float_accuracy, workload(network)),
         ("integer", integer_accuracy, workload(network, zeros)),
-    ):
+    )
+    for form, accuracy, work in forms:
         for machine in machines:
             arms += _device_arms(machine, form, accuracy, work, options)
     return arms
 
 
-def _device_arms(machine: Machine, form: str, accuracy: float | None, work: Workload, options: Options) -> list[Arm]:
+def _device_arms(
+    machine: Machine, form: Literal["float", "integer"], accuracy: float | None, work: Workload, options: Options
+) -> list[Arm]:
     device: Device = machine.description  # type: ignore[assignment]
     shared = {"network": form, "accuracy": accuracy}
+    regimes = ("batch1", "best_batch")
+    precision = "none"
     try:
         precision = conventional.precision_for(device, form)
+        if options.boundary not in device.power:
+            raise DoesNotFit(_unpriced(device, options.boundary))
+        best = conventional.best_batch(device, work, precision, options.boundary)
     except DoesNotFit as error:
-        return [Arm(machine, regime="batch1", precision="none", reason=str(error), **shared)]
-    best = conventional.best_batch(device, work, precision, options.boundary)
-    arms = []
-    for regime, batch in (("batch1", 1), ("best_batch", best)):
-        if why := conventional.fits(device, work, precision, batch):
-            arms.append(Arm(machine, regime=regime, precision=precision, reason=why, **shared))
-            continue
-        counted = conventional.counts(device, work, precision, batch)
-        arms.append(
-            Arm(machine, regime=regime, precision=precision, counts=counted, units_used={"devices": 1}, **shared)
+        return [Arm(machine, regime=r, precision=precision, reason=str(error), **shared) for r in regimes]
+    return [
+        Arm(
+            machine,
+            regime=regime,
+            precision=precision,
+            counts=conventional.counts(device, work, precision, batch),
+            units_used={"devices": 1},
+            **shared,
         )
-    return arms
+        for regime, batch in zip(regimes, (1, best), strict=True)
+    ]
 
 
 def _at_boundary(arm: Arm, boundary: str) -> Arm:
     """`arm`, without counts where its machine has no price at `boundary`."""
     if boundary in arm.machine.description.power or arm.counts is None:
         return arm
-    have = ", ".join(arm.machine.description.power)
-    return replace(arm, counts=None, reason=f"no price at the {boundary} boundary; {arm.machine.name} has {have}.")
+    return replace(arm, counts=None, reason=_unpriced(arm.machine.description, boundary))
 
 
-@dataclass(frozen=True)
-class _Belief:
-    """Draws at the default correlation, at none and at full correlation, and the bootstrap of items."""
-
-    draws: Draws
-    independent: Draws
-    correlated: Draws
-    weights: np.ndarray
-
-
-def _belief(machines: list[Machine], items: int, options: Options) -> _Belief:
-    known = latents(machines)
-    grades = [(m.description.evidence.energy, m.description.evidence.latency) for m in machines]
-    at = partial(draw, known, grades, options.draws, options.seed)
-    return _Belief(at(), at(rho=0.0), at(rho=1.0), item_weights(items, options.draws, options.seed))
-
-
-def _judge(arms, machines, belief: _Belief, boundary: str, rate, float_accuracy, done):
-    price_with = partial(price, arms, machines, weights=belief.weights, boundary=boundary, rate=rate)
-    priced = price_with(draws=belief.draws)
-    done(1)
-    others = (price_with(draws=belief.independent), price_with(draws=belief.correlated))
-    verdicts = tuple(decide(priced, others, name, float_accuracy, machines, boundary) for name in QUANTITIES)
-    done(1)
-    return priced, verdicts
+def _unpriced(machine: Description, boundary: str) -> str:
+    return f"no price at the {boundary} boundary; {machine.name} has {', '.join(machine.power)}."
 
 
 def _accuracy(predictions: np.ndarray, labels: np.ndarray | None) -> float | None:
     return None if labels is None else float((predictions == labels).mean())
-
-

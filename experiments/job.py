@@ -3,7 +3,7 @@
 import sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from baselines import device
 from experiments import data, networks, record
@@ -11,6 +11,7 @@ from experiments.compare import Comparison, Options, Progress, compare, silent
 from experiments.dataset import DataSet, Layout
 from experiments.summary import summary
 from neuro import chip
+from neuro.codes import Code
 from neuro.errors import BadInput
 from neuro.graph import Graph
 
@@ -29,7 +30,7 @@ class Request:
     calibration: Path | None = None
     chips: tuple[str, ...] | None = None
     devices: tuple[str, ...] | None = None
-    code: str = "auto"
+    code: Code | Literal["auto"] = "auto"
     levels: int = 15
     input_levels: int | None = None
     weight_bits: int = 8

@@ -25,7 +25,7 @@ def load(name: str, progress=None) -> Graph:
 
         return from_onnx(path)
     if path.exists():
-        raise BadInput(f"{path}: cannot import {path.suffix or 'a file without ending'!r}; export the network to .onnx.")
+        raise BadInput(f"{path}: no importer for {path.suffix or 'a file without ending'!r}; export it to .onnx.")
     raise BadInput(f"unknown network {name!r}.{nearest(name, list(BUNDLED))} A path to an .onnx file works too.")
 
 

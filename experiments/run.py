@@ -13,7 +13,7 @@ from neuro.activity import activity, count, fan_outs
 from neuro.counts import Counts
 from neuro.evaluate import evaluate
 from neuro.graph import Graph
-from neuro.layers import Input, MaxPool, Threshold
+from neuro.layers import Conv, Dense, Input, MaxPool, Threshold
 from neuro.placement import Placement
 from neuro.simulate import simulate
 
@@ -48,7 +48,8 @@ def chunk_size(graph: Graph, items: int, cores: int = 0, memory: int = MEMORY) -
     schedule = graph.schedule
     steps = 1
     if schedule is not None:
-        steps = max(w.steps for name, w in schedule.windows.items() if name != graph.input.name or schedule.code == "rate")
+        at_once = schedule.code != "rate"  # the input's window is then integrated as one step
+        steps = max(w.steps for name, w in schedule.windows.items() if not (at_once and name == graph.input.name))
     widest = sorted(graph.size(n.name) for n in graph.nodes)[-3:]
     each = 4 * steps * sum(widest)
     if schedule is not None:
@@ -97,8 +98,7 @@ def run(
         padded = np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)]) if missing else batch
         prediction, wrong, done, peak, events = step(jnp.asarray(padded, jnp.float32))
         mismatches += int(wrong[: len(batch)].sum())
-        kept = jax.tree_util.tree_map(lambda a, n=len(batch): np.asarray(a)[:n], (prediction, done, peak, events))
-        pieces.append(kept)
+        pieces.append(_first(len(batch), (prediction, done, peak, events)))
         advance(len(batch))
     prediction, done, peak, events = jax.tree_util.tree_map(lambda *parts: np.concatenate(parts), *pieces)
     neurons = sum(spiking.size(name) for name in spiking.schedule.windows)
@@ -109,13 +109,18 @@ def run(
         predictions=prediction,
         checked=len(counts) * (neurons + spiking.size(spiking.output.name)) if exact else None,
         mismatches=mismatches if exact else None,
-        spikes=np.sum([n for n in done.spikes.values()], axis=0),
-        synops=np.sum([n for n in done.synops.values()], axis=0),
+        spikes=np.sum(list(done.spikes.values()), axis=0),
+        synops=np.sum(list(done.synops.values()), axis=0),
         neurons=neurons,
         by_layer={name: float(n.mean()) for name, n in done.spikes.items()},
         peak=float(peak.max()),
         counts=events,
     )
+
+
+def _first(items: int, tree):
+    """The first `items` of every array of a tree, as NumPy arrays."""
+    return jax.tree_util.tree_map(lambda array: np.asarray(array)[:items], tree)
 
 
 def _differing(first, second):
@@ -142,11 +147,11 @@ def classify(graph: Graph, inputs: np.ndarray, advance: Callable[[int], None] = 
     return np.concatenate(found)
 
 
-def zero_shares(integer: Graph, counts: np.ndarray) -> dict[str, float]:
-    """Share of zeros among the inputs of every weighted layer, measured, by the layer's name in the float network."""
+def zero_shares(integer: Graph, counts: np.ndarray, layers: set[str]) -> dict[str, float]:
+    """Share of zeros among the inputs of each weighted layer of the float network that `layers` names, measured."""
     values = jax.jit(lambda batch: evaluate(integer, batch))(jnp.asarray(counts, jnp.float32))
     return {
         node.name.split("/", 1)[1]: float((np.asarray(values[node.inputs[0]]) == 0).mean())
         for node in integer.nodes
-        if "/" in node.name and hasattr(node.op, "weight") and not node.name.rpartition(".")[2].startswith("skip")
+        if node.name.split("/", 1)[-1] in layers and isinstance(node.op, Conv | Dense)
     }

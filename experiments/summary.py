@@ -103,8 +103,6 @@ def duty_rows(priced: Priced, verdicts: tuple[Verdict, ...]) -> dict[str, Any]:
     """The second scenario: energy bands and verdicts."""
     return {
         "rate_hz": priced.rate,
-        "energy_j": {
-            arm.name: band(priced.energy[:, i]) for i, arm in enumerate(priced.arms) if priced.keeps_rate(i)
-        },
+        "energy_j": {arm.name: band(priced.energy[:, i]) for i, arm in enumerate(priced.arms) if priced.keeps_rate(i)},
         "verdict": {v.quantity: verdict_row(v) for v in verdicts},
     }

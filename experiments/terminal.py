@@ -43,7 +43,9 @@ def table(comparison: Comparison, summary: dict[str, Any]) -> None:
     console.print(f"accuracy: float {_percent(accuracy['float'])}, integer {_percent(accuracy['integer'])}")
     console.print(_codes(summary))
     rate = "back to back" if scenario["rate_hz"] is None else f"{scenario['rate_hz']:g} inferences a second"
-    console.print(f"\nPer inference, {scenario['boundary']} boundary, {rate}; median [5 % .. 95 %] of what is believed:")
+    console.print(
+        f"\nPer inference, {scenario['boundary']} boundary, {rate}; median [5 % .. 95 %] of what is believed:"
+    )
     console.print(_arms(summary))
     for arm in summary["arms"]:
         if arm["energy_j"] is None:
@@ -59,9 +61,7 @@ def table(comparison: Comparison, summary: dict[str, Any]) -> None:
     if drivers:
         listed = ", ".join(f"{d['machine']} {d['constant']} (moves the ratio {d['factor']:.2g}x)" for d in drivers)
         console.print(f"Most of the doubt on energy: {listed}.")
-    console.print(
-        "All figures are modelled, not measured; P is a belief given these constants and this scenario, not a frequency."
-    )
+    console.print("Everything is modelled, not measured; P is a belief given these constants and this scenario.")
     console.print(f"\nrecord: {summary['record']}")
 
 
@@ -125,8 +125,14 @@ def _codes(summary: dict[str, Any]) -> Table:
 def _arms(summary: dict[str, Any]) -> Table:
     rows = Table(box=None, pad_edge=False)
     for heading in ("arm", "accuracy", "energy", "latency", "in flight", "model held against"):
-        rows.add_column(heading, justify="right" if heading in ("accuracy", "energy", "latency", "in flight") else "left")
-    priced = [arm for arm in summary["arms"] if arm["energy_j"] is not None]
+        rows.add_column(
+            heading, justify="right" if heading in ("accuracy", "energy", "latency", "in flight") else "left"
+        )
+    priced = [
+        arm
+        for arm in summary["arms"]
+        if arm["energy_j"] is not None and not (arm["regime"] == "best_batch" and arm["batch"] == 1)
+    ]
     for arm in sorted(priced, key=lambda a: a["energy_j"]["p50"]):
         style = "bold" if arm["network"] == "spiking" else ""
         rows.add_row(

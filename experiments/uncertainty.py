@@ -52,13 +52,13 @@ def draw(latents: list[Latent], grades: list[tuple[str, str]], number: int, seed
     groups = sorted({latent.group for latent in latents})
     group = np.array([groups.index(latent.group) for latent in latents], dtype=int)
     width = len(groups) + len(latents) + 2 * len(grades)
-    uniform = stats.qmc.Sobol(width, seed=np.random.default_rng(seed)).random(number)
+    uniform = stats.qmc.Sobol(width, rng=np.random.default_rng(seed)).random(number)
     uniform = np.clip(uniform, 1e-9, 1 - 1e-9)
     normal = stats.norm.ppf(uniform[:, : len(groups) + len(latents)])
     own_share = np.array([0.0 if latent.constant.shared else 1.0 - rho for latent in latents])
     z = np.sqrt(1 - own_share) * normal[:, : len(groups)][:, group] + np.sqrt(own_share) * normal[:, len(groups) :]
     errors = stats.t.ppf(uniform[:, len(groups) + len(latents) :], ERROR_FREEDOM) / stats.t.ppf(0.95, ERROR_FREEDOM)
-    half = np.log([[GRADE_FACTOR[energy], GRADE_FACTOR[latency]] for energy, latency in grades])
+    half = np.log([[GRADE_FACTOR[energy], GRADE_FACTOR[latency]] for energy, latency in grades]).reshape(-1, 2)
     return Draws(factors(latents, z), np.exp(errors.reshape(number, len(grades), 2) * half))
 
 

@@ -2,12 +2,10 @@
 
 from dataclasses import dataclass
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from experiments.arm import BATCH_ONE, Arm, Machine, Priced, latents, pricer
-from experiments.uncertainty import NINETY, factors
+from experiments.arm import Machine, Priced, Pricer, latents
+from experiments.uncertainty import NINETY, Latent, factors
 
 QUANTITIES = ("energy", "latency", "edp")
 TOLERANCE = 0.01
@@ -57,25 +55,35 @@ def quantity(priced: Priced, name: str) -> np.ndarray:
 
 
 def eligible(priced: Priced, name: str, float_accuracy: float | None) -> list[int]:
-    """Arms that may be ranked: within `TOLERANCE` of the float accuracy and, for latency and EDP, one sample at a time."""
+    """Arms that may be ranked: within `TOLERANCE` of the float accuracy, one sample at a time but for energy.
+
+    At a rate energy too takes one sample at a time: a batch would have to wait for its samples.
+    """
     return [
         i
         for i, arm in enumerate(priced.arms)
         if (arm.accuracy is None or float_accuracy is None or arm.accuracy >= float_accuracy - TOLERANCE)
-        and (name == "energy" or arm.regime in BATCH_ONE)
+        and ((name == "energy" and priced.rate is None) or arm.batch == 1)
         and priced.keeps_rate(i)
     ]
 
 
+@dataclass(frozen=True)
+class Swings:
+    """Costs of all arms with one constant at a time at the ends of its range.
+
+    energy, latency: [2 * latent, arm], first all high ends, then all low ends.
+    """
+
+    latents: list[Latent]
+    energy: np.ndarray
+    latency: np.ndarray
+
+
 def decide(
-    priced: Priced,
-    others: tuple[Priced, Priced],
-    name: str,
-    float_accuracy: float | None,
-    machines: list[Machine],
-    boundary: str,
+    priced: Priced, others: tuple[Priced, Priced], swings: Swings, name: str, float_accuracy: float | None
 ) -> Verdict:
-    """The verdict on one quantity. others: the same arms priced with independent and with fully correlated constants."""
+    """The verdict on one quantity. others: the arms priced with independent and with fully correlated constants."""
     draws = quantity(priced, name)
     ranked = sorted(eligible(priced, name, float_accuracy), key=lambda i: float(np.median(draws[:, i])))
     spiking = [i for i in ranked if priced.arms[i].network == "spiking"]
@@ -101,25 +109,26 @@ def decide(
         best_rival=priced.arms[rival].name,
         ratio=tuple(float(q) for q in np.quantile(ratio, [0.05, 0.5, 0.95])),  # type: ignore[arg-type]
         classes=classes,
-        drivers=tornado((priced.arms[best], priced.arms[rival]), name, machines, boundary, priced.rate)[:3],
+        drivers=tornado(swings, best, rival, name)[:3],
     )
 
 
-def tornado(
-    pair: tuple[Arm, Arm], name: str, machines: list[Machine], boundary: str, rate: float | None
-) -> tuple[Driver, ...]:
-    """Every constant of both arms alone moved from its low to its high end, the most influential first."""
-    own = [m for m in machines if m.name in {arm.machine.name for arm in pair}]
-    known = latents(own)
+def swing(run: Pricer, machines: list[Machine], items: int, rate: float | None) -> Swings:
+    """Every constant alone moved to its high and to its low end, by the arms' pricer."""
+    known = latents(machines)
     z = np.concatenate([np.eye(len(known)), -np.eye(len(known))]) * NINETY
-    items = next((len(arm.counts.events["spike"]) for arm in pair if arm.network == "spiking" and arm.counts), 1)
-    run = jax.jit(jax.vmap(pricer(pair, own, boundary, rate), in_axes=(0, None)))
-    energy, latency = run(jnp.asarray(factors(known, z), jnp.float32), jnp.ones(items, jnp.float32))
+    energy, latency = run(factors(known, z), np.ones((len(z), items)), 0.0 if rate is None else 1 / rate)
+    return Swings(known, energy, latency)
+
+
+def tornado(swings: Swings, best: int, rival: int, name: str) -> tuple[Driver, ...]:
+    """The constants by how far they alone move the ratio of two arms, the most influential first."""
+    energy, latency = swings.energy, swings.latency
     values = {"energy": energy, "latency": latency, "edp": energy * latency}[name]
-    swing = np.log(np.asarray(values[:, 0] / values[:, 1], np.float64)).reshape(2, len(known))
-    moved = np.exp(np.abs(swing[0] - swing[1]))
-    order = np.argsort(-moved)
-    return tuple(Driver(known[i].machine, known[i].path, float(moved[i])) for i in order)
+    high, low = np.log(values[:, best] / values[:, rival]).reshape(2, len(swings.latents))
+    moved = np.exp(np.abs(high - low))
+    order = np.argsort(-moved, kind="stable")
+    return tuple(Driver(swings.latents[i].machine, swings.latents[i].path, float(moved[i])) for i in order)
 
 
 def _share(priced: Priced, name: str, best: int, rival: int) -> float:

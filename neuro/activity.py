@@ -25,8 +25,8 @@ class Activity:
     spikes [batch]: all spikes. synops [batch]: spikes times the synapses they reach.
     """
 
-    spikes: dict[str, Float[Array, "batch"]]
-    synops: dict[str, Float[Array, "batch"]]
+    spikes: dict[str, Float[Array | np.ndarray, "batch"]]
+    synops: dict[str, Float[Array | np.ndarray, "batch"]]
 
 
 jax.tree_util.register_dataclass(Activity, data_fields=["spikes", "synops"], meta_fields=[])
@@ -83,7 +83,7 @@ def count(placement: Placement, spikes: dict[str, Bool[Array, "step batch ..."]]
         }
         return events | ({"management": flat * steps} if chip.energy.management else {})
 
-    sweep = number * prices[:, 4]
+    sweep = (number * prices[:, 4])[None, None]
     slowest = (_wait(load, prices) + sweep).argmax(axis=2)
     critical = _critical(load, slowest, number, formats)  # [step, batch, event]
     single = _path(placement, critical.sum(axis=0), schedule.total, 1)
@@ -105,7 +105,8 @@ def count(placement: Placement, spikes: dict[str, Bool[Array, "step batch ..."]]
 
 def _loads(placement: Placement, spikes) -> tuple[Array, Array]:
     """What every core sends and receives in every global step, and the hops of each sample."""
-    graph, schedule = placement.graph, placement.graph.schedule
+    schedule = placement.graph.schedule
+    assert schedule is not None
     batch = next(iter(spikes.values())).shape[1]
     load = jnp.zeros((schedule.total, batch, placement.number, len(LOADS)), jnp.float32)
     hops = jnp.zeros(batch, jnp.float32)
@@ -140,8 +141,9 @@ def _loads(placement: Placement, spikes) -> tuple[Array, Array]:
 
 
 def _clock(placement: Placement) -> Float[np.ndarray, "step core load"]:
-    """The spikes of clock neurons: gates close at the start, open with the bias at a window's start, close at its end."""
+    """The spikes of clock neurons: gates close at the start, open with the bias for a window, close after it."""
     schedule, gate = placement.graph.schedule, placement.realisation.clock
+    assert schedule is not None
     load = np.zeros((schedule.total, placement.number, len(LOADS)), np.float32)
     if not gate:
         return load
@@ -203,7 +205,7 @@ def _critical(load: Array, slowest: Array, number: np.ndarray, formats: np.ndarr
 
 def _folded(load: Array, period: int) -> Array:
     """Steady state of a pipeline: in step t of a period every sample in flight adds its own step t + d period."""
-    steps, batch = load.shape[:2]
+    steps = load.shape[0]
     depth = -(-steps // period)
     padded = jnp.pad(load, ((0, depth * period - steps), (0, 0), (0, 0), (0, 0)))
     flights = padded.reshape(depth, period, *load.shape[1:])

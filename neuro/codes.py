@@ -12,7 +12,7 @@ L levels, K = ceil(log2(L + 1)) bits. V starts at the bias plus floor(th/2). Und
 a neuron fires while its input still comes, so early spikes cannot be taken back.
 """
 
-from typing import Literal, get_args
+from typing import get_args
 
 import jax
 import jax.numpy as jnp
@@ -21,8 +21,8 @@ from jaxtyping import Array, Bool, Float
 
 from neuro.evaluate import apply
 from neuro.layers import MaxPool, Threshold
+from neuro.schedule import Code as Code
 
-Code = Literal["unary", "bits", "rate"]
 CODES: tuple[Code, ...] = get_args(Code)
 
 

@@ -47,9 +47,7 @@ class Constant(Table):
     @classmethod
     def _range_defaults_to_value(cls, entry):
         if not isinstance(entry, dict):
-            raise ValueError(
-                f"a bare value {entry!r}; write {{ value = \"… {cls.unit}\", source = …, basis = … }}"
-            )
+            raise ValueError(f'a bare value {entry!r}; write {{ value = "… {cls.unit}", source = …, basis = … }}')
         if "value" in entry:
             entry = {"low": entry["value"], "high": entry["value"], **entry}
         return entry

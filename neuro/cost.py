@@ -1,5 +1,6 @@
 """Joules and seconds as a pure function of counts and prices; differentiable and mappable over both."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,15 +14,13 @@ from neuro.errors import BadDescription
 Scalar = Float[Array, ""] | float
 
 
-@partial(
-    jax.tree_util.register_dataclass, data_fields=["energy", "time", "active_power", "idle_power"], meta_fields=[]
-)
+@partial(jax.tree_util.register_dataclass, data_fields=["energy", "time", "active_power", "idle_power"], meta_fields=[])
 @dataclass(frozen=True)
 class Prices:
     """What a machine charges: J and s per event by name, W while it works and while it waits."""
 
-    energy: dict[str, Scalar]
-    time: dict[str, Scalar]
+    energy: Mapping[str, Scalar]
+    time: Mapping[str, Scalar]
     active_power: Scalar
     idle_power: Scalar
 
@@ -32,7 +31,7 @@ class Cost:
     """Per inference: energy (J) by component, with ``static`` and, at a given rate, ``idle`` among them; latency (s)
     of a sample; interval (s) between samples back to back."""
 
-    energy: dict[str, Scalar]
+    energy: Mapping[str, Scalar]
     latency: Scalar
     interval: Scalar
 
@@ -49,26 +48,28 @@ def unpriced(counts: Counts, prices: Prices) -> list[str]:
     return free + sorted(f"time.{name}" for name in paths if name not in prices.time)
 
 
-def cost(counts: Counts, prices: Prices, rate: float | None = None) -> Cost:
+def cost(counts: Counts, prices: Prices, every: Scalar | None = None) -> Cost:
     """The cost of one inference.
 
-    E = sum(events * price) / batch + active * t, t the interval per sample; with a `rate` (Hz) also
-    idle * (1/rate - t).
+    E = sum(events * price) / batch + active * t, t the interval per sample; where a sample comes only `every` so many
+    seconds also idle * max(every - t, 0).
 
     Raises:
         BadDescription: events without a price, all of them named; nothing is free.
     """
     if missing := unpriced(counts, prices):
         raise BadDescription(f"no price for {', '.join(missing)}; add a constant with its source to the file.")
-    energy = {name: number * prices.energy[name] / counts.batch for name, number in counts.events.items()}
+    energy: dict[str, Scalar] = {
+        name: number * prices.energy[name] / counts.batch for name, number in counts.events.items()
+    }
     interval = duration(counts.interval, prices.time) / counts.batch
     energy["static"] = prices.active_power * interval
-    if rate is not None:
-        energy["idle"] = prices.idle_power * jnp.maximum(1 / rate - interval, 0.0)
+    if every is not None:
+        energy["idle"] = prices.idle_power * jnp.maximum(every - interval, 0.0)
     return Cost(energy=energy, latency=duration(counts.latency, prices.time), interval=interval)
 
 
-def duration(path: Path, time: dict[str, Scalar]) -> Scalar:
+def duration(path: Path, time: Mapping[str, Scalar]) -> Scalar:
     """Seconds that `path` takes: the sum over stages of the slowest resource."""
     prices = jnp.stack([jnp.asarray(time[name], jnp.float32) for name in path.names])
     return (path.counts @ prices).max(axis=-1).sum(axis=-1)

@@ -3,11 +3,13 @@
 Counts are one kind of value for every machine: a spiking chip, a GPU, a systolic array, a microcontroller.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 _pytree = partial(jax.tree_util.register_dataclass)
@@ -23,7 +25,7 @@ class Path:
     """
 
     names: tuple[str, ...]
-    counts: Float[Array, "*item stage resource event"]
+    counts: Float[Array | np.ndarray, "*item stage resource event"]
 
 
 @partial(_pytree, data_fields=["events", "latency", "interval"], meta_fields=["batch"])
@@ -36,13 +38,13 @@ class Counts:
     (shorter than the latency where samples are pipelined).
     """
 
-    events: dict[str, Float[Array, "*item"]]
+    events: Mapping[str, Float[Array | np.ndarray, "*item"]]
     latency: Path
     interval: Path
     batch: int = 1
 
 
-def average(counts: Counts, weights: Float[Array, "item"]) -> Counts:
+def average(counts: Counts, weights: Float[Array | np.ndarray, "item"]) -> Counts:
     """Counts per item averaged over the item axis with `weights`, which are normalised here."""
     share = weights / weights.sum()
     return jax.tree_util.tree_map(lambda n: jnp.tensordot(share, jnp.asarray(n, jnp.float32), axes=1), counts)

@@ -9,8 +9,21 @@ from jaxtyping import Array, Float
 
 from neuro.graph import Graph
 from neuro.layers import (
-    Add, AvgPool, Conv, Dense, MaxPool, Op, Pad, Relu, Reshape, Scale, Softmax, SumPool, Threshold, Transpose,
-)  # fmt: skip
+    Add,
+    AvgPool,
+    Conv,
+    Dense,
+    MaxPool,
+    Op,
+    Pad,
+    Relu,
+    Reshape,
+    Scale,
+    Softmax,
+    SumPool,
+    Threshold,
+    Transpose,
+)
 
 
 def apply(op: Op, *inputs: Float[Array, "batch ..."]) -> Float[Array, "batch ..."]:
@@ -100,5 +113,3 @@ def _reduce(x, op, function, start):
         window_strides=(1, 1, *op.stride),
         padding=((0, 0), (0, 0), *op.pads),
     )
-
-

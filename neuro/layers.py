@@ -1,6 +1,6 @@
 """The operators a graph is made of, and the shape each gives.
 
-Shapes are per sample: channels first, then space. Weights are NumPy arrays; an operator is a value and is never changed.
+Shapes are per sample: channels first, then space. Weights are NumPy arrays; an operator is a value, never changed.
 Float graphs use all but `Threshold`; integer and spiking graphs use `Input`, `Conv`, `Dense`, `SumPool`, `MaxPool`,
 `Add`, `Reshape`, `Transpose` and `Threshold`, with integers in their arrays.
 """
@@ -126,8 +126,21 @@ class Threshold:
 
 
 Op: TypeAlias = (
-    Input | Conv | Dense | Scale | Relu | MaxPool | AvgPool | SumPool | Add | Reshape | Transpose | Pad | Softmax | Threshold
-)  # fmt: skip
+    Input
+    | Conv
+    | Dense
+    | Scale
+    | Relu
+    | MaxPool
+    | AvgPool
+    | SumPool
+    | Add
+    | Reshape
+    | Transpose
+    | Pad
+    | Softmax
+    | Threshold
+)
 LINEAR = (Conv, Dense, Scale, AvgPool, SumPool, Add, Reshape, Transpose, Pad)
 
 

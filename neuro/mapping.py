@@ -28,7 +28,7 @@ class Estimate:
 def search(
     graph: Graph, chip: Chip, realisation: Realisation, spikes: dict[str, Float[np.ndarray, "neuron"]]
 ) -> dict[str, Placement]:
-    """The best of a ladder of placements, by regime: least energy-delay product for ``single``, least energy for ``stream``.
+    """The best of a ladder of placements by regime: ``single`` by energy-delay product, ``stream`` by energy.
 
     The ladder halves the neurons on a core until the chip is full. spikes: mean spikes per inference of every neuron,
     by population, from a pilot run.

@@ -104,7 +104,7 @@ def place(
         widest = max(order, key=lambda n: parts[n.name].max())
         raise DoesNotFit(
             f"{graph.name} needs {first + clock} cores; {chip.name} has {int(chip.limits.cores.value)}. "
-            f"Layer {widest.name!r} alone takes {int(parts[widest.name].max()) + 1}; use a smaller network or fewer bits."
+            f"Layer {widest.name!r} alone takes {int(parts[widest.name].max()) + 1}; try a smaller network."
         )
     limits = list(next(iter(used.values())))
     return Placement(
@@ -149,18 +149,26 @@ def _check_formats(graph: Graph, chip: Chip, realisation: Realisation) -> None:
             )
 
 
-def _split(graph: Graph, node: Node, chip: Chip, realisation: Realisation, reached: np.ndarray, most, reach: Reach):
+def _split(
+    graph: Graph,
+    node: Node,
+    chip: Chip,
+    realisation: Realisation,
+    reached: np.ndarray,
+    most: int | None,
+    reach: Reach,
+) -> tuple[np.ndarray, dict[str, np.ndarray], dict[str, np.ndarray]]:
     """The smallest admissible partition: core of each neuron from 0, synapses by source, use by limit."""
     size, shape = graph.size(node.name), graph.shapes[node.name]
     slots = _slots(node, realisation)
     total = int(chip.limits.cores.value)
     capacity = min(chip.limits.compartments.value, most or float("inf"))
     fewest = min(max(1, ceil(size * slots / capacity)), total)
-    rows = shape[1] if len(shape) > 1 else 1
+    rows = shape[1:2] or (1,)
     worst: tuple[str, float] | None = None
     for number in range(fewest, total + 1):
         best = None
-        for channels, bands in product(range(1, shape[0] + 1), range(1, rows + 1)):
+        for channels, bands in product(range(1, shape[0] + 1), range(1, rows[0] + 1)):
             if channels * bands != number:
                 continue
             part = _part(shape, channels, bands)
@@ -173,8 +181,11 @@ def _split(graph: Graph, node: Node, chip: Chip, realisation: Realisation, reach
                 best = (part, inward, need)
         if best is not None:
             return best
-        if worst is not None and worst[0] == "axons_in" and number >= 4 * fewest and _fan_in(graph, node) > _allowed(
-            chip, "axons_in"
+        if (
+            worst is not None
+            and worst[0] == "axons_in"
+            and number >= 4 * fewest
+            and _fan_in(graph, node) > _allowed(chip, "axons_in")
         ):
             break
     limit, value = worst or ("compartments", float(size * slots))

@@ -1,6 +1,10 @@
 """When each population of a spiking network emits, in global time steps."""
 
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+Code: TypeAlias = Literal["unary", "bits", "rate"]
+"""How spikes carry a value; see `neuro.codes`."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,7 @@ class Schedule:
     second one that integrates the next sample while the first one is still emitted.
     """
 
-    code: str
+    code: Code
     windows: dict[str, Window]
     delays: dict[tuple[str, str], int]
     total: int

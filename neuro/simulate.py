@@ -72,7 +72,7 @@ def simulate(graph: Graph, counts: Float[Array, "batch ..."]) -> Run:
             case _:
                 currents[node.name] = _each_step(node.op, feeds[0])
                 if node.inputs[0] in trains and isinstance(node.op, Reshape | Transpose):
-                    trains[node.name] = _each_step(node.op, trains[node.inputs[0]])
+                    trains[node.name] = _each_step(node.op, trains[node.inputs[0]].astype(jnp.float32)) > 0
         if node.name in spikes:
             trains[node.name] = spikes[node.name]
     output = currents[graph.output.name][0]

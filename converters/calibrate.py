@@ -1,0 +1,51 @@
+"""Choosing scales from data and weights: clipping values of activations, scales of integer weights."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+CLIPS = np.linspace(0.15, 1.0, 35)
+"""Fractions of the largest activation that are tried as clipping value."""
+SHRINKS = np.linspace(0.5, 1.0, 26)
+"""Fractions of the largest weight that are tried as full scale."""
+SMALLEST = 1e-9  # in place of the largest value of a layer that never fires
+
+
+def least_squares_clip(activation: Float[Array, "item channel ..."], levels: int) -> Float[np.ndarray, "channel"]:
+    """Per channel the clipping value c = f max(a) that minimises mean((q(a) - a)^2) over the grid of f.
+
+    q(a) = clip(floor(a L / c + 1/2), 0, L) c / L. A channel that never fires takes the layer's largest value.
+    """
+    axes = (0, *range(2, activation.ndim))
+    peak = np.asarray(activation.max(axis=axes)).astype(np.float64)
+    peak = np.where(peak > 0, peak, max(peak.max(), SMALLEST))
+
+    def error(clip):
+        unit = clip.reshape(1, -1, *(1,) * (activation.ndim - 2)) / levels
+        quantised = jnp.clip(jnp.floor(activation / unit + 0.5), 0, levels) * unit
+        return ((quantised - activation) ** 2).mean(axis=axes)
+
+    errors = jax.jit(lambda clips: jax.lax.map(error, clips))(jnp.asarray(np.outer(CLIPS, peak), jnp.float32))
+    return peak * CLIPS[np.asarray(errors).argmin(axis=0)]
+
+
+def percentile(activation: Float[Array, "item ..."], share: float = 99.9) -> float:
+    """The percentile of all activations of a layer, above zero."""
+    return max(float(np.percentile(np.asarray(activation), share)), SMALLEST)
+
+
+def weight_scale(weights: list[np.ndarray], full: int, channels: int) -> Float[np.ndarray, "channel"]:
+    """Per output channel the scale of least squared rounding error when weights become integers in -full..full.
+
+    weights: arrays with the output channel first; those of one channel share a scale. channels = 1: one for all.
+    """
+    flat = np.concatenate([w.reshape(channels, -1) for w in weights], axis=1)
+    largest = np.maximum(np.abs(flat).max(axis=1), 1e-12)
+    best, error = largest / full, np.full(channels, np.inf)
+    for shrink in SHRINKS:
+        scale = largest * shrink / full
+        rounded = np.clip(np.rint(flat / scale[:, None]), -full, full) * scale[:, None]
+        squared = ((rounded - flat) ** 2).sum(axis=1)
+        best, error = np.where(squared < error, scale, best), np.minimum(squared, error)
+    return best

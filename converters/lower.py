@@ -1,0 +1,161 @@
+"""One stage of a folded float graph as integer operators: the weights between populations, then the threshold."""
+
+from dataclasses import dataclass, replace
+from math import prod
+
+import jax.numpy as jnp
+import numpy as np
+
+from converters.calibrate import weight_scale
+from neuro.errors import Unsupported
+from neuro.evaluate import apply
+from neuro.graph import Graph, Node
+from neuro.layers import Add, AvgPool, Conv, Dense, Op, Reshape, Scale, SumPool, Threshold, Transpose
+from neuro.stages import sources, stage
+
+THRESHOLD_CAP = 2**16
+"""Keeps channels with tiny weights from inflating thresholds and state."""
+
+
+@dataclass(frozen=True)
+class _Synapses:
+    """A weighted operator with the scale of its input counts, and of pools behind it, in its float weight."""
+
+    op: Conv | Dense
+    weight: np.ndarray
+
+
+def lower(
+    folded: Graph,
+    name: str,
+    scales: dict[str, np.ndarray],
+    weight_bits: int,
+    unit: np.ndarray | None = None,
+    levels: int = 0,
+    per_channel: bool = True,
+) -> list[Node]:
+    """The integer nodes of the stage of population `name`: weights of one unit, then `Threshold` or the read-out.
+
+    scales: what one count of each source stands for. unit [channel]: what one output count will stand for, None for
+    the read-out, whose logits share one scale. per_channel: whether thresholds may differ within the layer.
+
+    Raises:
+        Unsupported: two weighted layers without an activation between them.
+    """
+    offset = folded[folded[name].inputs[0]] if unit is not None else folded[name]
+    assert isinstance(offset.op, Scale)
+    synapses, aligned = _synapses(folded, name, offset.name, scales)
+    full = 2 ** (weight_bits - 1) - 1
+    channels = folded.shapes[name][0]
+    scale = weight_scale([s.weight for s in synapses.values()], full, channels if aligned else 1)
+    if unit is None or not per_channel:
+        scale = np.full_like(scale, scale.max())
+    if unit is not None:
+        scale = np.maximum(scale, (unit if aligned else unit.max()) / THRESHOLD_CAP)
+    integer: dict[str, Op] = {}
+    for key, synapse in synapses.items():
+        factor = scale.reshape(-1, *(1,) * (synapse.weight.ndim - 1))
+        weight = np.clip(np.rint(synapse.weight / factor), -full, full).astype(np.int64)
+        integer[key] = replace(synapse.op, weight=weight)
+    nodes = _rebuild(folded, name, offset.name, integer)
+    before = (nodes[-1].name if nodes else offset.inputs[0],)
+    ndim, shift = offset.op.offset.ndim, offset.op.offset
+    if unit is None:
+        bias = np.rint(shift / along(np.broadcast_to(scale, (channels,)), ndim)).astype(np.int64)
+        return [*nodes, Node(name, Scale(np.ones_like(bias), bias), before)]
+    threshold = np.maximum(1, np.rint(unit / np.broadcast_to(scale, unit.shape))).astype(np.int64)
+    bias = np.rint(shift / along(unit, ndim) * along(threshold, ndim)).astype(np.int64)
+    return [*nodes, Node(name, Threshold(along(threshold, ndim), _compact(bias), levels), before)]
+
+
+def along(channel: np.ndarray, ndim: int) -> np.ndarray:
+    """Values per channel, shaped to broadcast against a sample of `ndim` axes."""
+    return channel.reshape(-1, *(1,) * (ndim - 1))
+
+
+def _synapses(folded: Graph, name: str, offset: str, scales) -> tuple[dict[str, _Synapses], bool]:
+    """The weighted nodes of a stage, and whether axis 0 of every weight is axis 0 of the population."""
+    values: dict[str, np.ndarray | None] = {s: scales[s] for s in sources(folded, name)}  # None: weights are behind
+    found: dict[str, _Synapses] = {}
+    behind: dict[str, list[str]] = {s: [] for s in values}  # weighted nodes that flow into each node
+    aligned, faults = True, []
+    for node in stage(folded, name):
+        if node.name == offset:
+            continue
+        scale = values[node.inputs[0]]
+        behind[node.name] = [key for i in node.inputs for key in behind[i]]
+        values[node.name] = None
+        match node.op:
+            case Conv() | Dense() | Scale():
+                if scale is None:
+                    faults.append(f"  {type(node.op).__name__} {node.name!r}")
+                    scale = np.ones(folded.shapes[node.inputs[0]])
+                found[node.name] = _absorb(node.op, scale, folded.shapes[node.name])
+                behind[node.name] = [node.name]
+            case AvgPool(kernel=kernel) if scale is None:
+                for key in behind[node.name]:
+                    found[key] = replace(found[key], weight=found[key].weight / prod(kernel))
+            case Add():
+                pass
+            case _ if scale is not None:
+                moved = np.asarray(apply(node.op, jnp.asarray(scale, jnp.float32)[None]))[0].astype(np.float64)
+                values[node.name] = moved / (prod(node.op.kernel) if isinstance(node.op, AvgPool) else 1)
+            case Reshape() | Transpose():
+                aligned = False
+    if faults:
+        raise Unsupported(
+            f"{folded.name}: {len(faults)} weighted layer(s) follow another without an activation between:\n"
+            + "\n".join(faults)
+            + "\nMerge them into one layer and export again."
+        )
+    return found, aligned
+
+
+def _absorb(op: Conv | Dense | Scale, scale: np.ndarray, shape: tuple[int, ...]) -> _Synapses:
+    """`op` with the scale of its input counts in its float weights; a `Scale` becomes one synapse per neuron."""
+    if isinstance(op, Dense):
+        return _Synapses(op, op.weight * scale)
+    if isinstance(op, Conv):
+        channel = _uniform(scale)
+        grouped = channel.reshape(op.groups, 1, -1).repeat(op.weight.shape[0] // op.groups, axis=1)
+        spread = grouped.reshape(op.weight.shape[0], -1, *(1,) * (op.weight.ndim - 2))
+        return _Synapses(op, op.weight * spread)
+    gain = np.broadcast_to(op.factor * scale, shape)
+    if len(shape) == 1:
+        return _Synapses(Dense(np.diag(gain), None), np.diag(gain))
+    space = len(shape) - 1
+    weight = _uniform(gain).reshape(-1, *(1,) * (space + 1))
+    return _Synapses(Conv(weight, None, (1,) * space, ((0, 0),) * space, shape[0]), weight)
+
+
+def _uniform(scale: np.ndarray) -> np.ndarray:
+    """The scale of each channel.
+
+    Raises:
+        Unsupported: it differs within a channel, as after a dense layer reshaped to a map.
+    """
+    flat = scale.reshape(scale.shape[0], -1)
+    if not np.allclose(flat, flat[:, :1], rtol=1e-5):
+        raise Unsupported("a map whose values have different scales cannot feed a convolution; flatten it first.")
+    return flat[:, 0]
+
+
+def _rebuild(folded: Graph, name: str, offset: str, integer: dict[str, Op]) -> list[Node]:
+    """The stage's nodes with integer operators, named after the population, since two stages may share nodes."""
+    renamed: dict[str, str] = {}
+    nodes: list[Node] = []
+    for node in stage(folded, name):
+        if node.name == offset:
+            continue
+        op = integer.get(node.name, node.op)
+        if isinstance(op, AvgPool):
+            op = SumPool(op.kernel, op.stride, op.pads)
+        renamed[node.name] = f"{name}/{node.name}"
+        nodes.append(Node(renamed[node.name], op, tuple(renamed.get(i, i) for i in node.inputs)))
+    return nodes
+
+
+def _compact(bias: np.ndarray) -> np.ndarray:
+    """One bias per channel where it does not vary over the map."""
+    flat = bias.reshape(bias.shape[0], -1)
+    return along(flat[:, 0], bias.ndim) if (flat == flat[:, :1]).all() else bias

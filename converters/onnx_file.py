@@ -1,0 +1,155 @@
+"""Reading an ONNX file that nobody vouches for: size, external data, structure and shapes are checked first."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from neuro.errors import BadInput
+from neuro.layers import Shape
+
+TENSOR_LIMIT = 4 * 2**30
+"""Largest constant in bytes that is read or computed."""
+OLDEST_OPSET = 7
+"""First operator set with NumPy-style broadcasting; older ones give `Add` another meaning."""
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A checked model (`onnx.ModelProto`, external data loaded), its one input and output, the input's sample shape."""
+
+    file: str
+    model: Any
+    opset: int
+    input: str
+    output: str
+    shape: Shape
+
+
+def read(path: str | Path) -> Source:
+    """The model in the file `path`. Nothing is executed, and nothing outside the file's folder is opened.
+
+    Raises:
+        BadInput: the file is missing, damaged, invalid, too old or too large, its external data lies elsewhere, or its
+            input has a batch other than 1 or an open size.
+    """
+    import onnx
+
+    path = Path(path)
+    file = path.name
+    model = _parse(path)
+    for tensor in _tensors(model.graph):
+        _check_size(file, tensor)
+        _load_external(path, tensor)
+    declared = {o.domain for o in model.opset_import}
+    for domain in sorted({n.domain for n in model.graph.node} - declared - {"", "ai.onnx"}):
+        model.opset_import.add(domain=domain, version=1)  # some writers forget it; the operator is refused by name
+    try:
+        onnx.checker.check_model(model)
+    except (onnx.checker.ValidationError, ValueError) as error:
+        raise BadInput(f"{file} is not a valid ONNX model: {_first_line(error)}; export it again.") from None
+    opset = max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0)
+    if opset < OLDEST_OPSET:
+        raise BadInput(
+            f"{file} uses operator set {opset}; at least {OLDEST_OPSET} is needed. "
+            "Convert it with onnx.version_converter.convert_version(model, 13)."
+        )
+    if model.graph.sparse_initializer:
+        raise BadInput(f"{file} has sparse initializers, which are not read; store its weights densely.")
+    for node in model.graph.node:
+        node.domain = "" if node.domain == "ai.onnx" else node.domain  # two names of the same operator set
+    given = {i.name for i in model.graph.initializer}
+    inputs = [i for i in model.graph.input if i.name not in given]
+    for kind, found in (("input", inputs), ("output", list(model.graph.output))):
+        if len(found) != 1:
+            names = ", ".join(repr(i.name) for i in found) or "none"
+            raise BadInput(
+                f"{file} has {len(found)} {kind}s ({names}); exactly one is needed. "
+                "Cut the model to one with onnx.utils.extract_model."
+            )
+    shape = _sample_shape(file, inputs[0])
+    return Source(file, model, opset, inputs[0].name, model.graph.output[0].name, shape)
+
+
+def _parse(path: Path) -> Any:
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    if not path.is_file():
+        raise BadInput(f"{path}: there is no such file; give the path of an .onnx file.")
+    try:
+        return onnx.load_model_from_string(path.read_bytes())
+    except DecodeError:
+        raise BadInput(f"{path.name} is not an ONNX file, or is cut short; copy or export it again.") from None
+    except OSError as error:
+        raise BadInput(f"{path.name} cannot be read: {error.strerror}; check its permissions.") from None
+
+
+def _tensors(graph: Any) -> Iterator[Any]:
+    """Every tensor stored in a graph: initializers, attributes and those of subgraphs."""
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+            yield from attribute.tensors
+            for inner in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
+                yield from _tensors(inner)
+
+
+def _check_size(file: str, tensor: Any) -> None:
+    from onnx.helper import tensor_dtype_to_np_dtype
+
+    try:
+        width = tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+    except KeyError:
+        raise BadInput(f"{file}: tensor {tensor.name!r} has no known element type; export the model again.") from None
+    if any(d < 0 for d in tensor.dims):
+        raise BadInput(f"{file}: tensor {tensor.name!r} has a negative size {list(tensor.dims)}; export it again.")
+    if (size := prod(tensor.dims) * width) > TENSOR_LIMIT:
+        raise BadInput(
+            f"{file}: tensor {tensor.name!r} of {list(tensor.dims)} takes {size / 2**30:.1f} GiB; the limit is "
+            f"{TENSOR_LIMIT // 2**30} GiB. Use a smaller network."
+        )
+
+
+def _load_external(path: Path, tensor: Any) -> None:
+    from onnx.checker import ValidationError
+    from onnx.external_data_helper import load_external_data_for_tensor, uses_external_data
+
+    if not uses_external_data(tensor):
+        return
+    location = next((e.value for e in tensor.external_data if e.key == "location"), "")
+    where = f"{path.name}: tensor {tensor.name!r} keeps its data in {location!r}"
+    folder = path.parent.resolve()
+    target = (folder / location).resolve()  # an absolute location replaces the folder, and links are followed
+    if not location or ".." in Path(location).parts or folder not in target.parents:
+        raise BadInput(f"{where}, outside the model's folder; save the model in one file with onnx.save_model.")
+    try:
+        load_external_data_for_tensor(tensor, str(folder))
+    except (ValidationError, ValueError, OSError) as error:
+        raise BadInput(f"{where}, which cannot be read: {_first_line(error)}; copy that file again.") from None
+
+
+def _sample_shape(file: str, info: Any) -> Shape:
+    where = f"{file}: input {info.name!r}"
+    if not info.type.HasField("tensor_type") or not info.type.tensor_type.HasField("shape"):
+        raise BadInput(f"{where} is not a tensor of a stated shape; export the model with a fixed input shape.")
+    batch, *sample = info.type.tensor_type.shape.dim or (None,)
+    if batch is None or not sample:
+        raise BadInput(f"{where} needs a batch axis and at least one more; export the model with a batch axis.")
+    if batch.HasField("dim_value") and batch.dim_value != 1:
+        raise BadInput(f"{where} has a batch of {batch.dim_value}; export the model with batch 1 or an open batch.")
+    for axis, dim in enumerate(sample, start=1):
+        if dim.dim_value < 1:
+            size = f"symbolic ({dim.dim_param!r})" if dim.dim_param else "open"
+            raise BadInput(
+                f"{where}: dimension {axis} is {size}. Export the model with a fixed size, or set it with "
+                "onnx.tools.update_model_dims.update_inputs_outputs_dims."
+            )
+    return tuple(d.dim_value for d in sample)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0].rstrip(".")

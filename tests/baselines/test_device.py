@@ -1,0 +1,116 @@
+"""Descriptions of conventional machines: what is bundled is sound, what is faulty is refused with its key path."""
+
+from pathlib import Path
+
+import pytest
+
+from baselines.device import PACKAGE, Asic, Gpu, Mcu, Systolic, known, load, nominal
+from neuro.constants import leaves, locate
+from neuro.errors import BadDescription, BadInput
+
+KINDS = {"a100_pcie_40gb": Gpu, "jetson_orin_agx": Gpu, "tpu_v4": Systolic, "edge_tpu": Systolic,
+         "eyeriss_v1": Asic, "stm32l4r5": Mcu, "stm32h7a3": Mcu}  # fmt: skip
+
+
+def altered(tmp_path: Path, name: str, old: str, new: str) -> Path:
+    """A copy of a bundled file with one passage replaced."""
+    text = locate(name, PACKAGE, "device").read_text(encoding="utf-8")
+    assert text.count(old) == 1
+    path = tmp_path / "altered.toml"
+    path.write_text(text.replace(old, new), encoding="utf-8")
+    return path
+
+
+def test_bundled_devices_are_the_known_ones():
+    assert set(known()) >= set(KINDS)
+
+
+@pytest.mark.parametrize(("name", "kind"), KINDS.items())
+def test_bundled_device_loads_as_its_kind(name, kind):
+    device = load(name)
+    assert isinstance(device, kind)
+    assert device.name == name
+    assert "chip" in device.power
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_idle_power_is_below_active_power_at_every_boundary(name):
+    for boundary, power in load(name).power.items():
+        assert power.idle.value < power.active.value, boundary
+
+
+@pytest.mark.parametrize(
+    ("name", "precision", "peak"),
+    # 2 FLOPs are one multiply-accumulate: 624 TOPS, 312 TFLOPS, 275 TFLOPS, 4 TOPS, 33.6 GMAC/s.
+    [("a100_pcie_40gb", "int8", 312e12), ("a100_pcie_40gb", "fp16", 156e12), ("tpu_v4", "bf16", 137.5e12),
+     ("edge_tpu", "int8", 2e12), ("eyeriss_v1", "int16", 33.6e9)],
+)  # fmt: skip
+def test_peaks_are_the_published_ones(name, precision, peak):
+    device = load(name)
+    assert precision in device.precision
+    match device:
+        case Gpu():
+            found = device.precision[precision].rate.value
+        case Systolic():
+            a = device.array
+            found = a.rows.value * a.columns.value * a.count.value * a.clock.value
+        case Asic():
+            found = device.array.rows.value * device.array.columns.value * device.array.clock.value
+    assert found == pytest.approx(peak, rel=0.02)
+
+
+def test_nominal_values_follow_the_dotted_paths():
+    device = load("a100_pcie_40gb")
+    values = nominal(device)
+    assert values["memory.bandwidth"] == 1555e9
+    assert values["precision.int8.rate"] == 312e12
+    assert values["power.chip.active"] == 80.0
+    assert values["overhead.launch"] == pytest.approx(2.5e-6)
+    assert set(values) == {path for path, _ in leaves(device)}
+
+
+def test_shared_physics_is_one_quantity_with_one_range():
+    devices = [load(name) for name in known()]
+    shared: dict[str, set[tuple[float, float, float]]] = {}
+    for device in devices:
+        for _, constant in leaves(device):
+            if constant.shared:
+                shared.setdefault(constant.shared, set()).add((constant.low, constant.value, constant.high))
+    assert "hbm2 byte" in shared
+    assert {name: len(ranges) for name, ranges in shared.items() if len(ranges) > 1} == {}
+
+
+def test_path_to_a_file_works_like_a_name(tmp_path):
+    path = altered(tmp_path, "edge_tpu", 'title = "Google Edge TPU, USB 3 accelerator"', 'title = "Mine"')
+    assert load(path).title == load(str(path)).title == "Mine"
+
+
+def test_unknown_name_suggests_the_nearest():
+    with pytest.raises(BadInput, match=r"unknown device 'tpu_v5'\. Did you mean 'tpu_v4'\?.*eyeriss_v1"):
+        load("tpu_v5")
+
+
+def test_missing_file_is_named(tmp_path):
+    with pytest.raises(BadInput, match=r"nowhere\.toml: no such file"):
+        load(tmp_path / "nowhere.toml")
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "message"),
+    [
+        ("edge_tpu", 'kind = "tpu"', 'kind = "npu"', r"kind: 'npu' is no model.*asic, gpu, mcu, tpu"),
+        ("edge_tpu", 'kind = "tpu"\n', "", r"kind: None is no model"),
+        ("edge_tpu", "[weights]", "[wieghts]", r"wieghts: unknown key"),
+        ("edge_tpu", 'bandwidth = { value = "456 MB/s"', 'bandwidth = { value = "456 MB"', r"weights\.bandwidth"),
+        ("edge_tpu", 'clock = { value = "480 MHz"', 'clock = { value = "480"', r"array\.clock\.value.*no unit"),
+        ("edge_tpu", "[precision.int8]", "[precision.int7]", r"precision\.int7"),
+        ("a100_pcie_40gb", "256x128 =", "256by128 =", r"tile_efficiency\.256by128"),
+        ("stm32l4r5", "[core]", "[kore]", r"core: missing"),
+        ("eyeriss_v1", '[energy]\nlocal = { value = "1"', '[energy]\nlocal = { value = "0"', r"energy\.local\.value"),
+        ("tpu_v4", '[sources.cloud]', '[sources.clouds]', r"power\.chip\.active\.source: 'cloud' is not declared"),
+        ("tpu_v4", '[array]', '[array', r"not a readable TOML file"),
+    ],
+)  # fmt: skip
+def test_faults_are_refused_with_their_key_path(tmp_path, name, old, new, message):
+    with pytest.raises(BadDescription, match=f"(?s){message}"):
+        load(altered(tmp_path, name, old, new))

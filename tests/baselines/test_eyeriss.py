@@ -1,0 +1,163 @@
+"""The row-stationary model against a layer walked by hand and the published AlexNet measurements."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from baselines import eyeriss
+from baselines.device import Asic, load, nominal
+from baselines.workload import Workload, convolution, dense, elementwise
+from neuro.cost import cost
+
+EYERISS = load("eyeriss_v1")
+assert isinstance(EYERISS, Asic)
+
+
+def cut(e: int, p: int, q: int, r: int, t: int, images: int) -> eyeriss.Cut:
+    return eyeriss.Cut(*(np.array([x]) for x in (e, p, q, r, t, images)))
+
+
+def test_one_filter_on_one_channel_by_hand():
+    """A 3 × 3 filter on 5 × 5 inputs, 3 × 3 elements, each making a row of 3 sums of 3 products."""
+    layer = convolution("c", (1, 1), (3, 3), (1, 1), (5, 5), (3, 3))
+    found = eyeriss.moves(EYERISS, layer, cut(e=3, p=1, q=1, r=1, t=1, images=1), batch=1)
+    assert found.cycles == 3 * (3 + 1)
+    assert found.read == 25 + 9
+    assert found.written == 9
+    # 9 elements take rows of 5 inputs; the sums pass 3 elements; 10 weights (with bias) go to 3 columns.
+    assert found.network == 9 * 5 + 9 * 3 + 10 * 3
+    assert found.weights == 10
+    # Without zeros the run-length code saves nothing, and words are sent as they are.
+    assert found.values == 25 + 9
+
+
+def test_two_channels_four_filters_two_images_by_hand():
+    layer = convolution("c", (2, 4), (3, 3), (1, 1), (5, 5), (3, 3))
+    found = eyeriss.moves(EYERISS, layer, cut(e=3, p=2, q=1, r=1, t=1, images=1), batch=2)
+    # Each element does 2 channels × 3 products and 2 sums, for 4 filters, 3 positions and 2 images.
+    assert found.cycles == 2 * 3 * 4 * (2 * 3 + 2)
+    # Two passes over the filters read 50 inputs; sums of 36 outputs go in and out once per channel.
+    assert found.read == 2 * (2 * 50 + 2 * 36)
+    assert found.written == 2 * 2 * 36
+    # One image at a time, so the weights (72 and 4 biases) come twice.
+    assert found.weights == 2 * 76
+
+
+@pytest.mark.parametrize(
+    ("index", "mapping", "megabytes"),
+    # Published mappings (e, p, q, r, t) and megabytes at the global buffer for a batch of 4.
+    [
+        (0, (7, 16, 1, 1, 2), 18.5),
+        (1, (27, 16, 2, 1, 1), 77.6),
+        (2, (13, 16, 3, 2, 2), 50.2),
+        (3, (13, 16, 3, 2, 2), 37.4),
+        (4, (13, 16, 3, 2, 2), 24.9),
+    ],
+)
+def test_buffer_traffic_of_the_published_mappings(networks, index, mapping, megabytes):
+    layer = networks["alexnet"].layers[index]
+    found = eyeriss.moves(EYERISS, layer, cut(*mapping, images=1), batch=4)
+    assert float((found.read + found.written)[0]) * 2e-6 == pytest.approx(megabytes, rel=0.002)
+
+
+def test_external_traffic_of_the_published_mappings(networks):
+    """15.4 MB for four images (0.0029 accesses per multiply-accumulate). Predicted: +1 %."""
+    mappings = [(7, 16, 1, 1, 2, 1), (27, 16, 2, 1, 1, 1), *[(13, 16, 3, 2, 2, 4)] * 3]
+    moved = [eyeriss.moves(EYERISS, w, cut(*m), 4) for w, m in zip(networks["alexnet"].layers, mappings, strict=True)]
+    assert sum(float((m.weights + m.values)[0]) for m in moved) * 2e-6 == pytest.approx(15.4, rel=0.1)
+
+
+@pytest.mark.parametrize("index", range(5))
+def test_chosen_mapping_is_no_slower_than_the_published_one(networks, index):
+    published = [(7, 16, 1, 1, 2, 1), (27, 16, 2, 1, 1, 1), *[(13, 16, 3, 2, 2, 4)] * 3][index]
+    layer = networks["alexnet"].layers[index]
+    theirs, ours = eyeriss.moves(EYERISS, layer, cut(*published), 4), eyeriss.best(EYERISS, layer, 4)
+    seconds = [m.weights * 2 / 480e6 + np.maximum(m.cycles / 200e6, m.values * 2 / 480e6) for m in (theirs, ours)]
+    assert seconds[1] <= seconds[0]
+    assert ours.cycles >= 4 * layer.macs / 168
+
+
+def test_alexnet_time_and_energy(networks, priced):
+    """34.7 frames/s at 278 mW without the external memory. Predicted: +6 % frames and -3 % energy."""
+    spent = priced("eyeriss_v1", networks["alexnet"], "int16", 4)
+    assert 1 / float(spent.interval) == pytest.approx(34.7, rel=0.15)
+    chip = float(spent.total - spent.energy["external_word"])
+    assert chip == pytest.approx(0.278 / 34.7, rel=0.15)
+
+
+def test_zeros_spare_products_and_their_accesses_but_no_time():
+    def spent(zeros: float):
+        layer = convolution("c", (64, 64), (3, 3), (1, 1), (16, 16), (14, 14))
+        work = Workload("w", (replace(layer, zeros=zeros),))
+        return eyeriss.counts(EYERISS, work, "int16", 1)
+
+    dense_counts, half = spent(0.0), spent(0.5)
+    macs = 14 * 14 * 64 * 64 * 9
+    assert float(dense_counts.events["mac_int16"]) == macs
+    assert float(dense_counts.events["local_word"]) == 4 * macs
+    assert float(half.events["mac_int16"]) == macs / 2
+    assert float(half.events["local_word"]) == macs + 3 * macs / 2
+    assert float(half.latency.counts[1, 0, 0]) == float(dense_counts.latency.counts[1, 0, 0])
+    # Half of 64 × 256 inputs at 4/3 words each; never more than uncompressed.
+    saved = float(dense_counts.events["external_word"] - half.events["external_word"])
+    assert saved == pytest.approx(64 * 256 * (1 - 0.5 * 1.333), rel=1e-3)
+
+
+def test_a_slow_buffer_port_bounds_a_layer():
+    layer = convolution("c", (8, 8), (3, 3), (1, 1), (10, 10), (8, 8))
+    work = Workload("w", (layer,))
+    counts = eyeriss.counts(EYERISS, work, "int16", 1)
+    prices = eyeriss.prices(EYERISS, {**nominal(EYERISS), "buffer.port": 1e6}, "chip")
+    moved = eyeriss.best(EYERISS, layer, 1)
+    expected = 2 * float(moved.read) / 1e6 + 2 * float(moved.weights) / 480e6
+    assert float(cost(counts, prices).latency) == pytest.approx(expected, rel=1e-5)
+
+
+def test_dense_layers_wait_for_their_weights():
+    """4096 × 4096 weights of 2 bytes over 480 MB/s take 70 ms; the arithmetic of one sample 0.6 ms."""
+    counts = eyeriss.counts(EYERISS, Workload("fc", (dense("fc", 4096, 4096),)), "int16", 1)
+    latency = float(cost(counts, eyeriss.prices(EYERISS, nominal(EYERISS), "chip")).latency)
+    assert latency == pytest.approx(4096 * 4097 * 2 / 480e6 + 4096 * 4096 / (168 * 200e6), rel=0.03)
+
+
+def test_pools_move_values_only():
+    counts = eyeriss.counts(EYERISS, Workload("p", (elementwise("p", "pool", 300, 100),)), "int16", 2)
+    assert {k: float(v) for k, v in counts.events.items() if v} == {"external_word": 800.0}
+
+
+@given(
+    kernel=st.sampled_from([(1,), (5,), (1, 1), (3, 3), (5, 5), (11, 11), (13, 2), (2, 17)]),
+    enter=st.integers(1, 70), leave=st.integers(1, 70), out=st.integers(1, 30), stride=st.integers(1, 4),
+)  # fmt: skip
+def test_any_convolution_stays_below_the_roofline(kernel, enter, leave, out, stride):
+    outs = (out,) * len(kernel)
+    size = tuple((out - 1) * stride + k for k in kernel)
+    layer = convolution("c", (enter, leave), kernel, (stride,) * len(kernel), size, outs)
+    found = eyeriss.best(EYERISS, layer, 4)
+    assert found.cycles >= 4 * layer.macs / 168
+    assert found.weights >= layer.weight_count
+    assert found.read >= 4 * layer.inputs or stride > 1 or len(kernel) == 1 or kernel == (1, 1)
+    assert found.written >= 4 * layer.outputs
+
+
+@given(
+    enter=st.integers(1, 200), leave=st.integers(1, 200), out=st.integers(1, 30),
+    key=st.sampled_from(["enter", "leave", "batch"]), grown=st.integers(1, 60),
+)  # fmt: skip
+def test_more_work_is_never_faster_nor_noticeably_cheaper(enter, leave, out, key, grown):
+    """The mapping is chosen for time first, so that one more channel may allow one that is a percent cheaper."""
+    prices = eyeriss.prices(EYERISS, nominal(EYERISS), "chip")
+
+    def run(enter: int, leave: int, batch: int) -> tuple[float, float]:
+        layer = convolution("c", (enter, leave), (3, 3), (1, 1), (out + 2, out + 2), (out, out))
+        spent = cost(eyeriss.counts(EYERISS, Workload("w", (layer,)), "int16", batch), prices)
+        return float(spent.latency), float(spent.total) * batch
+
+    sizes = {"enter": enter, "leave": leave, "batch": 1}
+    more = {**sizes, key: 4 if key == "batch" else sizes[key] + grown}
+    (less_time, less_energy), (more_time, more_energy) = run(**sizes), run(**more)
+    assert more_time >= less_time * (1 - 1e-6)
+    assert more_energy >= less_energy * 0.97

@@ -1,0 +1,49 @@
+"""A network small enough to compare in seconds, its data, and one finished comparison."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from baselines import device
+from experiments import data
+from experiments.arrays import Arrays
+from experiments.compare import Comparison, Options, compare
+from experiments.dataset import DataSet
+from neuro import chip
+from neuro.evaluate import evaluate
+from neuro.graph import Graph, Node
+from neuro.layers import AvgPool, Conv, Dense, Input, Relu, Reshape
+
+DEVICES = ("eyeriss_v1", "stm32h7a3", "jetson_orin_agx")
+
+
+@pytest.fixture(scope="session")
+def network() -> Graph:
+    """4x4 image, 4 channels of 3x3, mean pool, 3 classes."""
+    rng = np.random.default_rng(1)
+    return Graph(
+        "tiny",
+        (
+            Node("input", Input((1, 4, 4))),
+            Node("conv", Conv(rng.normal(size=(4, 1, 3, 3)), rng.normal(size=4), (1, 1), ((1, 1), (1, 1))), ("input",)),
+            Node("relu", Relu(), ("conv",)),
+            Node("pool", AvgPool((2, 2), (2, 2), ((0, 0), (0, 0))), ("relu",)),
+            Node("flat", Reshape((16,)), ("pool",)),
+            Node("dense", Dense(rng.normal(size=(3, 16)), rng.normal(size=3)), ("flat",)),
+        ),
+    )
+
+
+@pytest.fixture(scope="session")
+def dataset(network: Graph) -> DataSet:
+    """40 images of counts 0..15 whose labels are the network's own decisions."""
+    x = np.random.default_rng(2).integers(0, 16, (40, 1, 4, 4))
+    y = np.asarray(evaluate(network, jnp.asarray(x, jnp.float32))["dense"]).argmax(axis=1)
+    return data.from_arrays("tiny-images", Arrays(x=x, y=y, x_calibration=x[:24], description="random counts"))
+
+
+@pytest.fixture(scope="session")
+def comparison(network: Graph, dataset: DataSet) -> Comparison:
+    """Both chips against three devices, 256 draws."""
+    chips = [chip.load(name) for name in chip.known()]
+    return compare(network, dataset, chips, [device.load(name) for name in DEVICES], Options(draws=256))

@@ -1,0 +1,91 @@
+"""Pricing of arms: the ledger, the algebra of constants and rates, the bootstrap."""
+
+import numpy as np
+import pytest
+
+from experiments.arm import Arm, Machine, expected, latents, price, pricer
+from experiments.uncertainty import Draws
+from neuro import chip
+from neuro.constants import leaves
+from neuro.counts import Counts, Path
+
+ONES = np.ones((1, 2), np.float32)
+
+
+def spiking(number: float = 3.0) -> Arm:
+    """Two samples with `number` and 2 `number` dense synaptic operations and one barrier each."""
+    one = Path(("barrier",), np.ones((2, 1, 1, 1), np.float32))
+    events = {"synop_dense": np.array([number, 2 * number], np.float32)}
+    return Arm(machine(), "spiking", "single", "spikes", 0.9, "bits", Counts(events, one, one))
+
+
+def machine(**changed) -> Machine:
+    loihi = chip.load("loihi1")
+    energy = loihi.energy.model_copy(update=changed)
+    return Machine("neuromorphic", loihi.model_copy(update={"energy": energy}), chip.prices)
+
+
+def draws(machines, factor: float = 1.0, error: float = 1.0) -> Draws:
+    return Draws(np.full((1, len(latents(machines))), factor), np.full((1, len(machines), 2), error))
+
+
+def priced(arm: Arm, rate=None, **kwargs):
+    machines = [arm.machine]
+    return price(pricer((arm,), machines, "chip"), (arm,), machines, draws(machines, **kwargs), ONES, "chip", rate)
+
+
+def test_energy_by_hand():
+    constants = dict(leaves(chip.load("loihi1")))
+    barrier, synop = constants["time.barrier"].value, constants["energy.synop_dense"].value
+    static = constants["power.chip.active"].value * barrier
+    result = priced(spiking())
+    assert result.components[0] == pytest.approx({"synop_dense": 4.5 * synop, "static": static}, rel=1e-5)
+    assert result.energy[0, 0] == pytest.approx(4.5 * synop + static, rel=1e-5)
+    assert result.latency[0, 0] == pytest.approx(barrier, rel=1e-5)
+
+
+def test_idle_power_fills_the_time_until_the_next_sample():
+    constants = dict(leaves(chip.load("loihi1")))
+    idle, barrier = constants["power.chip.idle"].value, constants["time.barrier"].value
+    duty = priced(spiking(), rate=100.0)
+    assert duty.components[0]["idle"] == pytest.approx(idle * (0.01 - barrier), rel=1e-4)
+    assert duty.energy[0, 0] == pytest.approx(sum(duty.components[0].values()), rel=1e-5)
+
+
+def test_a_rate_that_cannot_be_kept_is_known():
+    assert priced(spiking(), rate=1e5).keeps_rate(0)
+    assert not priced(spiking(), rate=1e7).keeps_rate(0)
+
+
+def test_doubling_a_constant_doubles_its_component_and_nothing_else():
+    joules = chip.load("loihi1").energy.synop_dense
+    doubled = joules.model_copy(update={"value": 2 * joules.value})
+    before = priced(spiking()).components[0]
+    arm = Arm(machine(synop_dense=doubled), "spiking", "single", "spikes", 0.9, "bits", spiking().counts)
+    after = priced(arm).components[0]
+    assert after["synop_dense"] == pytest.approx(2 * before["synop_dense"], rel=1e-6)
+    assert after["static"] == before["static"]
+
+
+def test_energy_scales_with_all_constants_together_and_with_the_model_error():
+    # E = n c + P t: twice every constant gives 2 n c + 4 P t
+    plain = priced(spiking())
+    twice = priced(spiking(), factor=2.0)
+    parts = plain.components[0]
+    assert twice.energy[0, 0] == pytest.approx(2 * parts["synop_dense"] + 4 * parts["static"], rel=1e-5)
+    assert priced(spiking(), error=3.0).energy[0, 0] == pytest.approx(3 * plain.energy[0, 0], rel=1e-6)
+
+
+def test_items_are_averaged_with_their_weights():
+    counts = expected(spiking(), np.array([3.0, 1.0], np.float32))
+    assert float(counts.events["synop_dense"]) == pytest.approx((3 * 3 + 6) / 4)
+
+
+def test_limits_are_no_prices():
+    assert all(not latent.path.startswith(("limits", "neuron", "mesh")) for latent in latents([machine()]))
+    assert {"energy.hop", "time.barrier", "power.chip.active"} <= {latent.path for latent in latents([machine()])}
+
+
+def test_names_are_built_from_machine_network_code_and_regime():
+    assert spiking().name == "loihi1/spiking/bits/single"
+    assert Arm(machine(), "float", "batch1", "fp16", None).name == "loihi1/float/fp16/batch1"

@@ -1,0 +1,79 @@
+"""A code run over all items: proof, totals, chunking."""
+
+import numpy as np
+import pytest
+
+from converters import fold, quantise
+from converters.encode import encode
+from experiments import run as module
+from experiments.run import chunk_size, classify, mean_spikes, run, zero_shares
+from neuro import chip
+from neuro.capability import realise
+from neuro.placement import place
+
+
+@pytest.fixture(scope="module")
+def integer(network, dataset):
+    folded = fold.fold(network, dataset.gain, dataset.offset)
+    return quantise.reference(folded, dataset.calibration_counts, dataset.levels).graph
+
+
+@pytest.mark.parametrize("code", ["unary", "bits"])
+def test_exact_codes_are_checked_over_every_neuron_and_item(integer, dataset, code):
+    graph = encode(integer, code)
+    done = run(graph, integer, dataset.counts, {}, lambda n: None)
+    # 16 inputs, 64 hidden, 16 pooled neurons and 3 logits, 40 items
+    assert (done.checked, done.mismatches) == (40 * (16 + 64 + 16 + 3), 0)
+    np.testing.assert_array_equal(done.predictions, classify(integer, dataset.counts))
+
+
+def test_unary_spikes_are_the_sum_of_the_counts(integer, dataset):
+    done = run(encode(integer, "unary"), integer, dataset.counts, {}, lambda n: None)
+    assert done.by_layer["input"] == pytest.approx(dataset.counts.sum() / 40)
+    assert done.spikes.sum() == pytest.approx(40 * sum(done.by_layer.values()), rel=1e-6)
+
+
+def test_a_faulty_network_is_caught(integer, dataset):
+    """One threshold raised by one in the spiking network only."""
+    from dataclasses import replace
+
+    graph = encode(integer, "bits")
+    nodes = list(graph.nodes)
+    at = next(i for i, n in enumerate(nodes) if hasattr(n.op, "threshold"))
+    nodes[at] = replace(nodes[at], op=replace(nodes[at].op, threshold=nodes[at].op.threshold + 1))
+    done = run(replace(graph, nodes=tuple(nodes)), integer, dataset.counts, {}, lambda n: None)
+    assert done.mismatches > 0
+
+
+def test_results_do_not_depend_on_the_chunking(integer, dataset, monkeypatch):
+    graph = encode(integer, "bits")
+    loihi2 = chip.load("loihi2")
+    placement = place(graph, loihi2, realise(loihi2, "bits", graph))
+    seen = []
+    whole = run(graph, integer, dataset.counts, {("loihi2", "single"): placement}, seen.append)
+    monkeypatch.setattr(module, "chunk_size", lambda *a, **k: 7)
+    parts = run(graph, integer, dataset.counts, {("loihi2", "single"): placement}, seen.append)
+    assert seen == [40, 7, 7, 7, 7, 7, 5]
+    assert parts.mismatches == 0
+    np.testing.assert_array_equal(whole.spikes, parts.spikes)
+    np.testing.assert_array_equal(whole.predictions, parts.predictions)
+    a, b = (r.counts["loihi2", "single"] for r in (whole, parts))
+    for name in a.events:
+        np.testing.assert_array_equal(a.events[name], b.events[name], err_msg=name)
+    np.testing.assert_allclose(a.latency.counts, b.latency.counts)
+
+
+def test_chunks_keep_within_the_memory_and_are_never_empty(integer):
+    graph = encode(integer, "unary")
+    sizes = [chunk_size(graph, 10_000, cores=10, memory=m) for m in (1, 2**20, 2**24)]
+    assert sizes[0] == 1
+    assert sizes == sorted(sizes)
+    assert chunk_size(graph, 5, memory=2**40) == 5
+
+
+def test_pilot_means_and_zero_shares(integer, dataset):
+    means = mean_spikes(encode(integer, "unary"), dataset.counts)
+    np.testing.assert_allclose(means["input"], dataset.counts.reshape(40, -1).mean(axis=0), rtol=1e-6)
+    shares = zero_shares(integer, dataset.counts, {"conv", "dense", "relu"})
+    assert set(shares) == {"conv", "dense"}
+    assert shares["conv"] == pytest.approx((dataset.counts == 0).mean())
