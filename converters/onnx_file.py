@@ -39,13 +39,15 @@ def read(path: str | Path) -> Source:
     path = Path(path)
     file = path.name
     model = _parse(path)
+    if broken := [text for text in _names(model.graph) if not isinstance(text, str)]:
+        raise BadInput(f"{file} is damaged: the name {broken[0]!r} is no text; copy or export it again.")
     for tensor in _tensors(model.graph):
         _check_size(file, tensor)
         _load_external(path, tensor)
     declared = {o.domain for o in model.opset_import}
-    for domain in sorted({n.domain for n in model.graph.node} - declared - {"", "ai.onnx"}):
-        model.opset_import.add(domain=domain, version=1)  # some writers forget it; the operator is refused by name
     try:
+        for domain in {n.domain for n in model.graph.node} - declared - {"", "ai.onnx"}:
+            model.opset_import.add(domain=domain, version=1)  # some writers forget it; the operator is refused by name
         onnx.checker.check_model(model)
     except (onnx.checker.ValidationError, ValueError) as error:
         raise BadInput(f"{file} is not a valid ONNX model: {_first_line(error)}; export it again.") from None
@@ -86,6 +88,13 @@ def _parse(path: Path) -> Any:
         raise BadInput(f"{path.name} cannot be read: {error.strerror}; check its permissions.") from None
 
 
+def _names(graph: Any) -> Iterator[Any]:
+    """All names of nodes and tensors; protobuf gives bytes for those that are not UTF-8."""
+    yield from (v.name for v in (*graph.input, *graph.output, *_tensors(graph)))
+    for node in graph.node:
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+
+
 def _tensors(graph: Any) -> Iterator[Any]:
     """Every tensor stored in a graph: initializers, attributes and those of subgraphs."""
     yield from graph.initializer
@@ -121,11 +130,15 @@ def _load_external(path: Path, tensor: Any) -> None:
     if not uses_external_data(tensor):
         return
     location = next((e.value for e in tensor.external_data if e.key == "location"), "")
+    if not isinstance(location, str) or "\0" in location:
+        raise BadInput(f"{path.name}: the name {location!r} of its external data is damaged; export the model again.")
     where = f"{path.name}: tensor {tensor.name!r} keeps its data in {location!r}"
     folder = path.parent.resolve()
     target = (folder / location).resolve()  # an absolute location replaces the folder, and links are followed
     if not location or ".." in Path(location).parts or folder not in target.parents:
         raise BadInput(f"{where}, outside the model's folder; save the model in one file with onnx.save_model.")
+    if unknown := {e.key for e in tensor.external_data} - {"location", "offset", "length", "checksum", "basepath"}:
+        raise BadInput(f"{where}, with unknown entries {sorted(unknown, key=str)}; export the model again.")
     try:
         load_external_data_for_tensor(tensor, str(folder))
     except (ValidationError, ValueError, OSError) as error:

@@ -2,17 +2,18 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import prod
 from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from experiments.uncertainty import Draws, Latent
 from neuro.constants import Description, leaves
 from neuro.cost import Prices, Scalar, cost
-from neuro.counts import Counts, average
+from neuro.counts import Counts
 
 
 @dataclass(frozen=True)
@@ -93,64 +94,101 @@ def latents(machines: list[Machine]) -> list[Latent]:
     ]
 
 
-def pricer(arms: tuple[Arm, ...], machines: list[Machine], boundary: str) -> Pricer:
-    """A compiled function from (factors [draw, latent], item weights [draw, item], seconds between samples) to
-    (energy [draw, arm], latency [draw, arm]); no seconds between samples means back to back."""
+def item_events(arms: tuple[Arm, ...], items: int) -> Float[np.ndarray, "item event"]:
+    """All counts of all spiking arms side by side, one row per item: what the bootstrap of items averages."""
+    leaves_of = [np.asarray(leaf).reshape(items, -1) for arm in arms if _by_item(arm) for leaf in _leaves(arm)]
+    return np.concatenate([np.zeros((items, 0), np.float32), *leaves_of], axis=1)
+
+
+def pricer(arms: tuple[Arm, ...], machines: list[Machine], boundary: str, rows: int) -> Pricer:
+    """A compiled function from (factors [draw, latent], mean events [draw, event], seconds between samples) to
+    (energy [draw, arm], latency [draw, arm]).
+
+    mean events: averages of the rows of `item_events`. No seconds between samples means back to back. Fewer draws
+    than `rows` are filled up, so that one compilation serves all calls.
+    """
     known = latents(machines)
     nominal = jnp.asarray([latent.constant.value for latent in known], jnp.float32)
 
-    def price(factors, weights, every):
+    def price(factors, events, every):
         constants: dict[str, dict[str, Scalar]] = {machine.name: {} for machine in machines}
         drawn = factors * nominal
         for i, latent in enumerate(known):
             constants[latent.machine][latent.path] = drawn[i]
         prices = {m.name: m.prices(constants[m.name], boundary) for m in machines if boundary in m.description.power}
-        costs = [cost(expected(arm, weights), prices[arm.machine.name], every) for arm in arms]
+        counts = _with_means(arms, events)
+        costs = [cost(n, prices[arm.machine.name], every) for n, arm in zip(counts, arms, strict=True)]
         return jnp.stack([c.total for c in costs]), jnp.stack([jnp.asarray(c.latency) for c in costs])
 
     compiled = jax.jit(jax.vmap(price, in_axes=(0, 0, None)))
 
-    def run(factors, weights, every=0.0):
+    def run(factors, events, every=0.0):
+        number = len(factors)
         if not arms:
-            return np.zeros((len(factors), 0)), np.zeros((len(factors), 0))
-        found = compiled(*(jnp.asarray(a, jnp.float32) for a in (factors, weights, every)))
-        energy, latency = (np.asarray(a, np.float64) for a in found)
+            return np.zeros((number, 0)), np.zeros((number, 0))
+        room = ((0, max(rows - number, 0)), (0, 0))
+        filled = (jnp.asarray(np.pad(a, room, mode="edge"), jnp.float32) for a in (factors, events))
+        energy, latency = (np.asarray(a, np.float64)[:number] for a in compiled(*filled, jnp.float32(every)))
         return energy, latency
 
     return run
 
 
-def expected(arm: Arm, weights: Float[Array | np.ndarray, "item"]) -> Counts:
-    """The arm's counts for a mean sample under item `weights`."""
-    assert arm.counts is not None
-    return average(arm.counts, weights) if arm.network == "spiking" else arm.counts
-
-
 def price(
     run: Pricer,
     arms: tuple[Arm, ...],
-    machines: list[Machine],
     draws: Draws,
-    weights: Float[np.ndarray, "draw item"],
+    machines: list[Machine],
+    means: Float[np.ndarray, "draw event"],
+    nominal: tuple[Counts, ...],
     boundary: str,
     rate: float | None,
 ) -> Priced:
-    """Costs of all `arms` under all draws, by their `pricer`, and at nominal constants."""
+    """Costs of all `arms` by their `pricer`: under all draws, and at nominal constants and `nominal` counts."""
     every = None if rate is None else 1 / rate
-    energy, latency = run(draws.factors, weights, every or 0.0)
+    energy, latency = run(draws.factors, means, every or 0.0)
     where = np.array([[m.name for m in machines].index(arm.machine.name) for arm in arms], dtype=int)
-    nominal = []
-    for arm in arms:
+    costs = []
+    for arm, counts in zip(arms, nominal, strict=True):
         values = {path: c.value for path, c in leaves(arm.machine.description)}
-        counts = expected(arm, jnp.ones(weights.shape[1]))
-        nominal.append(cost(counts, arm.machine.prices(values, boundary), every))
+        costs.append(cost(counts, arm.machine.prices(values, boundary), every))
     return Priced(
         arms=arms,
         boundary=boundary,
         rate=rate,
         energy=energy * draws.errors[:, where, 0],
         latency=latency * draws.errors[:, where, 1],
-        components=tuple({name: float(joules) for name, joules in c.energy.items()} for c in nominal),
-        nominal_latency=tuple(float(c.latency) for c in nominal),
-        nominal_interval=tuple(float(c.interval) for c in nominal),
+        components=tuple({name: float(joules) for name, joules in c.energy.items()} for c in costs),
+        nominal_latency=tuple(float(c.latency) for c in costs),
+        nominal_interval=tuple(float(c.interval) for c in costs),
     )
+
+
+def mean_counts(arms: tuple[Arm, ...], items: int) -> tuple[Counts, ...]:
+    """The counts of every arm, those of spiking arms averaged over the items."""
+    return tuple(_with_means(arms, item_events(arms, items).mean(axis=0, dtype=np.float64).astype(np.float32)))
+
+
+def _by_item(arm: Arm) -> bool:
+    return arm.network == "spiking" and arm.counts is not None
+
+
+def _leaves(arm: Arm) -> list[np.ndarray]:
+    return jax.tree_util.tree_leaves(arm.counts)
+
+
+def _with_means(arms: tuple[Arm, ...], events) -> list[Counts]:
+    """The arms' counts, with a row of `item_events` put back in place for spiking ones."""
+    found, start = [], 0
+    for arm in arms:
+        assert arm.counts is not None
+        if not _by_item(arm):
+            found.append(arm.counts)
+            continue
+        parts = []
+        for leaf in _leaves(arm):
+            shape = leaf.shape[1:]
+            parts.append(events[start : start + prod(shape)].reshape(shape))
+            start += prod(shape)
+        found.append(jax.tree_util.tree_unflatten(jax.tree_util.tree_structure(arm.counts), parts))
+    return found

@@ -25,6 +25,7 @@ from neuro.constants import Description
 from neuro.errors import BadInput, DoesNotFit
 from neuro.graph import Graph
 from neuro.placement import Placement
+from neuro.stages import Reach, fan_out
 
 ZEROS = 1000
 """Items on which the zeros that sparse rivals may skip are counted."""
@@ -115,13 +116,15 @@ def compare(
         code: encode(exact.graph, code) if is_exact(code) else encode(rate.graph, code, options.steps) for code in CODES
     }
     machines = [Machine("neuromorphic", c, chip_file.prices) for c in chips]
-    placements, refused = _map(spiking, chips, calibration[:PILOT], options, progress, named)
+    once = fan_out(exact.graph)  # both exact codes have the same synapses
+    reaches: dict[Code, Reach] = {code: once if is_exact(code) else fan_out(spiking[code]) for code in CODES}
+    placements, refused = _map(spiking, reaches, chips, calibration[:PILOT], options, progress, named)
     integer_decisions = classify(exact.graph, counts)
     runs = []
     for code, graph in spiking.items():
         mine = {(name, regime): p for (name, c, regime), p in placements.items() if c == code}
         reference = exact.graph if is_exact(code) else None
-        runs.append(run(graph, reference, counts, mine, progress(f"code {code}", len(counts))))
+        runs.append(run(graph, reference, counts, mine, progress(f"code {code}", len(counts)), reaches[code]))
     accuracies = {r.code: _accuracy(r.predictions, dataset.y) for r in runs}
     float_accuracy = _accuracy(decisions, dataset.y)
     integer_accuracy = _accuracy(integer_decisions, dataset.y)
@@ -163,7 +166,7 @@ def compare(
     )
 
 
-def _map(spiking, chips, pilot, options: Options, progress: Progress, named: bool):
+def _map(spiking, reaches, chips, pilot, options: Options, progress: Progress, named: bool):
     """Placements by (chip, code, regime), and the reasons why others are none."""
     placements: dict[tuple[str, str, str], Placement] = {}
     refused: dict[tuple[str, str, str], str] = {}
@@ -185,7 +188,7 @@ def _map(spiking, chips, pilot, options: Options, progress: Progress, named: boo
                     f"{chip.name} cannot clear a neuron's state between samples without its host."
                 )
             try:
-                found = mapping.search(spiking[code], chip, way, means)
+                found = mapping.search(spiking[code], chip, way, means, reaches[code])
             except DoesNotFit as error:
                 refused |= {(chip.name, code, regime): str(error) for regime in ("single", "stream")}
                 continue

@@ -75,9 +75,9 @@ def _best_effort(record: Record) -> Finding:
     if not rivals:
         return "not applicable", "no rival was priced."
     skipping, dense = ({a.machine for a in rivals if (a.kind in SKIPS_ZEROS) == skips} for skips in (True, False))
-    said = [f"{_list(skipping)} skip the zeros that were measured in this run"] if skipping else []
-    said += [f"{_list(dense)} compute every product, as their hardware does"] if dense else []
-    return "held", f"rivals reuse data in their caches and buffers, with the best of several mappings; {'; '.join(said)}."
+    said = [f"zeros measured in this run are skipped on {_list(skipping)}"] if skipping else []
+    said += [f"every product is computed, as the hardware does, on {_list(dense)}"] if dense else []
+    return "held", f"rivals reuse data in caches and buffers, with the best of several mappings; {'; '.join(said)}."
 
 
 def _memory(record: Record) -> Finding:
@@ -129,7 +129,8 @@ def _energies(record: Record) -> Finding:
 def _outside(record: Record) -> Finding:
     parts = record.chosen.components
     hosted = {a.machine for a in _priced(record) if "host_write" in parts.get(a.name, {})}
-    called = {c.machine for c in record.constants if c.path.startswith("overhead.")} & {a.machine for a in _priced(record)}
+    charged = {c.machine for c in record.constants if c.path.startswith("overhead.")}
+    called = charged & {a.machine for a in _priced(record)}
     inside = [f"writing inputs and reading results on {_list(hosted)}"] if hosted else []
     inside += [f"the overhead of a call on {_list(called)}"] if called else []
     return "held", (

@@ -4,7 +4,7 @@ import io
 import re
 from collections.abc import Callable
 from math import ceil, floor, log10
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from matplotlib import rc_context
@@ -23,9 +23,9 @@ INK, MUTED, GRID, SPIKING, RIVAL = "#010101", "#020202", "#030303", "#040404", "
 VARIABLES = {INK: "ink", MUTED: "muted", GRID: "grid", SPIKING: "spiking", RIVAL: "rival"}
 STYLE = {
     "svg.fonttype": "none", "font.size": 9.0, "font.family": "sans-serif", "text.color": INK, "axes.edgecolor": MUTED,
-    "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK, "axes.spines.top": False, "axes.spines.right": False,
-    "figure.facecolor": "none", "axes.facecolor": "none", "savefig.facecolor": "none", "legend.frameon": False,
-    "xtick.minor.visible": False, "ytick.minor.visible": False,
+    "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK, "axes.spines.top": False,
+    "axes.spines.right": False, "figure.facecolor": "none", "axes.facecolor": "none", "savefig.facecolor": "none",
+    "legend.frameon": False, "xtick.minor.visible": False, "ytick.minor.visible": False,
 }  # fmt: skip
 
 # Families of components, their colours (after Okabe and Ito, distinct to the colour-blind) and how their names begin.
@@ -49,7 +49,7 @@ def plane(record: Record) -> str:
         axes, scenario = figure.subplots(), record.chosen
         best, batched = leading(record)
         for arm in distinct(record):
-            axes.plot(*_point(scenario, arm), ".", color=_colour(arm), alpha=0.35, markersize=4, markeredgewidth=0)
+            axes.plot(*_point(scenario, arm), ".", color=_colour(arm), alpha=0.5, markersize=6, markeredgewidth=0)
         for machine, arm in best.items():
             x, y = _point(scenario, arm)
             if other := batched.get(machine):
@@ -180,7 +180,7 @@ def distinct(record: Record) -> list[ArmRow]:
 
 
 def leading(record: Record) -> tuple[dict[str, ArmRow], dict[str, ArmRow]]:
-    """By machine, the arm of least energy-delay product with one sample at a time and that of least energy otherwise."""
+    """By machine, the arm of least energy × delay with one sample at a time, and the arm of least energy otherwise."""
     scenario = record.chosen
     best: dict[str, ArmRow] = {}
     batched: dict[str, ArmRow] = {}
@@ -203,8 +203,8 @@ def chance(p: float) -> str:
 
 
 def times(ratio: float) -> str:
-    """A factor with two or three digits."""
-    return f"{ratio:.2g}" if ratio < 1 else f"{ratio:.3g}" if ratio < 1000 else f"{ratio:,.0f}"
+    """A factor with three digits."""
+    return f"{ratio:.3g}" if ratio < 1000 else f"{ratio:,.0f}"
 
 
 def _draws(record: Record, quantity: str, arm: str) -> np.ndarray:
@@ -251,8 +251,8 @@ def _same_product(axes: Axes) -> list[Box]:
         at = min(x1 / (x1 / x0) ** 0.02, product / y0 / (x1 / x0) ** 0.02)
         if x0 * (x1 / x0) ** 0.15 < at and product / at < y1 / (y1 / y0) ** 0.15:
             axes.text(
-                at, product / at, show(product, "J s").replace(" s", "·s"), color=MUTED, fontsize=7, zorder=0, va="bottom",
-                ha="right", rotation=np.degrees(np.arctan(slope)), rotation_mode="anchor",
+                at, product / at, show(product, "J s").replace(" s", "·s"), color=MUTED, fontsize=7, zorder=0,
+                va="bottom", ha="right", rotation=np.degrees(np.arctan(slope)), rotation_mode="anchor",
             )  # fmt: skip
             x, y = axes.transData.transform((at, product / at))
             boxes.append((x - 45, y, x, y + 25))
@@ -298,12 +298,13 @@ def _bars(axes: Axes, scenario: Scenario, arm: ArmRow) -> list[Box]:
 
 
 def _overlap(a: Box, b: Box) -> bool:
-    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+    return bool(a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3])
 
 
 def _svg(name: str, size: tuple[float, float], draw: Callable[[Figure], None], tight: bool = False) -> str:
     """What `draw` draws, as an ``<svg>`` element whose identifiers begin with `name`."""
-    with rc_context({**STYLE, "svg.hashsalt": name}):
+    style: dict[Any, Any] = STYLE | {"svg.hashsalt": name}
+    with rc_context(style):
         figure = Figure(figsize=size, dpi=72, layout="constrained" if tight else None)
         draw(figure)
         buffer = io.StringIO()

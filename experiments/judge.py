@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from experiments.arm import Arm, Machine, Priced, latents, price, pricer
-from experiments.uncertainty import draw, item_weights
+from experiments.arm import Arm, Machine, Priced, item_events, latents, mean_counts, price, pricer
+from experiments.uncertainty import bootstrap, draw
 from experiments.verdict import QUANTITIES, Verdict, decide, swing
 
 
@@ -32,16 +32,17 @@ def judge(
 
     The draws are repeated with independent and with fully correlated constants, from the same random numbers.
     """
-    run = pricer(arms, machines, boundary)
+    run = pricer(arms, machines, boundary, number)
     grades = [(m.description.evidence.energy, m.description.evidence.latency) for m in machines]
     belief = partial(draw, latents(machines), grades, number, seed)
-    weights = item_weights(items, number, seed)
+    means = bootstrap(item_events(arms, items), number, seed)
+    nominal = mean_counts(arms, items)
     found = []
     for rate in rates:
-        at = partial(price, run, arms, machines, weights=weights, boundary=boundary, rate=rate)
+        at = partial(price, run, arms, machines=machines, means=means, nominal=nominal, boundary=boundary, rate=rate)
         priced = at(draws=belief())
         others = (at(draws=belief(rho=0.0)), at(draws=belief(rho=1.0)))
-        swings = swing(run, machines, items, rate)
+        swings = swing(run, machines, means.mean(axis=0), rate)
         verdicts = tuple(decide(priced, others, swings, name, float_accuracy) for name in QUANTITIES)
         found.append(Judgement(priced, verdicts))
         done(1)

@@ -164,15 +164,15 @@ def rows(tree: xr.DataTree) -> Record:
     Raises:
         KeyError: something is missing.
     """
-    outputs = tree["outputs"]
+    outputs = _data(tree, "outputs")
     machines = tuple(MachineRow(**row) for row in _table(tree, "machines", "machine", MachineRow))
-    duty = _scenario(tree, "duty") if "duty" in tree["scenarios"].children else None
+    duty = _scenario(tree, "duty") if "/scenarios/duty" in tree.groups else None
     return Record(
         tree=tree,
         title=str(tree.attrs["title"]),
         created=str(tree.attrs["created"]),
         config=json.loads(tree.attrs["config"]),
-        provenance=dict(tree["provenance"].attrs),
+        provenance=dict(_data(tree, "provenance").attrs),
         float_accuracy=_known(float(outputs["float_accuracy"])),
         integer_accuracy=_known(float(outputs["integer_accuracy"])),
         codes=_codes(tree),
@@ -185,16 +185,20 @@ def rows(tree: xr.DataTree) -> Record:
     )
 
 
+def _data(tree: xr.DataTree, group: str) -> xr.Dataset:
+    return tree[group].to_dataset()
+
+
 def _table(tree: xr.DataTree, group: str, label: str, row: type) -> list[dict[str, Any]]:
     """Columns of `group` that `row` has fields for, by row; the coordinate `label` is the name."""
-    node = tree[group]
+    node = _data(tree, group)
     columns = {key: node[key].values.tolist() for key in row.__dataclass_fields__ if key in node.data_vars}
     columns["name"] = node[label].values.tolist()
     return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
 def _codes(tree: xr.DataTree) -> tuple[CodeRow, ...]:
-    node = tree["codes"]
+    node = _data(tree, "codes")
     found = []
     for i, code in enumerate(node["code"].values.tolist()):
         checked, mismatches = int(node["checked"][i]), int(node["mismatches"][i])
@@ -216,7 +220,7 @@ def _codes(tree: xr.DataTree) -> tuple[CodeRow, ...]:
 
 def _arms(tree: xr.DataTree, machines: dict[str, MachineRow]) -> tuple[ArmRow, ...]:
     found = []
-    node = tree["arms"].to_dataset()
+    node = _data(tree, "arms")
     for i, name in enumerate(node["arm"].values.tolist()):
         row = {key: node[key].values[i] for key in node.data_vars}
         machine = machines[str(row["on"])]
@@ -244,8 +248,7 @@ def _arms(tree: xr.DataTree, machines: dict[str, MachineRow]) -> tuple[ArmRow, .
 
 
 def _scenario(tree: xr.DataTree, name: str) -> Scenario:
-    node = tree[f"scenarios/{name}"]
-    data = node.to_dataset()
+    data = _data(tree, f"scenarios/{name}")
     arms, parts = data["arm"].values.tolist(), data["component"].values.tolist()
     priced = [(i, arm) for i, arm in enumerate(arms) if np.isfinite(data["energy"].values[i]).all()]
 
@@ -257,8 +260,8 @@ def _scenario(tree: xr.DataTree, name: str) -> Scenario:
 
     split = data["component_energy"].values
     return Scenario(
-        boundary=str(node.attrs["boundary"]),
-        rate=float(node.attrs["rate_hz"]) if "rate_hz" in node.attrs else None,
+        boundary=str(data.attrs["boundary"]),
+        rate=float(data.attrs["rate_hz"]) if "rate_hz" in data.attrs else None,
         energy=bands("energy"),
         latency=bands("latency"),
         nominal_energy={arm: float(data["nominal_energy"].values[i]) for i, arm in priced},
@@ -269,7 +272,7 @@ def _scenario(tree: xr.DataTree, name: str) -> Scenario:
         energy_draws=draws("energy"),
         latency_draws=draws("latency"),
         late=tuple(arm for i, arm in priced if not data["keeps_rate"].values[i]),
-        verdicts=_verdicts(node["verdicts"].to_dataset()),
+        verdicts=_verdicts(_data(tree, f"scenarios/{name}/verdicts")),
     )
 
 
@@ -310,14 +313,14 @@ def _verdicts(data: xr.Dataset) -> tuple[Verdict, ...]:
 
 
 def _constants(tree: xr.DataTree) -> tuple[ConstantRow, ...]:
-    node = tree["constants"]
+    node = _data(tree, "constants")
     keys = [key for key in ConstantRow.__dataclass_fields__ if key != "machine"]
     columns = [node["of"].values.tolist(), *(node[key].values.tolist() for key in keys)]
     return tuple(ConstantRow(*row) for row in zip(*columns, strict=True))
 
 
 def _sources(tree: xr.DataTree) -> dict[str, tuple[str, int, str]]:
-    node = tree["sources"]
+    node = _data(tree, "sources")
     keys = ("source", "title", "year", "doi", "url")
     table = zip(*(node[key].values.tolist() for key in keys), strict=True)
     return {source: (title, year, doi or url) for source, title, year, doi, url in table}

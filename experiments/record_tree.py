@@ -18,7 +18,6 @@ group                           content
 """
 
 import json
-from collections.abc import Iterable
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -27,22 +26,22 @@ import numpy as np
 import xarray as xr
 
 from experiments import provenance
-from experiments.arm import Machine, Priced
+from experiments.arm import Priced
 from experiments.compare import Comparison
+from experiments.record_array import array, labelled, number, whole
+from experiments.record_hardware import constants, counts, machines, placement, sources
 from experiments.run import CodeRun
 from experiments.summary import arm_row
 from experiments.verdict import Verdict
 from neuro.codes import is_exact
-from neuro.constants import leaves
-from neuro.counts import Counts, Path
 from neuro.evaluate import apply
 from neuro.graph import Graph, Node, digest
 from neuro.layers import Conv, Dense
-from neuro.placement import Placement
 
 SCHEMA = "neuro.run/1"
 QUANTILES = (0.05, 0.5, 0.95)
 DRAWS_KEPT = 256
+"""Draws in the record, from which figures are redrawn; bands and P rest on all of them."""
 
 
 def tree(comparison: Comparison, command: str, created: str) -> xr.DataTree:
@@ -51,9 +50,9 @@ def tree(comparison: Comparison, command: str, created: str) -> xr.DataTree:
     nodes = {
         "/": _root(c, created),
         "/provenance": _provenance(c, command),
-        "/machines": _machines(c.machines),
-        "/constants": _constants(c.machines),
-        "/sources": _sources(c.machines),
+        "/machines": machines(c.machines),
+        "/constants": constants(c.machines),
+        "/sources": sources(c.machines),
         "/workload": _workload(c.integer),
         "/outputs": _outputs(c),
         "/codes": _codes(c),
@@ -64,8 +63,8 @@ def tree(comparison: Comparison, command: str, created: str) -> xr.DataTree:
     if c.duty is not None:
         nodes["/scenarios/duty"] = _scenario(c, c.duty)
         nodes["/scenarios/duty/verdicts"] = _verdicts(c.duty_verdicts)
-    nodes |= {f"/counts/{arm.name}": _counts(arm.counts) for arm in c.arms if arm.counts is not None}
-    nodes |= {f"/placements/{'/'.join(key)}": _placement(p) for key, p in c.placements.items()}
+    nodes |= {f"/counts/{arm.name}": counts(arm.counts) for arm in c.arms if arm.counts is not None}
+    nodes |= {f"/placements/{'/'.join(key)}": placement(p) for key, p in c.placements.items()}
     return xr.DataTree.from_dict(nodes)
 
 
@@ -83,11 +82,11 @@ def config(comparison: Comparison) -> dict[str, Any]:
 
 def _root(c: Comparison, created: str) -> xr.Dataset:
     coords = {
-        "item": _array("item", np.arange(len(c.dataset.x)), "1", "position of the test item in the data set"),
-        "code": _array("code", [r.code for r in c.runs], "1", "spike code"),
-        "machine": _array("machine", [m.name for m in c.machines], "1", "chip or device"),
-        "arm": _array("arm", [a.name for a in c.arms], "1", "machine, network form, code or precision, regime"),
-        "quantile": _array("quantile", np.array(QUANTILES), "1", "quantile over the draws"),
+        "item": array("item", np.arange(len(c.dataset.x)), "1", "position of the test item in the data set"),
+        "code": array("code", [r.code for r in c.runs], "1", "spike code"),
+        "machine": array("machine", [m.name for m in c.machines], "1", "chip or device"),
+        "arm": array("arm", [a.name for a in c.arms], "1", "machine, network form, code or precision, regime"),
+        "quantile": array("quantile", np.array(QUANTILES), "1", "quantile over the draws"),
     }
     attrs = {
         "Conventions": "CF-1.11",
@@ -112,60 +111,10 @@ def _provenance(c: Comparison, command: str) -> xr.Dataset:
     return xr.Dataset(attrs=attrs | provenance.environment())
 
 
-def _machines(machines: tuple[Machine, ...]) -> xr.Dataset:
-    known = [m.description for m in machines]
-    texts = [provenance.file_text(d) for d in known]
-    return _labelled(
-        "machine",
-        kind=([m.kind for m in machines], "kind of model"),
-        title=([d.title for d in known], "full name"),
-        year=(np.array([d.year for d in known]), "year of introduction"),
-        process=([d.process for d in known], "process node"),
-        deployment=([d.deployment for d in known], "deployment class"),
-        evidence_energy=([d.evidence.energy for d in known], "what the energy model was held against"),
-        evidence_latency=([d.evidence.latency for d in known], "what the latency model was held against"),
-        notes=(["\n".join(getattr(d, "notes", [])) for d in known], "remarks of the file"),
-        sha256=([provenance.digest(t) for t in texts], "hash of the file text"),
-        file=(texts, "text of the machine's file"),
-    )
-
-
-def _constants(machines: tuple[Machine, ...]) -> xr.Dataset:
-    rows = [(m.name, path, k) for m in machines for path, k in leaves(m.description)]
-    known = [k for _, _, k in rows]
-    data = _labelled(
-        "constant",
-        constant=([f"{name}:{path}" for name, path, _ in rows], "machine and key path"),
-        of=([name for name, _, _ in rows], "machine"),
-        path=([path for _, path, _ in rows], "key path in the machine's file"),
-        unit=([k.unit for k in known], "unit of value, low and high"),
-        source=([k.source for k in known], "key of the source"),
-        basis=([k.basis for k in known], "how the value is known"),
-        note=([k.note for k in known], "remark"),
-        shared=([k.shared for k in known], "physics that several machines share"),
-    )
-    for key, what in (("value", "value"), ("low", "5 % of what is believed"), ("high", "95 % of what is believed")):
-        numbers = np.array([getattr(k, key) for k in known])
-        data[key] = _array("constant", numbers, "as given by unit", f"{what}, in SI")
-    return data
-
-
-def _sources(machines: tuple[Machine, ...]) -> xr.Dataset:
-    rows = [(m.name, key, s) for m in machines for key, s in m.description.sources.items()]
-    return _labelled(
-        "source",
-        source=([f"{name}:{key}" for name, key, _ in rows], "machine and key of the source"),
-        title=([s.title for _, _, s in rows], "title"),
-        year=(np.array([s.year for _, _, s in rows]), "year"),
-        doi=([s.doi for _, _, s in rows], "DOI"),
-        url=([s.url for _, _, s in rows], "address"),
-    )
-
-
 def _workload(graph: Graph) -> xr.Dataset:
     names = [n.name for n in graph.nodes]
     weights = [n.op.weight.size if isinstance(n.op, Conv | Dense) else 0 for n in graph.nodes]
-    return _labelled(
+    return labelled(
         "layer",
         layer=(names, "layer of the integer network"),
         operator=([type(n.op).__name__ for n in graph.nodes], "operator"),
@@ -188,50 +137,50 @@ def _synapses(graph: Graph, node: Node) -> int:
 
 def _outputs(c: Comparison) -> xr.Dataset:
     data = {
-        "prediction": _array(("code", "item"), np.stack([r.predictions for r in c.runs]), "1", "decision by code"),
-        "float_accuracy": _array((), _number(c.float_accuracy), "1", "share of right decisions, float network"),
-        "integer_accuracy": _array((), _number(c.integer_accuracy), "1", "share of right decisions, integer network"),
-        "fold_error": _array((), c.fold_error, "1", "relative difference between the network and its folded form"),
+        "prediction": array(("code", "item"), np.stack([r.predictions for r in c.runs]), "1", "decision by code"),
+        "float_accuracy": array((), number(c.float_accuracy), "1", "share of right decisions, float network"),
+        "integer_accuracy": array((), number(c.integer_accuracy), "1", "share of right decisions, integer network"),
+        "fold_error": array((), c.fold_error, "1", "relative difference between the network and its folded form"),
     }
     if c.dataset.y is not None:
-        data["label"] = _array("item", c.dataset.y, "1", "true class")
+        data["label"] = array("item", c.dataset.y, "1", "true class")
     return xr.Dataset(data)
 
 
 def _codes(c: Comparison) -> xr.Dataset:
     runs, windows = c.runs, _windows(c)
     names = list(dict.fromkeys(name for r in runs for name in r.by_layer))
-    data = _labelled(
+    data = labelled(
         "code",
         exact=(np.array([is_exact(r.code) for r in runs], np.int8), "1: equal to the integer network by construction"),
         steps=(np.array([r.steps for r in runs]), "time steps of one inference"),
-        accuracy=(np.array([_number(c.accuracies[r.code]) for r in runs]), "share of right decisions"),
+        accuracy=(np.array([number(c.accuracies[r.code]) for r in runs]), "share of right decisions"),
         checked=(_or_minus_one(runs, "checked"), "values compared with the integer network; -1: no equality claimed"),
         mismatches=(_or_minus_one(runs, "mismatches"), "of them different; -1: no equality claimed"),
         neurons=(np.array([r.neurons for r in runs]), "neurons, inputs included"),
         peak=(np.array([r.peak for r in runs]), "largest membrane seen"),
     )
-    data = data.assign_coords(population=_array("population", names, "1", "layer of spiking neurons"))
+    data = data.assign_coords(population=array("population", names, "1", "layer of spiking neurons"))
     grid = ("code", "population")
-    data["population_spikes"] = _array(
+    data["population_spikes"] = array(
         grid, np.array([[r.by_layer.get(n, np.nan) for n in names] for r in runs]), "1", "mean spikes per item"
     )
     for key in ("start", "steps"):
         found = [[getattr(windows[r.code][n], key) if n in windows[r.code] else -1 for n in names] for r in runs]
         what = "first step" if key == "start" else "steps"
-        data[f"window_{key}"] = _array(
+        data[f"window_{key}"] = array(
             grid, np.array(found), "1", f"{what} of the emit window; -1: not mapped on a chip"
         )
     for key, what in (("spikes", "spikes"), ("synops", "spikes times the synapses they reach")):
-        data[key] = _array(("code", "item"), _whole(np.stack([getattr(r, key) for r in runs])), "1", what)
+        data[key] = array(("code", "item"), whole(np.stack([getattr(r, key) for r in runs])), "1", what)
     return data
 
 
 def _windows(c: Comparison) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {r.code: {} for r in c.runs}
-    for (_, code, _), placement in c.placements.items():
-        assert placement.graph.schedule is not None
-        found[code] = placement.graph.schedule.windows
+    for (_, code, _), placed in c.placements.items():
+        assert placed.graph.schedule is not None
+        found[code] = placed.graph.schedule.windows
     return found
 
 
@@ -245,7 +194,7 @@ def _arms(c: Comparison) -> xr.Dataset:
     def column(key: str) -> list[str]:
         return [row[key] or "" for row in rows]
 
-    data = _labelled(
+    data = labelled(
         "arm",
         on=(column("machine"), "machine"),
         kind=(column("kind"), "kind of machine"),
@@ -254,7 +203,7 @@ def _arms(c: Comparison) -> xr.Dataset:
         regime=(column("regime"), "samples in flight"),
         precision=(column("precision"), "number format"),
         batch=(np.array([row["batch"] for row in rows]), "samples in flight together"),
-        accuracy=(np.array([_number(row["accuracy"]) for row in rows]), "share of right decisions"),
+        accuracy=(np.array([number(row["accuracy"]) for row in rows]), "share of right decisions"),
         fits=(np.array([row["fits"] for row in rows], np.int8), "1: the machine can hold and run it"),
         priced=(np.array([arm.counts is not None for arm in c.arms], np.int8), "1: has energy and latency"),
         reason=(column("reason"), "why it does not fit, has no price or is too slow"),
@@ -271,7 +220,7 @@ def _scenario(c: Comparison, priced: Priced) -> xr.Dataset:
     components = list(dict.fromkeys(name for split in priced.components for name in split))
     split = [[one.get(name, np.nan) for name in components] for one in priced.components]
 
-    def spread(values) -> np.ndarray:
+    def spread(values: Any) -> np.ndarray:
         """Rows of the priced arms at the places of all arms, the others NaN."""
         values = np.asarray(values, np.float64)
         return np.where((at < 0).reshape(-1, *[1] * (values.ndim - 1)), np.nan, values[at])
@@ -282,27 +231,27 @@ def _scenario(c: Comparison, priced: Priced) -> xr.Dataset:
         ("latency", "s", priced.nominal_latency),
     ):
         values = getattr(priced, key)
-        data[key] = _array(
+        data[key] = array(
             ("arm", "quantile"), spread(np.quantile(values, QUANTILES, axis=0).T), unit, f"{key} per inference"
         )
-        data[f"{key}_draws"] = _array(("arm", "draw"), spread(values[:draws].T), unit, f"{key} per inference by draw")
-        data[f"nominal_{key}"] = _array("arm", spread(nominal), unit, f"{key} per inference at nominal constants")
-    data["interval"] = _array("arm", spread(priced.nominal_interval), "s", "time between samples back to back")
-    data["component_energy"] = _array(
+        data[f"{key}_draws"] = array(("arm", "draw"), spread(values[:draws].T), unit, f"{key} per inference by draw")
+        data[f"nominal_{key}"] = array("arm", spread(nominal), unit, f"{key} per inference at nominal constants")
+    data["interval"] = array("arm", spread(priced.nominal_interval), "s", "time between samples back to back")
+    data["component_energy"] = array(
         ("arm", "component"), spread(split), "J", "energy per inference by component at nominal constants"
     )
-    keeps = [i >= 0 and priced.keeps_rate(i) for i in at]
-    data["keeps_rate"] = _array("arm", np.array(keeps, np.int8), "1", "1: done with a sample before the next comes")
+    keeps = [i >= 0 and priced.keeps_rate(i) for i in at.tolist()]
+    data["keeps_rate"] = array("arm", np.array(keeps, np.int8), "1", "1: done with a sample before the next comes")
     coords = {
-        "draw": _array("draw", np.arange(draws), "1", "draw of the constants"),
-        "component": _array("component", components, "1", "event or power that costs energy"),
+        "draw": array("draw", np.arange(draws), "1", "draw of the constants"),
+        "component": array("component", components, "1", "event or power that costs energy"),
     }
     attrs: dict[str, Any] = {"boundary": priced.boundary}
     return xr.Dataset(data, coords, attrs | ({} if priced.rate is None else {"rate_hz": priced.rate}))
 
 
 def _verdicts(verdicts: tuple[Verdict, ...]) -> xr.Dataset:
-    data = _labelled(
+    data = labelled(
         "quantity",
         quantity=([v.quantity for v in verdicts], "what is compared"),
         p=(np.array([v.p for v in verdicts]), "share of draws in which the spiking arm is below the rival"),
@@ -317,103 +266,24 @@ def _verdicts(verdicts: tuple[Verdict, ...]) -> xr.Dataset:
         best_binary_snn=([v.best_binary_snn or "" for v in verdicts], "best spiking arm with binary spikes"),
         best_rival=([v.best_rival or "" for v in verdicts], "best conventional arm"),
     )
-    data["ratio"] = _array(
+    data["ratio"] = array(
         ("quantity", "quantile"), np.array([v.ratio or (np.nan,) * 3 for v in verdicts]), "1", "spiking arm over rival"
     )
     classes = list(dict.fromkeys(name for v in verdicts for name in v.classes))
     if classes:
-        data = data.assign_coords(deployment=_array("deployment", classes, "1", "deployment class"))
+        data = data.assign_coords(deployment=array("deployment", classes, "1", "deployment class"))
         grid, none = ("quantity", "deployment"), ("", np.nan)
         rival = [[v.classes.get(name, none)[0] for name in classes] for v in verdicts]
         chance = [[v.classes.get(name, none)[1] for name in classes] for v in verdicts]
-        data["class_rival"] = _array(grid, rival, "1", "best rival of the class")
-        data["class_p"] = _array(grid, np.array(chance), "1", "share of draws in which the spiking arm is below it")
+        data["class_rival"] = array(grid, rival, "1", "best rival of the class")
+        data["class_p"] = array(grid, np.array(chance), "1", "share of draws in which the spiking arm is below it")
     ranks = max(len(v.drivers) for v in verdicts)
     if ranks:
-        data = data.assign_coords(rank=_array("rank", np.arange(ranks), "1", "rank by influence"))
+        data = data.assign_coords(rank=array("rank", np.arange(ranks), "1", "rank by influence"))
         filled = [[*v.drivers, *[None] * (ranks - len(v.drivers))] for v in verdicts]
         grid = ("quantity", "rank")
-        data["driver_machine"] = _array(grid, [[d.machine if d else "" for d in row] for row in filled], "1", "machine")
-        data["driver_path"] = _array(grid, [[d.path if d else "" for d in row] for row in filled], "1", "constant")
+        data["driver_machine"] = array(grid, [[d.machine if d else "" for d in row] for row in filled], "1", "machine")
+        data["driver_path"] = array(grid, [[d.path if d else "" for d in row] for row in filled], "1", "constant")
         factor = np.array([[d.factor if d else np.nan for d in row] for row in filled])
-        data["driver_factor"] = _array(grid, factor, "1", "how far the ratio moves between the ends of its range")
+        data["driver_factor"] = array(grid, factor, "1", "how far the ratio moves between the ends of its range")
     return data
-
-
-def _counts(counts: Counts) -> xr.Dataset:
-    names = list(counts.events)
-    data = xr.Dataset(attrs={"batch": counts.batch})
-    if names:
-        events = np.stack([np.asarray(counts.events[n]) for n in names])
-        data = data.assign_coords(event=_array("event", names, "1", "hardware event that costs energy"))
-        dims = ("event", "item")[: events.ndim]
-        data["events"] = _array(dims, _whole(events), "1", "events of the samples in flight")
-    for key, path in (("latency", counts.latency), ("interval", counts.interval)):
-        data = data.assign_coords(_path(key, path))
-        mean = np.asarray(path.counts, np.float64)
-        mean = mean.mean(axis=0) if mean.ndim == 4 else mean
-        dims = tuple(f"{key}_{axis}" for axis in ("stage", "resource", "event"))
-        data[f"{key}_events"] = _array(dims, mean, "1", f"events waited for, mean over items ({key})")
-    return data
-
-
-def _path(key: str, path: Path) -> dict[str, xr.Variable]:
-    stages, resources = path.counts.shape[-3:-1]
-    return {
-        f"{key}_stage": _array(f"{key}_stage", np.arange(stages), "1", "stages follow each other"),
-        f"{key}_resource": _array(f"{key}_resource", np.arange(resources), "1", "the slowest resource decides a stage"),
-        f"{key}_event": _array(f"{key}_event", list(path.names), "1", "hardware event that takes time"),
-    }
-
-
-def _placement(placement: Placement) -> xr.Dataset:
-    names, limits = list(placement.core), list(placement.used)
-    cores = [placement.cores_of(name) for name in names]
-    used = np.stack([placement.used[limit] for limit in limits])
-    data = _labelled(
-        "layer",
-        layer=(names, "layer of spiking neurons"),
-        first_core=(np.array([c.start for c in cores]), "first core of the layer"),
-        cores=(np.array([len(c) for c in cores]), "cores of the layer, consecutive"),
-        format=([placement.formats[name] for name in names], "how its synapses are stored"),
-    )
-    data = data.assign_coords(
-        limit=_array("limit", limits, "1", "limit of a core"),
-        core=_array("core", np.arange(used.shape[1]), "1", "core, numbered along the mesh"),
-    )
-    allowed = np.array([placement.allowed[limit] for limit in limits])
-    data["used"] = _array(("limit", "core"), _whole(used), "1", "use of the limit by core")
-    data["used_most"] = _array("limit", _whole(used.max(axis=1)), "1", "use of the limit on the fullest core")
-    data["allowed"] = _array("limit", allowed, "1", "what a core allows; infinite where there is no limit")
-    way = placement.realisation
-    data.attrs = {
-        "cores": placement.number,
-        "tiles": placement.tiles,
-        "copies": placement.copies,
-        "realisation": way.status,
-        "compartments_per_neuron": way.compartments,
-        "membranes_per_neuron": way.membranes,
-        "clock_axons": way.clock,
-    }
-    return data
-
-
-def _labelled(dim: str, **columns: tuple[Iterable, str]) -> xr.Dataset:
-    """Columns of text or plain numbers along `dim`; one called `dim` becomes its coordinate."""
-    arrays = {name: _array(dim, values, "1", what) for name, (values, what) in columns.items()}
-    coords = {dim: arrays.pop(dim)} if dim in arrays else {}
-    return xr.Dataset(arrays, coords)
-
-
-def _array(dims, values, units: str, long_name: str) -> xr.Variable:
-    return xr.Variable(dims, np.asarray(values), {"units": units, "long_name": long_name})
-
-
-def _whole(values: np.ndarray) -> np.ndarray:
-    """As int64 where every value is an integer."""
-    rounded = np.rint(values)
-    return rounded.astype(np.int64) if np.array_equal(rounded, values) else np.asarray(values, np.float64)
-
-
-def _number(value: float | None) -> float:
-    return float("nan") if value is None else value

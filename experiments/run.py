@@ -16,6 +16,7 @@ from neuro.graph import Graph
 from neuro.layers import Conv, Dense, Input, MaxPool, Threshold
 from neuro.placement import Placement
 from neuro.simulate import simulate
+from neuro.stages import Reach
 
 MEMORY = 2**29
 """Bytes that the arrays of one chunk of samples may take."""
@@ -64,15 +65,17 @@ def run(
     counts: np.ndarray,
     placements: dict[tuple[str, str], Placement],
     advance: Callable[[int], None],
+    reach: Reach | None = None,
 ) -> CodeRun:
     """All of `counts` [item, *shape] through `spiking`, chunk by chunk; `advance` is told the items done.
 
     Where there is a `reference` (exact codes), every population's decoded spikes and the read-out are compared with
-    it. placements: (chip, regime) to placement; events of that regime are counted.
+    it. placements: (chip, regime) to placement; events of that regime are counted. reach: what `fan_out`
+    gave for the network, if it is at hand.
     """
     assert spiking.schedule is not None
     code = spiking.schedule.code
-    fans = fan_outs(spiking)
+    fans = fan_outs(spiking, reach)
 
     @jax.jit
     def step(batch):

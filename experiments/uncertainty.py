@@ -14,6 +14,9 @@ NINETY = float(stats.norm.ppf(0.95))
 GRADE_FACTOR = {"same chip": 1.3, "same family": 1.6, "undisclosed": 3.0}
 """Half-width (90 %) of a model's error where fewer than three measurements of the machine were replayed."""
 
+RESAMPLES = 256
+"""Resamples of the items that are held in memory together."""
+
 ERROR_FREEDOM = 4  # degrees of freedom of the Student-t of a model's error: heavier tails than a normal
 
 
@@ -69,8 +72,16 @@ def factors(latents: list[Latent], z: Float[np.ndarray, "draw latent"]) -> Float
     return np.exp(np.where(z > 0, up * z, down * z))
 
 
-def item_weights(items: int, number: int, seed: int) -> Float[np.ndarray, "draw item"]:
-    """Bootstrap of the test items: how often each occurs in every draw (Poisson bootstrap, float32)."""
-    weights = np.random.default_rng([seed, items]).poisson(1.0, (number, items)).astype(np.float32)
-    weights[weights.sum(axis=1) == 0] = 1.0
-    return weights
+def bootstrap(events: Float[np.ndarray, "item event"], number: int, seed: int) -> Float[np.ndarray, "draw event"]:
+    """Means of the rows of `events` over `number` resamples of the items (Poisson bootstrap).
+
+    All columns share the resamples: every arm sees the same test items.
+    """
+    rng = np.random.default_rng([seed, len(events)])
+    means = np.empty((number, events.shape[1]), np.float32)
+    for first in range(0, number, RESAMPLES):
+        rows = slice(first, min(first + RESAMPLES, number))
+        weights = rng.poisson(1.0, (rows.stop - first, len(events))).astype(np.float32)
+        weights[weights.sum(axis=1) == 0] = 1.0
+        means[rows] = weights @ events / weights.sum(axis=1, keepdims=True)
+    return means

@@ -113,11 +113,13 @@ def decide(
     )
 
 
-def swing(run: Pricer, machines: list[Machine], items: int, rate: float | None) -> Swings:
-    """Every constant alone moved to its high and to its low end, by the arms' pricer."""
+def swing(run: Pricer, machines: list[Machine], mean: np.ndarray, rate: float | None) -> Swings:
+    """Every constant alone moved to its high and to its low end, by the arms' pricer; mean [event]: mean events."""
     known = latents(machines)
     z = np.concatenate([np.eye(len(known)), -np.eye(len(known))]) * NINETY
-    energy, latency = run(factors(known, z), np.ones((len(z), items)), 0.0 if rate is None else 1 / rate)
+    energy, latency = run(
+        factors(known, z), np.broadcast_to(mean, (len(z), len(mean))), 0.0 if rate is None else 1 / rate
+    )
     return Swings(known, energy, latency)
 
 

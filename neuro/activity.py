@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float
 from neuro.counts import Counts, Path
 from neuro.graph import Graph
 from neuro.placement import Placement
-from neuro.stages import fan_out, populations
+from neuro.stages import Reach, fan_out, populations
 
 FORMATS = ("dense", "sparse", "conv")
 LOADS = ("spike", "axon_out", "axon_in", "synop")  # what differs between cores in a step
@@ -32,9 +32,9 @@ class Activity:
 jax.tree_util.register_dataclass(Activity, data_fields=["spikes", "synops"], meta_fields=[])
 
 
-def fan_outs(graph: Graph) -> dict[str, Float[np.ndarray, "neuron"]]:
+def fan_outs(graph: Graph, reach: Reach | None = None) -> dict[str, Float[np.ndarray, "neuron"]]:
     """Synapses that each neuron reaches, by population, over all its targets."""
-    reach = fan_out(graph)
+    reach = reach or fan_out(graph)
     result = {n.name: np.zeros(graph.size(n.name), np.float32) for n in populations(graph)}
     for node in populations(graph)[1:]:
         for source, synapses in reach(node.name, np.ones((1, *graph.shapes[node.name]))).items():

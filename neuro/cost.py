@@ -3,15 +3,17 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from neuro.counts import Counts, Path
 from neuro.errors import BadDescription
 
-Scalar = Float[Array, ""] | float
+Scalar: TypeAlias = Float[Array, ""] | np.floating | float
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["energy", "time", "active_power", "idle_power"], meta_fields=[])
@@ -60,7 +62,7 @@ def cost(counts: Counts, prices: Prices, every: Scalar | None = None) -> Cost:
     if missing := unpriced(counts, prices):
         raise BadDescription(f"no price for {', '.join(missing)}; add a constant with its source to the file.")
     energy: dict[str, Scalar] = {
-        name: number * prices.energy[name] / counts.batch for name, number in counts.events.items()
+        name: jnp.asarray(number) * prices.energy[name] / counts.batch for name, number in counts.events.items()
     }
     interval = duration(counts.interval, prices.time) / counts.batch
     energy["static"] = prices.active_power * interval

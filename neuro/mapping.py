@@ -12,7 +12,7 @@ from neuro.chip import Chip
 from neuro.errors import DoesNotFit
 from neuro.graph import Graph
 from neuro.placement import Placement, place
-from neuro.stages import fan_out
+from neuro.stages import Reach, fan_out
 
 FEWEST_PER_CORE = 16
 
@@ -26,17 +26,21 @@ class Estimate:
 
 
 def search(
-    graph: Graph, chip: Chip, realisation: Realisation, spikes: dict[str, Float[np.ndarray, "neuron"]]
+    graph: Graph,
+    chip: Chip,
+    realisation: Realisation,
+    spikes: dict[str, Float[np.ndarray, "neuron"]],
+    reach: Reach | None = None,
 ) -> dict[str, Placement]:
     """The best of a ladder of placements by regime: ``single`` by energy-delay product, ``stream`` by energy.
 
     The ladder halves the neurons on a core until the chip is full. spikes: mean spikes per inference of every neuron,
-    by population, from a pilot run.
+    by population, from a pilot run. reach: what `fan_out` gave for the graph, if it is at hand.
 
     Raises:
         DoesNotFit: not even the densest placement does.
     """
-    reach = fan_out(graph)
+    reach = reach or fan_out(graph)
     ladder = [place(graph, chip, realisation, reach=reach)]
     most = int(chip.limits.compartments.value)
     while (most := most // 2) >= FEWEST_PER_CORE:

@@ -1,10 +1,8 @@
 """Which neuron sits on which core of a chip, and how many synapses every source has onto every core."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
 from math import ceil
-from typing import TypeAlias
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -14,9 +12,7 @@ from neuro.chip import Chip
 from neuro.errors import DoesNotFit
 from neuro.graph import Graph, Node
 from neuro.layers import Conv, Dense, Input, MaxPool, Threshold
-from neuro.stages import fan_out, populations, sources, stage
-
-Reach: TypeAlias = Callable[[str, np.ndarray], dict[str, np.ndarray]]
+from neuro.stages import Reach, fan_out, populations, sources, stage
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ populations there are only linear operators, so that a population's membrane is 
 """
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,11 @@ from jaxtyping import Array
 from neuro.evaluate import apply
 from neuro.graph import Graph, Node
 from neuro.layers import Conv, Dense, Input, MaxPool, Relu, Scale, SumPool, Threshold
+
+GROUPS = 128
+"""Groups of neurons that are looked at together."""
+
+Reach: TypeAlias = Callable[[str, np.ndarray], dict[str, np.ndarray]]
 
 
 def is_population(node: Node) -> bool:
@@ -109,12 +115,12 @@ def bounds(graph: Graph) -> dict[str, int]:
     return result
 
 
-def fan_out(graph: Graph) -> Callable[[str, np.ndarray], dict[str, np.ndarray]]:
+def fan_out(graph: Graph) -> Reach:
     """A function from (population, members [group, *shape]) to the synapses from every source neuron onto each group.
 
     members: 1 where a neuron of the population belongs to the group. The result is, by source population,
     [group, source neuron]: the transposed stage applied to `members`, with ones for stored synapses. Parallel paths
-    count separately. Each population is compiled once, for numbers of groups rounded up to a power of two.
+    count separately. A population is compiled once for all numbers of groups up to `GROUPS`.
     """
     ones = pattern(graph)
     compiled: dict[str, Callable] = {}
@@ -137,7 +143,7 @@ def fan_out(graph: Graph) -> Callable[[str, np.ndarray], dict[str, np.ndarray]]:
 
     def reach(name: str, members: np.ndarray) -> dict[str, np.ndarray]:
         groups = len(members)
-        room = 1 << (groups - 1).bit_length()
+        room = max(GROUPS, 1 << (groups - 1).bit_length())
         padded = np.zeros((room, *members.shape[1:]), np.float32)
         padded[:groups] = members
         if name not in compiled:

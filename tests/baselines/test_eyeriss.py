@@ -34,6 +34,18 @@ def test_one_filter_on_one_channel_by_hand():
     assert found.values == 25 + 9
 
 
+def test_strips_of_output_rows_by_hand():
+    """The same, one output row at a time: three strips read 3 × 5 inputs each and take the weights anew."""
+    layer = convolution("c", (1, 1), (3, 3), (1, 1), (5, 5), (3, 3))
+    found = eyeriss.moves(EYERISS, layer, cut(e=1, p=1, q=1, r=1, t=1, images=1), batch=1)
+    assert found.cycles == 3 * 3 * (3 + 1)
+    assert found.read == 3 * 15 + 9
+    assert found.weights == 3 * 10
+    # Per strip 3 elements take 5 inputs each and one column 10 weights; each of 9 sums passes 3 elements.
+    assert found.network == 3 * 3 * 5 + 9 * 3 + 3 * 10
+    assert found.values == pytest.approx(25 * 45 / 25 + 9)
+
+
 def test_two_channels_four_filters_two_images_by_hand():
     layer = convolution("c", (2, 4), (3, 3), (1, 1), (5, 5), (3, 3))
     found = eyeriss.moves(EYERISS, layer, cut(e=3, p=2, q=1, r=1, t=1, images=1), batch=2)

@@ -109,7 +109,7 @@ GEMMS = [
 def timed(m: int, n: int, k: int) -> float:
     """Seconds of a product by itself, 4-byte operands, without the call from the host."""
     work = Workload("gemm", (LayerWork("gemm", "dense", m, n, k, 1, m * n * k, n * k, m * k, m * n),))
-    time = systolic.prices(TPU, nominal(TPU), "chip").time | {"inference": 0.0}
+    time = {**systolic.prices(TPU, nominal(TPU), "chip").time, "inference": 0.0}
     return float(duration(systolic.counts(TPU, work, "fp32", 1).latency, time))
 
 

@@ -16,8 +16,8 @@ from neuro.simulate import simulate
 from neuro.stages import is_population, populations, sources, stage
 
 EXACT = [code for code in CODES if is_exact(code)]
-LEVELS, ENTERING = [1, 3, 5, 7, 15], [1, 4, 7, 16]
-STRUCTURES = 20  # every level and number of input levels; more shapes would only take longer to compile
+LEVELS, ENTERING = [1, 3, 5, 7, 15], [7, 16, 1, 4, 15]
+STRUCTURES = 10  # two at every level; more shapes would only take longer to compile
 SEEDS = st.integers(0, 2**32 - 1)
 
 
@@ -44,7 +44,7 @@ def drawn(random_network, seed: int) -> tuple[Graph, np.ndarray]:
     return graph, rng.integers(0, entering + 1, (3, 2, 6, 5))
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(seed=SEEDS, code=st.sampled_from(EXACT))
 def test_spike_counts_equal_the_integer_network(seed, code, random_network, numpy_evaluate):
     graph, counts = drawn(random_network, seed)
@@ -189,7 +189,7 @@ def test_schedule_alone_gives_the_integer_network(seed, code, random_network, nu
     np.testing.assert_array_equal(output, want[graph.output.name])
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(seed=SEEDS)
 def test_rate_code_in_global_time_gives_the_same_spikes(seed, random_network, numpy_apply):
     rng = np.random.default_rng(seed)

@@ -148,9 +148,19 @@ def test_external_data_missing_or_short(tmp_path):
     assert "net.onnx" in complaint(written(tmp_path, external("w.bin", length=12)))
 
 
+def test_damaged_external_data_entries(tmp_path):
+    strange = external("w.bin")
+    strange.graph.initializer[0].external_data[0].value = "w\0.bin"
+    assert "net.onnx: the name 'w\\x00.bin' of its external data is damaged" in complaint(written(tmp_path, strange))
+    strange = external("w.bin")
+    strange.graph.initializer[0].external_data.add(key="colour", value="red")
+    assert "in 'w.bin', with unknown entries ['colour']" in complaint(written(tmp_path, strange))
+
+
 @examples(max_examples=300)
 @given(st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=4))
 @example([(0, 255)])
+@example([(172, 128)])  # text that is not UTF-8
 def test_a_damaged_file_never_gives_another_kind_of_error(tmp_path_factory, changes):
     content = bytearray(model().SerializeToString())
     for place, value in changes:

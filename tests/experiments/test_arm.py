@@ -1,15 +1,15 @@
 """Pricing of arms: the ledger, the algebra of constants and rates, the bootstrap."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from experiments.arm import Arm, Machine, expected, latents, price, pricer
+from experiments.arm import Arm, Machine, item_events, latents, mean_counts, price, pricer
 from experiments.uncertainty import Draws
 from neuro import chip
 from neuro.constants import leaves
 from neuro.counts import Counts, Path
-
-ONES = np.ones((1, 2), np.float32)
 
 
 def spiking(number: float = 3.0) -> Arm:
@@ -30,8 +30,12 @@ def draws(machines, factor: float = 1.0, error: float = 1.0) -> Draws:
 
 
 def priced(arm: Arm, rate=None, **kwargs):
-    machines = [arm.machine]
-    return price(pricer((arm,), machines, "chip"), (arm,), machines, draws(machines, **kwargs), ONES, "chip", rate)
+    machines, arms = [arm.machine], (arm,)
+    events, nominal = item_events(arms, 2), mean_counts(arms, 2)
+    run = pricer(arms, machines, "chip", rows=4)
+    return price(
+        run, arms, draws(machines, **kwargs), machines, events.mean(axis=0, keepdims=True), nominal, "chip", rate
+    )
 
 
 def test_energy_by_hand():
@@ -76,9 +80,14 @@ def test_energy_scales_with_all_constants_together_and_with_the_model_error():
     assert priced(spiking(), error=3.0).energy[0, 0] == pytest.approx(3 * plain.energy[0, 0], rel=1e-6)
 
 
-def test_items_are_averaged_with_their_weights():
-    counts = expected(spiking(), np.array([3.0, 1.0], np.float32))
-    assert float(counts.events["synop_dense"]) == pytest.approx((3 * 3 + 6) / 4)
+def test_events_of_items_are_laid_out_and_put_back():
+    arms = (spiking(), replace(spiking(), network="integer", counts=mean_counts((spiking(),), 2)[0]), spiking(5.0))
+    events = item_events(arms, 2)
+    assert events.shape == (2, 6)  # synop_dense and the barrier of two paths, of the two spiking arms
+    first, rival, last = mean_counts(arms, 2)
+    assert float(first.events["synop_dense"]) == float(rival.events["synop_dense"]) == 4.5
+    assert float(last.events["synop_dense"]) == 7.5
+    assert last.latency.counts.shape == (1, 1, 1)
 
 
 def test_limits_are_no_prices():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from experiments.uncertainty import ERROR_FREEDOM, GRADE_FACTOR, NINETY, Latent, draw, factors, item_weights
+from experiments.uncertainty import ERROR_FREEDOM, GRADE_FACTOR, NINETY, Latent, bootstrap, draw, factors
 from neuro.constants import Constant
 
 NUMBER = 4096
@@ -64,10 +64,10 @@ def test_same_seed_same_draws_and_another_seed_others():
     assert (first != other).any()
 
 
-def test_item_weights_bootstrap_the_mean():
-    values = np.random.default_rng(0).exponential(size=400)
-    weights = item_weights(400, 4096, seed=0)
-    means = weights @ values / weights.sum(axis=1)
-    assert means.mean() == pytest.approx(values.mean(), rel=0.01)
-    assert means.std() == pytest.approx(values.std() / np.sqrt(400), rel=0.06)
-    assert (item_weights(1, 64, seed=0).sum(axis=1) > 0).all()
+def test_the_bootstrap_has_the_spread_of_a_mean_and_is_shared_by_all_columns():
+    values = np.random.default_rng(0).exponential(size=(400, 1)).astype(np.float32)
+    means = bootstrap(np.concatenate([values, 3 * values], axis=1), NUMBER, seed=0)
+    assert means[:, 0].mean() == pytest.approx(values.mean(), rel=0.01)
+    assert means[:, 0].std() == pytest.approx(values.std() / np.sqrt(400), rel=0.06)
+    np.testing.assert_allclose(means[:, 1], 3 * means[:, 0], rtol=1e-5)
+    assert np.isfinite(bootstrap(values[:1], 64, seed=0)).all()  # one item may be drawn zero times

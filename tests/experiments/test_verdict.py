@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from experiments.arm import Arm, Machine, Priced, pricer
+from experiments.arm import Arm, Machine, Priced, item_events, pricer
 from experiments.verdict import Swings, decide, eligible, quantity, swing, tornado
 from neuro import chip
 from neuro.counts import Counts, Path
@@ -87,7 +87,8 @@ def test_no_spiking_arm_means_no():
 def test_the_tornado_is_led_by_the_constant_that_moves_the_ratio_most():
     # both arms wait one barrier; only the spiking one has many synaptic operations, so their price decides
     pair = (arm("spiking", synops=1e6), arm("integer", "batch1", synops=1.0))
-    drivers = tornado(swing(pricer(pair, [LOIHI], "chip"), [LOIHI], 1, None), 0, 1, "energy")
+    run, mean = pricer(pair, [LOIHI], "chip", rows=200), item_events(pair, 1)[0]
+    drivers = tornado(swing(run, [LOIHI], mean, None), 0, 1, "energy")
     constant = LOIHI.description.energy.synop_dense
     assert [driver.factor for driver in drivers] == sorted((d.factor for d in drivers), reverse=True)
     by_path = {driver.path: driver.factor for driver in drivers}
