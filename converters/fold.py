@@ -64,7 +64,7 @@ class _Rewriter:
     def is_chain(self, name: str) -> bool:
         """Whether node `name` is read once at most, so that its weights may still be scaled."""
         behind = [layer for layer, value in self.values.items() if value.node == name]
-        return all(len(self.graph.readers(layer)) <= 1 for layer in behind)
+        return all(sum(n.inputs.count(layer) for n in self.graph.nodes) <= 1 for layer in behind)
 
     def weighted(self, value: _Value, layer: str) -> str:
         """The node that stands for factor * u, with weights behind it: the factor goes into those that give u.

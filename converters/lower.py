@@ -10,7 +10,7 @@ from converters.calibrate import weight_scale
 from neuro.errors import Unsupported
 from neuro.evaluate import apply
 from neuro.graph import Graph, Node
-from neuro.layers import Add, AvgPool, Conv, Dense, Op, Reshape, Scale, SumPool, Threshold, Transpose
+from neuro.layers import Add, AvgPool, Conv, Dense, Op, Pad, Reshape, Scale, SumPool, Threshold, Transpose
 from neuro.stages import sources, stage
 
 THRESHOLD_CAP = 2**16
@@ -40,7 +40,7 @@ def lower(
     the read-out, whose logits share one scale. per_channel: whether thresholds may differ within the layer.
 
     Raises:
-        Unsupported: two weighted layers without an activation between them.
+        Unsupported: two weighted layers without an activation between them, or one layer pooled on one path only.
     """
     offset = folded[folded[name].inputs[0]] if unit is not None else folded[name]
     assert isinstance(offset.op, Scale)
@@ -77,38 +77,43 @@ def _synapses(folded: Graph, name: str, offset: str, scales) -> tuple[dict[str, 
     """The weighted nodes of a stage, and whether axis 0 of every weight is axis 0 of the population."""
     values: dict[str, np.ndarray | None] = {s: scales[s] for s in sources(folded, name)}  # None: weights are behind
     found: dict[str, _Synapses] = {}
-    behind: dict[str, list[str]] = {s: [] for s in values}  # weighted nodes that flow into each node
+    behind: dict[str, dict[str, int]] = {s: {} for s in values}  # weighted nodes, and how many values pools add up
     aligned, faults = True, []
     for node in stage(folded, name):
         if node.name == offset:
             continue
         scale = values[node.inputs[0]]
-        behind[node.name] = [key for i in node.inputs for key in behind[i]]
+        behind[node.name] = {key: size for i in node.inputs for key, size in behind[i].items()}
         values[node.name] = None
         match node.op:
             case Conv() | Dense() | Scale():
                 if scale is None:
-                    faults.append(f"  {type(node.op).__name__} {node.name!r}")
+                    faults.append(f"  {type(node.op).__name__} {node.name!r}: no activation before it")
                     scale = np.ones(folded.shapes[node.inputs[0]])
                 found[node.name] = _absorb(node.op, scale, folded.shapes[node.name])
-                behind[node.name] = [node.name]
-            case AvgPool(kernel=kernel) if scale is None:
-                for key in behind[node.name]:
-                    found[key] = replace(found[key], weight=found[key].weight / prod(kernel))
+                behind[node.name] = {node.name: 1}
             case Add():
-                pass
+                first, second = (behind[i] for i in node.inputs)
+                if any(first[key] != second[key] for key in first.keys() & second.keys()):
+                    faults.append(f"  Add {node.name!r}: the same layer arrives pooled and not pooled")
+            case AvgPool(kernel=kernel) if scale is None:
+                behind[node.name] = {key: size * prod(kernel) for key, size in behind[node.name].items()}
+            case AvgPool() | Pad() if scale is not None:  # zeros around a map have no scale of their own
+                channel = uniform(scale) / (prod(node.op.kernel) if isinstance(node.op, AvgPool) else 1)
+                values[node.name] = np.broadcast_to(along(channel, scale.ndim), folded.shapes[node.name])
             case _ if scale is not None:
-                moved = np.asarray(apply(node.op, jnp.asarray(scale, jnp.float32)[None]))[0].astype(np.float64)
-                values[node.name] = moved / (prod(node.op.kernel) if isinstance(node.op, AvgPool) else 1)
+                moved = apply(node.op, jnp.asarray(scale, jnp.float32)[None])
+                values[node.name] = np.asarray(moved)[0].astype(np.float64)
             case Reshape() | Transpose():
                 aligned = False
     if faults:
         raise Unsupported(
-            f"{folded.name}: {len(faults)} weighted layer(s) follow another without an activation between:\n"
+            f"{folded.name}: {len(faults)} layer(s) have no integer form:\n"
             + "\n".join(faults)
-            + "\nMerge them into one layer and export again."
+            + "\nMerge layers, or put an activation between, and export again."
         )
-    return found, aligned
+    pooled = behind[folded[offset].inputs[0]]
+    return {key: replace(s, weight=s.weight / pooled[key]) for key, s in found.items()}, aligned
 
 
 def _absorb(op: Conv | Dense | Scale, scale: np.ndarray, shape: tuple[int, ...]) -> _Synapses:
@@ -116,7 +121,7 @@ def _absorb(op: Conv | Dense | Scale, scale: np.ndarray, shape: tuple[int, ...])
     if isinstance(op, Dense):
         return _Synapses(op, op.weight * scale)
     if isinstance(op, Conv):
-        channel = _uniform(scale)
+        channel = uniform(scale)
         grouped = channel.reshape(op.groups, 1, -1).repeat(op.weight.shape[0] // op.groups, axis=1)
         spread = grouped.reshape(op.weight.shape[0], -1, *(1,) * (op.weight.ndim - 2))
         return _Synapses(op, op.weight * spread)
@@ -124,19 +129,19 @@ def _absorb(op: Conv | Dense | Scale, scale: np.ndarray, shape: tuple[int, ...])
     if len(shape) == 1:
         return _Synapses(Dense(np.diag(gain), None), np.diag(gain))
     space = len(shape) - 1
-    weight = _uniform(gain).reshape(-1, *(1,) * (space + 1))
+    weight = uniform(gain).reshape(-1, *(1,) * (space + 1))
     return _Synapses(Conv(weight, None, (1,) * space, ((0, 0),) * space, shape[0]), weight)
 
 
-def _uniform(scale: np.ndarray) -> np.ndarray:
-    """The scale of each channel.
+def uniform(scale: np.ndarray) -> np.ndarray:
+    """The scale of each channel of a map of scales.
 
     Raises:
         Unsupported: it differs within a channel, as after a dense layer reshaped to a map.
     """
     flat = scale.reshape(scale.shape[0], -1)
     if not np.allclose(flat, flat[:, :1], rtol=1e-5):
-        raise Unsupported("a map whose values have different scales cannot feed a convolution; flatten it first.")
+        raise Unsupported("a map whose values have different scales cannot feed a convolution or pool; flatten it.")
     return flat[:, 0]
 
 

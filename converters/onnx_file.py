@@ -116,10 +116,10 @@ def _check_size(file: str, tensor: Any) -> None:
         raise BadInput(f"{file}: tensor {tensor.name!r} has no known element type; export the model again.") from None
     if any(d < 0 for d in tensor.dims):
         raise BadInput(f"{file}: tensor {tensor.name!r} has a negative size {list(tensor.dims)}; export it again.")
-    if (size := prod(tensor.dims) * width) > TENSOR_LIMIT:
+    if prod(tensor.dims) * width > TENSOR_LIMIT:
         raise BadInput(
-            f"{file}: tensor {tensor.name!r} of {list(tensor.dims)} takes {size / 2**30:.1f} GiB; the limit is "
-            f"{TENSOR_LIMIT // 2**30} GiB. Use a smaller network."
+            f"{file}: tensor {tensor.name!r} of {list(tensor.dims)}, {width} bytes each, exceeds the limit of "
+            f"{TENSOR_LIMIT // 2**30} GiB; use a smaller network."
         )
 
 

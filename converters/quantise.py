@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from converters.calibrate import least_squares_clip, percentile
-from converters.lower import along, lower
+from converters.lower import along, lower, uniform
 from neuro.errors import BadInput, Unsupported
 from neuro.evaluate import apply, evaluate
 from neuro.graph import Graph, Node
@@ -62,7 +62,8 @@ def reference(
         else:
             nodes += _pool(folded, population, nodes)
             scale = {s: jnp.asarray(scales[s], jnp.float32)[None] for s in feeds}
-            scales[name] = np.asarray(apply(population.op, propagate(folded, name, scale)))[0].astype(np.float64)
+            channel = uniform(np.asarray(propagate(folded, name, scale))[0].astype(np.float64))
+            scales[name] = np.broadcast_to(along(channel, len(folded.shapes[name])), folded.shapes[name])
         integer = Graph(folded.name, tuple(nodes))
         seen[name] = apply(integer.output.op, propagate(integer, name, seen))
     return _checked(Quantised(Graph(folded.name, tuple(nodes)), scales))

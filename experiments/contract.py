@@ -28,7 +28,12 @@ class Clause:
 
 def clauses(record: Record) -> list[Clause]:
     """All fourteen clauses, judged from the record alone."""
-    return [Clause(i, text, *judge(record)) for i, (text, judge) in enumerate(_CLAUSES, 1)]
+    nothing: Finding = ("not applicable", "no arm has a price here.")
+    bare = not _priced(record)
+    return [
+        Clause(i, text, *(nothing if bare and judge in _OF_PRICES else judge(record)))
+        for i, (text, judge) in enumerate(_CLAUSES, 1)
+    ]
 
 
 def _same_task(record: Record) -> Finding:
@@ -95,7 +100,7 @@ def _memory(record: Record) -> Finding:
 def _node(record: Record) -> Finding:
     priced = {a.machine: a.process for a in _priced(record)}
     if len(set(priced.values())) <= 1:
-        return "held", f"all machines are made in {next(iter(priced.values()), 'the same process')}."
+        return "held", f"all machines are made in {next(iter(priced.values()))}."
     listed = ", ".join(f"{name} ({process})" for name, process in sorted(priced.items()))
     return "broken", f"as built, not scaled to one node: {listed}."
 
@@ -214,3 +219,4 @@ _CLAUSES: tuple[tuple[str, Callable[[Record], Finding]], ...] = (
     ("Every constant has a value, a range, a basis and a source.", _cited),
     ("The verdict is a probability, not a bare ratio.", _probability),
 )
+_OF_PRICES = (_bits, _best_effort, _memory, _node, _batches, _energies, _outside, _idle)

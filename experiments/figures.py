@@ -3,7 +3,7 @@
 import io
 import re
 from collections.abc import Callable
-from math import ceil, floor, log10
+from math import ceil, cos, floor, hypot, log10, pi, sin
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -254,7 +254,7 @@ def _same_product(axes: Axes) -> list[Box]:
                 at, product / at, show(product, "J s").replace(" s", "·s"), color=MUTED, fontsize=7, zorder=0,
                 va="bottom", ha="right", rotation=np.degrees(np.arctan(slope)), rotation_mode="anchor",
             )  # fmt: skip
-            x, y = axes.transData.transform((at, product / at))
+            x, y = axes.transData.transform((at, product / at)).tolist()
             boxes.append((x - 45, y, x, y + 25))
     axes.set(xlim=(x0, x1), ylim=(y0, y1))
     return boxes
@@ -262,43 +262,49 @@ def _same_product(axes: Axes) -> list[Box]:
 
 def _label(axes: Axes, points: list[Point], texts: list[str], taken: list[Box]) -> None:
     """Writes `texts` beside the first of `points`, each where it covers neither a point nor what is `taken`."""
-    size, line = 8.0, 11.0
-    pixels = [(float(x), float(y)) for x, y in axes.transData.transform(points)]
-    room = axes.get_window_extent()
+    size, height = 8.0, 11.0
+    pixels = axes.transData.transform(points).tolist()
     taken = [*taken, *((x - 5, y - 5, x + 5, y + 5) for x, y in pixels)]
-    around = [
-        (r * np.cos(a), r * np.sin(a)) for r in (9, 15, 22, 30, 44, 60, 80) for a in np.arange(0.5, 16) * np.pi / 8
-    ]
+    room = axes.get_window_extent()
+    inside = (float(room.x0), float(room.y0), float(room.x1), float(room.y1))
     for text, (x, y) in zip(texts, pixels, strict=False):
         width = 0.56 * size * len(text)
-
-        def box(offset: tuple[float, float], x: float = x, y: float = y, width: float = width) -> Box:
-            left = x + offset[0] - (width if offset[0] < 0 else 0)
-            return left, y + offset[1] - line / 2, left + width, y + offset[1] + line / 2
-
-        def faults(offset: tuple[float, float], box=box) -> int:
-            b = box(offset)
-            outside = b[0] < room.x0 or b[2] > room.x1 or b[1] < room.y0 or b[3] > room.y1
-            return 10 * outside + sum(_overlap(b, other) for other in taken)
-
-        best = min(around, key=faults)  # the nearest of those with the fewest faults
-        taken.append(box(best))
+        dx, dy = _free(inside, (x, y), width, height, taken)
+        taken.append(_beside((x, y), (dx, dy), width, height))
         axes.annotate(
-            text, (x, y), best, xycoords="figure pixels", textcoords="offset pixels", fontsize=size, va="center",
-            ha="left" if best[0] > 0 else "right",
-            arrowprops={"arrowstyle": "-", "color": MUTED, "linewidth": 0.6} if np.hypot(*best) > 20 else None,
+            text, (x, y), (dx, dy), xycoords="figure pixels", textcoords="offset pixels", fontsize=size, va="center",
+            ha="left" if dx > 0 else "right",
+            arrowprops={"arrowstyle": "-", "color": MUTED, "linewidth": 0.6} if hypot(dx, dy) > 20 else None,
         )  # fmt: skip
+
+
+def _free(room: Box, point: Point, width: float, height: float, taken: list[Box]) -> Point:
+    """The least offset from `point` at which a text covers as little as can be and stays inside `room`."""
+
+    def faults(offset: Point) -> int:
+        box = _beside(point, offset, width, height)
+        outside = box[0] < room[0] or box[1] < room[1] or box[2] > room[2] or box[3] > room[3]
+        return 10 * outside + sum(_overlap(box, other) for other in taken)
+
+    angles = [(k + 0.5) * pi / 8 for k in range(16)]
+    return min(((r * cos(a), r * sin(a)) for r in (9, 15, 22, 30, 44, 60, 80) for a in angles), key=faults)
+
+
+def _beside(point: Point, offset: Point, width: float, height: float) -> Box:
+    """Where a text is that begins at an offset to the right of a point, or ends at one to the left."""
+    left, middle = point[0] + offset[0] - (width if offset[0] < 0 else 0), point[1] + offset[1]
+    return left, middle - height / 2, left + width, middle + height / 2
 
 
 def _bars(axes: Axes, scenario: Scenario, arm: ArmRow) -> list[Box]:
     """Where the two error bars of `arm` are."""
     (x, y), time, energy = _point(scenario, arm), scenario.latency[arm.name], scenario.energy[arm.name]
-    ends = axes.transData.transform([(time.p5, y), (time.p95, y), (x, energy.p5), (x, energy.p95)])
+    ends = axes.transData.transform([(time.p5, y), (time.p95, y), (x, energy.p5), (x, energy.p95)]).tolist()
     return [(a[0] - 1, a[1] - 1, b[0] + 1, b[1] + 1) for a, b in (ends[:2], ends[2:])]
 
 
 def _overlap(a: Box, b: Box) -> bool:
-    return bool(a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3])
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
 def _svg(name: str, size: tuple[float, float], draw: Callable[[Figure], None], tight: bool = False) -> str:

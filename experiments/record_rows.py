@@ -249,7 +249,7 @@ def _arms(tree: xr.DataTree, machines: dict[str, MachineRow]) -> tuple[ArmRow, .
 
 def _scenario(tree: xr.DataTree, name: str) -> Scenario:
     data = _data(tree, f"scenarios/{name}")
-    arms, parts = data["arm"].values.tolist(), data["component"].values.tolist()
+    arms = data["arm"].values.tolist()
     priced = [(i, arm) for i, arm in enumerate(arms) if np.isfinite(data["energy"].values[i]).all()]
 
     def bands(key: str) -> dict[str, Band]:
@@ -258,7 +258,7 @@ def _scenario(tree: xr.DataTree, name: str) -> Scenario:
     def draws(key: str) -> dict[str, np.ndarray]:
         return {arm: data[f"{key}_draws"].values[i] for i, arm in priced}
 
-    split = data["component_energy"].values
+    parts, split = ([], []) if not priced else (data["component"].values.tolist(), data["component_energy"].values)
     return Scenario(
         boundary=str(data.attrs["boundary"]),
         rate=float(data.attrs["rate_hz"]) if "rate_hz" in data.attrs else None,

@@ -223,7 +223,9 @@ def _scenario(c: Comparison, priced: Priced) -> xr.Dataset:
     def spread(values: Any) -> np.ndarray:
         """Rows of the priced arms at the places of all arms, the others NaN."""
         values = np.asarray(values, np.float64)
-        return np.where((at < 0).reshape(-1, *[1] * (values.ndim - 1)), np.nan, values[at])
+        result = np.full((len(at), *values.shape[1:]), np.nan)
+        result[at >= 0] = values[at[at >= 0]]
+        return result
 
     data: dict[str, xr.Variable] = {}
     for key, unit, nominal in (
@@ -237,15 +239,13 @@ def _scenario(c: Comparison, priced: Priced) -> xr.Dataset:
         data[f"{key}_draws"] = array(("arm", "draw"), spread(values[:draws].T), unit, f"{key} per inference by draw")
         data[f"nominal_{key}"] = array("arm", spread(nominal), unit, f"{key} per inference at nominal constants")
     data["interval"] = array("arm", spread(priced.nominal_interval), "s", "time between samples back to back")
-    data["component_energy"] = array(
-        ("arm", "component"), spread(split), "J", "energy per inference by component at nominal constants"
-    )
     keeps = [i >= 0 and priced.keeps_rate(i) for i in at.tolist()]
     data["keeps_rate"] = array("arm", np.array(keeps, np.int8), "1", "1: done with a sample before the next comes")
-    coords = {
-        "draw": array("draw", np.arange(draws), "1", "draw of the constants"),
-        "component": array("component", components, "1", "event or power that costs energy"),
-    }
+    coords = {"draw": array("draw", np.arange(draws), "1", "draw of the constants")}
+    if components:
+        coords["component"] = array("component", components, "1", "event or power that costs energy")
+        what = "energy per inference by component at nominal constants; NaN where an arm has none such"
+        data["component_energy"] = array(("arm", "component"), spread(split), "J", what)
     attrs: dict[str, Any] = {"boundary": priced.boundary}
     return xr.Dataset(data, coords, attrs | ({} if priced.rate is None else {"rate_hz": priced.rate}))
 

@@ -104,40 +104,51 @@ def count(placement: Placement, spikes: dict[str, Bool[Array, "step batch ..."]]
 
 
 def _loads(placement: Placement, spikes) -> tuple[Array, Array]:
-    """What every core sends and receives in every global step, and the hops of each sample."""
+    """What every core sends and receives in every global step, and the hops of each sample.
+
+    All that a spike causes is linear in it: one product of spikes and `_effects` gives every load of a population.
+    """
     schedule = placement.graph.schedule
     assert schedule is not None
     batch = next(iter(spikes.values())).shape[1]
     load = jnp.zeros((schedule.total, batch, placement.number, len(LOADS)), jnp.float32)
     hops = jnp.zeros(batch, jnp.float32)
-    columns, rows = placement.position(np.arange(placement.number))
     for name, trains in spikes.items():
-        window, own = schedule.windows[name], placement.core[name]
+        window, cores = schedule.windows[name], placement.cores_of(name)
         flat = trains.reshape(window.steps * batch, -1).astype(jnp.float32)
-        cores = placement.cores_of(name)
-        mine = (own[:, None] == np.array(cores)[None, :]).astype(np.float32)
-        destinations = np.zeros(len(own), np.float32)
-        distance = np.zeros(len(own), np.float32)
-        for fan in placement.fans:
-            if fan.source != name:
-                continue
-            targets = np.array(placement.cores_of(fan.target))
-            hears = fan.synapses > 0
-            destinations += hears.sum(axis=0)
-            apart = np.abs(columns[own][None] - columns[targets][:, None])
-            apart = apart + np.abs(rows[own][None] - rows[targets][:, None])
-            distance += (hears * apart).sum(axis=0)
-            arriving = jnp.stack(
-                [flat @ jnp.asarray(hears.T, jnp.float32), flat @ jnp.asarray(fan.synapses.T, jnp.float32)], axis=-1
-            ).reshape(window.steps, batch, len(targets), 2)
-            start = window.start + 1 + schedule.delays[name, fan.target]
-            load = load.at[start : start + window.steps, :, targets[0] : targets[-1] + 1, 2:].add(arriving)
-        leaving = jnp.stack([flat @ jnp.asarray(mine), flat @ jnp.asarray(mine * destinations[:, None])], axis=-1)
-        leaving = leaving.reshape(window.steps, batch, len(cores), 2)
+        caused = (flat @ jnp.asarray(_effects(placement, name))).reshape(window.steps, batch, -1)
+        hops = hops + caused[..., 0].sum(axis=0)
+        caused = caused[..., 1:]
+        leaving, caused = jnp.split(caused, [2 * len(cores)], axis=2)
+        leaving = leaving.reshape(window.steps, batch, 2, len(cores)).swapaxes(2, 3)
         load = load.at[window.start : window.end, :, cores.start : cores.stop, :2].add(leaving)
-        per_sample = (flat @ jnp.asarray(distance)[:, None]).reshape(window.steps, batch)
-        hops = hops + per_sample.sum(axis=0)
+        for fan in placement.fans:
+            if fan.source == name:
+                targets = placement.cores_of(fan.target)
+                arriving, caused = jnp.split(caused, [2 * len(targets)], axis=2)
+                arriving = arriving.reshape(window.steps, batch, 2, len(targets)).swapaxes(2, 3)
+                start = window.start + 1 + schedule.delays[name, fan.target]
+                load = load.at[start : start + window.steps, :, targets.start : targets.stop, 2:].add(arriving)
     return load + jnp.asarray(_clock(placement))[:, None], hops
+
+
+def _effects(placement: Placement, name: str) -> Float[np.ndarray, "neuron effect"]:
+    """What one spike of each neuron of a population causes: hops; a spike and packets on every core of the
+    population; for every target, a packet and synaptic operations on each of its cores."""
+    own, cores = placement.core[name], np.array(placement.cores_of(name))
+    column, row = placement.position(np.arange(placement.number))
+    mine = (own[:, None] == cores[None, :]).astype(np.float32)
+    hops, packets = np.zeros(len(own)), np.zeros(len(own))
+    inward = []
+    for fan in placement.fans:
+        if fan.source == name:
+            targets = np.array(placement.cores_of(fan.target))
+            hears = (fan.synapses > 0).T
+            apart = np.abs(column[own][:, None] - column[targets]) + np.abs(row[own][:, None] - row[targets])
+            packets += hears.sum(axis=1)
+            hops += (hears * apart).sum(axis=1)
+            inward += [hears, fan.synapses.T]
+    return np.concatenate([hops[:, None], mine, mine * packets[:, None], *inward], axis=1).astype(np.float32)
 
 
 def _clock(placement: Placement) -> Float[np.ndarray, "step core load"]:

@@ -136,9 +136,10 @@ def _random_network(structure: int, rng: np.random.Generator, levels: int = 7, i
 def random_network() -> Callable[..., Graph]:
     """A function from (structure, rng, levels, input_levels) to an integer network on maps of 2 x 6 x 5.
 
-    structure: seed of shapes, edges and levels; rng: weights, thresholds, biases. Structures are drawn from plain, grouped and strided convolutions, residual adds (weighted or bare, also around several layers),
-    sum-pool, max-pool (overlapping, padded, transposed), global pool and dense layers; thresholds per channel, biases
-    per channel or per neuron, and layers whose levels differ.
+    structure: seed of shapes, edges and levels; rng: weights, thresholds, biases. Structures are drawn from plain,
+    grouped and strided convolutions, residual adds (weighted or bare, also around several layers), sum-pool, max-pool
+    (overlapping, padded, transposed), global pool and dense layers; thresholds are per channel, biases per channel or
+    per neuron, and layers may differ in levels.
     """
     return _random_network
 

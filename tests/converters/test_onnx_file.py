@@ -70,6 +70,15 @@ def test_invalid_model(tmp_path):
     assert message.endswith("export it again.")
 
 
+def test_names_that_are_not_text(tmp_path):
+    content = model().SerializeToString().replace(b"Relu", b"Re\x84u")
+    assert "net.onnx is damaged: the name b'Re\\x84u' is no text" in complaint(written(tmp_path, content))
+    named = model()
+    named.graph.node[1].attribute.append(helper.make_attribute("attr", 1))
+    content = named.SerializeToString().replace(b"attr", b"\x84ttr")
+    assert "net.onnx is not a valid ONNX model: 'utf-8' codec can't decode" in complaint(written(tmp_path, content))
+
+
 def test_old_operator_set(tmp_path):
     message = complaint(written(tmp_path, model(opset=6)))
     assert "net.onnx uses operator set 6; at least 7 is needed" in message
@@ -103,7 +112,8 @@ def test_undeclared_size_of_a_constant(tmp_path):
     large = model()
     del large.graph.initializer[0].dims[:]
     large.graph.initializer[0].dims.extend([1 << 20, 1 << 11])
-    assert "tensor 'w' of [1048576, 2048] takes 8.0 GiB; the limit is 4 GiB" in complaint(written(tmp_path, large))
+    message = complaint(written(tmp_path, large))
+    assert "tensor 'w' of [1048576, 2048], 4 bytes each, exceeds the limit of 4 GiB" in message
     large.graph.initializer[0].dims[0] = -1
     assert "tensor 'w' has a negative size" in complaint(written(tmp_path, large))
     large.graph.initializer[0].data_type = 99
@@ -160,7 +170,6 @@ def test_damaged_external_data_entries(tmp_path):
 @examples(max_examples=300)
 @given(st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=4))
 @example([(0, 255)])
-@example([(172, 128)])  # text that is not UTF-8
 def test_a_damaged_file_never_gives_another_kind_of_error(tmp_path_factory, changes):
     content = bytearray(model().SerializeToString())
     for place, value in changes:

@@ -147,3 +147,8 @@ def test_1_and_14_do_not_apply_without_a_pair(found):
     alone = tuple(replace(v, ratio=None, best_rival=None) for v in found.chosen.verdicts)
     one_sided = replace(found, chosen=replace(found.chosen, verdicts=alone))
     assert {clause(one_sided, n).status for n in (1, 14)} == {"not applicable"}
+
+
+def test_nothing_is_held_by_arms_without_a_price(found):
+    bare = with_arms(found, lambda a: replace(a, priced=False))
+    assert {c.number for c in clauses(bare) if c.status == "not applicable"} == {2, 4, 5, 6, 7, 8, 9, 10}

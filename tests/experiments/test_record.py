@@ -179,16 +179,28 @@ def test_what_is_unknown_stays_unknown(comparison, tmp_path):
 
 
 def test_a_verdict_without_a_pair_comes_back(comparison, tmp_path):
-    alone = tuple(
-        replace(v, ratio=None, best_rival=None, classes={}, drivers=(), p=1.0) for v in comparison.verdicts
-    )
+    alone = tuple(replace(v, ratio=None, best_rival=None, classes={}, drivers=(), p=1.0) for v in comparison.verdicts)
     back = record.read(record.write(replace(comparison, verdicts=alone), tmp_path / "run.h5", "neuro", CREATED))
     assert back.chosen.verdicts == alone
 
 
+def test_a_comparison_in_which_nothing_has_a_price_comes_back(comparison, tmp_path):
+    none = replace(
+        comparison.priced, arms=(), energy=np.zeros((256, 0)), latency=np.zeros((256, 0)), components=(),
+        nominal_latency=(), nominal_interval=(),
+    )  # fmt: skip
+    arms = tuple(replace(a, counts=None, reason="no price at the board boundary.") for a in comparison.arms)
+    bare = replace(comparison, priced=none, duty=none, arms=arms)
+    back = record.read(record.write(bare, tmp_path / "run.h5", "neuro", CREATED))
+    assert (back.chosen.energy, back.chosen.components, back.chosen.late) == ({}, {}, ())
+    assert not any(a.priced for a in back.arms)
+
+
 def test_text_of_any_language_comes_back(comparison, tmp_path):
     named = replace(comparison, network=replace(comparison.network, name="Ziffern-Netz µβ 数字"))
-    assert record.read(record.write(named, tmp_path / "run.h5", "neuro", CREATED)).config["network"] == named.network.name
+    assert (
+        record.read(record.write(named, tmp_path / "run.h5", "neuro", CREATED)).config["network"] == named.network.name
+    )
 
 
 @pytest.mark.parametrize("error", [OSError("no space left on device"), KeyboardInterrupt()])

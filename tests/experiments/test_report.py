@@ -146,14 +146,23 @@ def test_a_failed_page_leaves_the_old_one(path, tmp_path, monkeypatch):
 
 
 def test_a_page_can_be_drawn_without_rivals(found):
-    alone = tuple(
-        replace(v, ratio=None, best_rival=None, classes={}, drivers=(), p=1.0) for v in found.chosen.verdicts
-    )
+    alone = tuple(replace(v, ratio=None, best_rival=None, classes={}, drivers=(), p=1.0) for v in found.chosen.verdicts)
     arms = tuple(a for a in found.arms if a.spiking)
     lonely = page(replace(found, arms=arms, duty=None, chosen=replace(found.chosen, verdicts=alone)))
     assert "Not comparable" in lonely
     assert "No conventional arm can be ranked here" in lonely
     assert Page(lonely).tags.count("svg") == 2
+
+
+def test_a_page_can_be_drawn_without_any_price(found):
+    pairless = {"ratio": None, "best_snn": None, "best_rival": None, "classes": {}, "drivers": ()}
+    verdicts = tuple(replace(v, **pairless) for v in found.chosen.verdicts)
+    bare = replace(found.chosen, energy={}, latency={}, components={}, nominal_energy={}, verdicts=verdicts)
+    arms = tuple(replace(a, priced=False, reason="no price here") for a in found.arms)
+    drawn = page(replace(found, arms=arms, duty=None, chosen=bare))
+    assert "No spiking arm can be ranked here" in drawn
+    assert drawn.count("no price here") >= len(arms)
+    assert "svg" not in Page(drawn).tags
 
 
 def test_a_chosen_rate_is_told(found):
@@ -177,8 +186,8 @@ def test_a_sentence_names_both_arms_and_the_ratio(found):
         best_snn="loihi2/spiking/bits/single", best_rival="eyeriss_v1/integer/int16/batch1",
     )  # fmt: skip
     assert sentence(found, verdict) == (
-        "loihi2 (spiking, bits code, one at a time) needs 0.25 times the energy of eyeriss_v1 (integer, int16, one at a "
-        "time) (5–95 %: 0.1 to 1,234 times). It needs less in 91% of the draws, and at most half in almost no draw."
+        "loihi2 (spiking, bits code, one at a time) needs 0.25 times the energy of eyeriss_v1 (integer, int16, one at "
+        "a time) (5–95 %: 0.1 to 1,234 times). It needs less in 91% of the draws, and at most half in almost no draw."
     )
 
 

@@ -1,0 +1,108 @@
+"""Every operator against loops in NumPy, and integer division against Python's."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from neuro.evaluate import apply, evaluate, evaluator
+from neuro.graph import Graph, Node
+from neuro.layers import (
+    Add,
+    AvgPool,
+    Conv,
+    Dense,
+    Input,
+    MaxPool,
+    Pad,
+    Relu,
+    Reshape,
+    Scale,
+    Softmax,
+    SumPool,
+    Threshold,
+    Transpose,
+)
+
+RNG = np.random.default_rng(0)
+X, LINE, FLAT = RNG.normal(size=(3, 4, 6, 5)), RNG.normal(size=(3, 4, 9)), RNG.normal(size=(3, 7))
+
+
+def conv(enter: int, leave: int, kernel: tuple, stride: tuple, pads: tuple, groups: int = 1, bias: bool = True) -> Conv:
+    weight = RNG.normal(size=(leave, enter // groups, *kernel))
+    return Conv(weight, RNG.normal(size=leave) if bias else None, stride, pads, groups)
+
+
+OPERATORS = [
+    (conv(4, 2, (3, 3), (1, 1), ((1, 1), (1, 1))), X),
+    (conv(4, 6, (3, 2), (2, 1), ((0, 2), (1, 0)), groups=2), X),
+    (conv(4, 4, (1, 1), (2, 2), ((0, 0), (0, 0)), groups=4, bias=False), X),
+    (conv(4, 3, (4,), (2,), ((3, 1),)), LINE),
+    (Dense(RNG.normal(size=(5, 7)), RNG.normal(size=5)), FLAT),
+    (Dense(RNG.normal(size=(5, 7)), None), FLAT),
+    (Scale(RNG.normal(size=(4, 1, 1)), RNG.normal(size=(4, 6, 5))), X),
+    (Scale(np.array(2.0), RNG.normal(size=(5,))), X),
+    (Relu(), X),
+    (MaxPool((3, 2), (2, 1), ((1, 0), (0, 1))), X - 10),  # padding never wins, not even over negative values
+    (AvgPool((3, 3), (2, 2), ((1, 0), (1, 1))), X),
+    (SumPool((3, 3), (2, 2), ((1, 0), (1, 1))), X),
+    (SumPool((3,), (2,), ((1, 0),)), LINE),
+    (Reshape((6, 20)), X),
+    (Transpose((2, 0, 1)), X),
+    (Pad(((0, 0), (1, 2), (0, 1))), X),
+    (Softmax(), FLAT * 30),
+]
+
+
+@pytest.mark.parametrize(("op", "x"), OPERATORS, ids=lambda v: type(v).__name__ if not isinstance(v, np.ndarray) else "")
+def test_operator_equals_loops(op, x, numpy_apply):
+    want = numpy_apply(op, x)
+    got = np.asarray(apply(op, jnp.asarray(x, jnp.float32)))
+    assert got.shape == want.shape
+    np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
+
+
+def test_add_takes_two():
+    got = apply(Add(), jnp.asarray(FLAT, jnp.float32), jnp.asarray(2 * FLAT, jnp.float32))
+    np.testing.assert_allclose(got, 3 * FLAT, rtol=1e-5)
+
+
+@pytest.mark.parametrize("th", [1, 2, 3, 7, 49, 567, 4095, 65536])
+def test_threshold_divides_as_integers_do(th):
+    """Multiples of the threshold and their neighbours: a float quotient such as 567 k / 567 rounds across them."""
+    near = np.array([k * th + d for k in range(-20, 22) for d in (-1, 0, 1)])
+    v = np.unique(np.concatenate([near, [2**24 - 1, 1 - 2**24], RNG.integers(-(2**24), 2**24, 200)]))
+    bias = 3
+    op = Threshold(np.array([th]), np.array([bias]), 15)
+    got = np.asarray(apply(op, jnp.asarray(v - bias - th // 2, jnp.float32)[:, None]))[:, 0]
+    assert got.tolist() == [min(max(int(x) // th, 0), 15) for x in v]
+
+
+def test_threshold_of_each_channel_and_bias_of_each_neuron(numpy_apply):
+    v = RNG.integers(-300, 300, (5, 3, 4, 2))
+    op = Threshold(RNG.integers(1, 40, (3, 1, 1)), RNG.integers(-50, 50, (3, 4, 2)), 7)
+    np.testing.assert_array_equal(apply(op, jnp.asarray(v, jnp.float32)), numpy_apply(op, v))
+
+
+def test_an_input_cannot_be_executed():
+    with pytest.raises(TypeError, match="Input cannot be executed"):
+        apply(Input((3,)), jnp.zeros((1, 3)))
+
+
+def test_graph_runs_in_order_and_jitted_alike():
+    graph = Graph(
+        "g",
+        (
+            Node("in", Input((2,))),
+            Node("d", Dense(np.array([[1.0, 2.0]]), np.array([3.0])), ("in",)),
+            Node("s", Scale(np.array(2.0), np.array(-1.0)), ("d",)),
+            Node("a", Add(), ("d", "s")),
+        ),
+    )
+    x = jnp.asarray([[1.0, 1.0], [0.0, -2.0]])
+    values = evaluate(graph, x)
+    assert {k: np.asarray(v).ravel().tolist() for k, v in values.items() if k != "in"} == {
+        "d": [6.0, -1.0], "s": [11.0, -3.0], "a": [17.0, -4.0],
+    }  # fmt: skip
+    a, d = evaluator(graph, ("a", "d"))(x)
+    np.testing.assert_array_equal(a, values["a"])
+    np.testing.assert_array_equal(d, values["d"])
