@@ -21,6 +21,8 @@ from neuro.stages import bounds, populations, propagate, sources, stage
 
 EXACT_FLOAT32 = 2**24
 """Integers up to here are exact in float32."""
+RANGES = {"levels": (1, 255), "input_levels": (1, 65535), "weight_bits": (2, 8), "steps": (1, 4096)}
+"""Smallest and largest value of each option."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,18 @@ class Quantised:
 
     graph: Graph
     scales: dict[str, np.ndarray]
+
+
+def check_ranges(**options: int) -> None:
+    """Refuses `levels`, `input_levels`, `weight_bits` or `steps` outside `RANGES`.
+
+    Raises:
+        BadInput: naming the option, its value and its range.
+    """
+    for name, value in options.items():
+        low, high = RANGES[name]
+        if not low <= value <= high:
+            raise BadInput(f"--{name.replace('_', '-')} {value} is out of range; give {low} to {high}.")
 
 
 def reference(
@@ -43,9 +57,7 @@ def reference(
         BadInput: levels or bits out of range, or sums that float32 cannot hold exactly.
         Unsupported: layers that have no integer form.
     """
-    _check_range("--levels", levels, 1, 255)
-    _check_range("--input-levels", input_levels, 1, 65535)
-    _check_range("--weight-bits", weight_bits, 2, 8)
+    check_ranges(levels=levels, input_levels=input_levels, weight_bits=weight_bits)
     nodes, scales = _start(folded, input_levels, 1.0)
     seen = {folded.input.name: jnp.asarray(counts, jnp.float32)}
     for population in populations(folded)[1:]:
@@ -78,8 +90,7 @@ def rate(folded: Graph, counts: np.ndarray, input_levels: int, steps: int = 64, 
     Raises:
         BadInput: steps or bits out of range. Unsupported: layers that have no integer form.
     """
-    _check_range("--steps", steps, 1, 4096)
-    _check_range("--weight-bits", weight_bits, 2, 8)
+    check_ranges(steps=steps, input_levels=input_levels, weight_bits=weight_bits)
     values = evaluate(folded, jnp.asarray(counts, jnp.float32))
     nodes, scales = _start(folded, input_levels, float(input_levels))
     for population in populations(folded)[1:]:
@@ -109,11 +120,6 @@ def _pool(folded: Graph, population: Node, nodes: list[Node]) -> list[Node]:
     if any(isinstance(node.op, AvgPool) for node in inner):
         raise Unsupported(f"{folded.name}: layer {population.name!r}: a max-pool of averages; put a layer between.")
     return [node for node in [*inner, population] if node.name not in {n.name for n in nodes}]
-
-
-def _check_range(option: str, value: int, low: int, high: int) -> None:
-    if not low <= value <= high:
-        raise BadInput(f"{option} {value} is out of range; give {low} to {high}.")
 
 
 def _checked(quantised: Quantised) -> Quantised:

@@ -32,7 +32,8 @@ class Machine:
 
 @dataclass(frozen=True)
 class Arm:
-    """A row of the comparison. counts is None where there is nothing to price; `reason` then says why.
+    """A row of the comparison. counts is None where there is nothing to price; `reason` then says why, and `fits`
+    whether the machine could run the network at all.
 
     counts: with an item axis on spiking arms, whose events depend on the sample; without one on the others.
     """
@@ -44,6 +45,7 @@ class Arm:
     accuracy: float | None
     code: str | None = None
     counts: Counts | None = None
+    fits: bool = True
     reason: str | None = None
     units_used: dict[str, int] = field(default_factory=dict)
 

@@ -159,7 +159,7 @@ def _numbers(option: str, text: str | None) -> tuple[float, ...] | None:
 def main() -> None:
     """Entry point: exit code 0 whoever wins, 2 for bad input, 3 for a network that cannot be represented."""
     try:
-        app(exit_on_error=False, print_error=False)
+        app(sys.argv[1:], exit_on_error=False, print_error=False)
     except CycloptsError as error:
         sys.exit(_complain(str(error), 2))
     except NeuroError as error:

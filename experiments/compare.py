@@ -37,7 +37,11 @@ DUTY = 10.0
 
 @dataclass(frozen=True)
 class Options:
-    """What the user chose. boundary and rate are the scenario; code ``auto`` prices every code."""
+    """What the user chose. boundary and rate are the scenario; code ``auto`` prices every code.
+
+    Raises:
+        BadInput: an option out of its range.
+    """
 
     code: Code | Literal["auto"] = "auto"
     levels: int = 15
@@ -47,6 +51,13 @@ class Options:
     rate: float | None = None
     seed: int = 0
     draws: int = 4096
+
+    def __post_init__(self) -> None:
+        quantise.check_ranges(levels=self.levels, weight_bits=self.weight_bits, steps=self.steps)
+        if self.rate is not None and not 0 < self.rate < float("inf"):
+            raise BadInput(f"--rate {self.rate:g} must be above zero; leave it out for back to back.")
+        if self.seed < 0:
+            raise BadInput(f"--seed {self.seed} is negative; give 0 or more.")
 
 
 Progress: TypeAlias = Callable[[str, int], Callable[[int], None]]
@@ -208,14 +219,14 @@ def _spiking_arms(machines, runs, accuracies, placements, refused) -> list[Arm]:
         shared = {"network": "spiking", "regime": regime, "precision": precision, "code": code}
         accuracy = accuracies[code]
         if (name, code, regime) in refused:
-            arms.append(Arm(machine, accuracy=accuracy, reason=refused[name, code, regime], **shared))
+            arms.append(Arm(machine, accuracy=accuracy, fits=False, reason=refused[name, code, regime], **shared))
             continue
         placement = placements[name, code, regime]
         limit = placement.chip.limits.state_bits.value
         bits = capability.signed_bits(int(done[code].peak))
         if bits > limit:
             why = f"a membrane reached {int(done[code].peak):,}, {bits} bits; {name} has {int(limit)}. Lower --steps."
-            arms.append(Arm(machine, accuracy=accuracy, reason=why, **shared))
+            arms.append(Arm(machine, accuracy=accuracy, fits=False, reason=why, **shared))
             continue
         copies = placement.copies if regime == "stream" else 1
         arms.append(
@@ -249,14 +260,17 @@ def _device_arms(
     device: Device = machine.description  # type: ignore[assignment]
     shared = {"network": form, "accuracy": accuracy}
     regimes = ("batch1", "best_batch")
-    precision = "none"
+    precision, fits = "none", False
     try:
         precision = conventional.precision_for(device, form)
+        if why := conventional.fits(device, work, precision, 1):
+            raise DoesNotFit(why)
+        fits = True
         if options.boundary not in device.power:
             raise DoesNotFit(_unpriced(device, options.boundary))
-        best = conventional.best_batch(device, work, precision, options.boundary)
     except DoesNotFit as error:
-        return [Arm(machine, regime=r, precision=precision, reason=str(error), **shared) for r in regimes]
+        return [Arm(machine, regime=r, precision=precision, fits=fits, reason=str(error), **shared) for r in regimes]
+    best = conventional.best_batch(device, work, precision, options.boundary)
     return [
         Arm(
             machine,

@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
@@ -47,19 +48,17 @@ def carry_out(request: Request, progress: Progress = silent) -> tuple[Comparison
     Raises:
         NeuroError: see `experiments.compare.compare` and the loaders.
     """
-    if request.rate is not None and not 0 < request.rate < float("inf"):
-        raise BadInput(f"--rate {request.rate:g} must be above zero; leave it out for back to back.")
-    chips = [chip.load(name) for name in request.chips or chip.known()]
-    devices = [device.load(name) for name in request.devices or device.known()]
-    _unique([c.name for c in chips] + [d.name for d in devices])
-    path = request.out or record.default_path(Path(request.network).stem, record.config_hash(asdict(request)))
-    record.check_writable(path)
-    network = networks.load(request.network)
-    dataset = dataset_for(request, network)
     options = Options(
         code=request.code, levels=request.levels, weight_bits=request.weight_bits, steps=request.steps,
         boundary=request.boundary, rate=request.rate, seed=request.seed,
     )  # fmt: skip
+    chips = [chip.load(name) for name in request.chips or chip.known()]
+    devices = [device.load(name) for name in request.devices or device.known()]
+    _unique([c.name for c in chips] + [d.name for d in devices])
+    path = request.out or record.default_path(Path(request.network).stem, record.config_hash(_identity(request)))
+    record.check_writable(path)
+    network = networks.load(request.network)
+    dataset = dataset_for(request, network)
     comparison = compare(network, dataset, chips, devices, options, progress, named=request.chips is not None)
     written = record.write(comparison, path, command=" ".join(["neuro", *sys.argv[1:]]))
     return comparison, summary(comparison, str(written))
@@ -86,6 +85,14 @@ def dataset_for(request: Request, network: Graph) -> DataSet:
     chosen = default.model_copy(update=given)
     shape = network.shapes[network.input.name]
     return data.fit(data.preprocess(found, chosen), shape, chosen.layout)
+
+
+def _identity(request: Request) -> dict[str, Any]:
+    """What a run is named by: its options, and the contents of the files that they name."""
+    options = asdict(request) | {"out": None}
+    files = [request.network, request.data, request.calibration, *(request.chips or ()), *(request.devices or ())]
+    found = {str(f): sha256(Path(f).read_bytes()).hexdigest() for f in files if f and Path(f).is_file()}
+    return options | {"files": found}
 
 
 def _unique(names: list[str]) -> None:

@@ -75,7 +75,7 @@ def arm_row(arm: Arm, priced: Priced) -> dict[str, Any]:
         "nominal_energy_j": None if components is None else sum(components.values()),
         "nominal_latency_s": None if i is None else priced.nominal_latency[i],
         "interval_s": None if i is None else priced.nominal_interval[i],
-        "fits": arm.counts is not None or "no price" in (arm.reason or ""),
+        "fits": arm.fits,
         "reason": reason,
         "units_used": arm.units_used,
         "boundary": priced.boundary,

@@ -9,9 +9,9 @@ import tomllib
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
-from typing import ClassVar, Literal, TypeVar
+from typing import Annotated, ClassVar, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError, field_validator, model_validator
 
 from neuro.errors import BadDescription, BadInput, nearest
 from neuro.units import parse, show
@@ -19,6 +19,7 @@ from neuro.units import parse, show
 Basis = Literal["measured", "simulated", "datasheet", "derived", "assumed"]
 Boundary = Literal["chip", "board", "system"]
 Grade = Literal["same chip", "same family", "undisclosed"]
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 
 
 class Table(BaseModel):
@@ -145,7 +146,7 @@ class Description(Table):
     power: one entry per boundary at which the machine can be priced; what a boundary takes in is in the notes.
     """
 
-    name: str
+    name: Name
     title: str
     year: int
     process: str

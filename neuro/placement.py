@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from itertools import product
 from math import ceil
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
@@ -12,7 +13,7 @@ from neuro.chip import Chip
 from neuro.errors import DoesNotFit
 from neuro.graph import Graph, Node
 from neuro.layers import Conv, Dense, Input, MaxPool, Threshold
-from neuro.stages import Reach, fan_out, populations, sources, stage
+from neuro.stages import Reach, fan_out, pattern, populations, propagate, sources, stage
 
 
 @dataclass(frozen=True)
@@ -161,6 +162,11 @@ def _split(
     capacity = min(chip.limits.compartments.value, most or float("inf"))
     fewest = min(max(1, ceil(size * slots / capacity)), total)
     rows = shape[1:2] or (1,)
+    if (hears := _hearing(graph, node)) > chip.limits.axons_in.value:
+        raise DoesNotFit(
+            f"a neuron of layer {node.name!r} hears {hears:,} axons in; a core of {chip.name} allows "
+            f"{int(chip.limits.axons_in.value):,}. Use a layer with fewer inputs, or a pool before it."
+        )
     worst: tuple[str, float] | None = None
     for number in range(fewest, total + 1):
         best = None
@@ -170,6 +176,7 @@ def _split(
             part = _part(shape, channels, bands)
             inward, need = _needs(graph, node, chip, realisation, part, number, reached, reach)
             over = {limit: need[limit].max() / _allowed(chip, limit) for limit in need}
+            over["compartments"] = need["compartments"].max() / capacity
             limit = max(over, key=lambda name: over[name])
             if over[limit] > 1:
                 worst = (limit, float(need[limit].max()))
@@ -177,13 +184,6 @@ def _split(
                 best = (part, inward, need)
         if best is not None:
             return best
-        if (
-            worst is not None
-            and worst[0] == "axons_in"
-            and number >= 4 * fewest
-            and _fan_in(graph, node) > _allowed(chip, "axons_in")
-        ):
-            break
     limit, value = worst or ("compartments", float(size * slots))
     raise DoesNotFit(
         f"layer {node.name!r} needs {value:,.0f} {limit.replace('_', ' ')} on one core however it is split; "
@@ -196,8 +196,14 @@ def _slots(node: Node, realisation: Realisation) -> int:
     return 1 if isinstance(node.op, MaxPool) else realisation.compartments * realisation.membranes
 
 
-def _fan_in(graph: Graph, node: Node) -> int:
-    return sum(graph.size(s) for s in sources(graph, node.name)) if node.inputs else 0
+def _hearing(graph: Graph, node: Node) -> int:
+    """Sources that the neuron with the most of them hears; no split of the population can bring it down."""
+    if not node.inputs:
+        return 0
+    feeds = sources(graph, node.name)
+    everyone = {s: jnp.ones((1, *graph.shapes[s]), jnp.float32) for s in feeds}
+    synapses = int(propagate(pattern(graph), node.name, everyone).max())
+    return min(synapses, sum(graph.size(s) for s in feeds))  # parallel paths are several synapses of one source
 
 
 def _part(shape: tuple[int, ...], channels: int, bands: int) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Physical quantities at the edge: text with a unit in files, SI floats inside, text again in tables."""
 
+import re
 from functools import lru_cache
 from math import floor, log10
 
@@ -11,23 +12,35 @@ def _registry():
     return pint.UnitRegistry()
 
 
+_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
+_UNIT = r"%|[^\W\d_]+(?:[*/][^\W\d_]+)*"
+_QUANTITY = re.compile(rf"\s*({_NUMBER})\s*({_UNIT}|)\s*")
+
+
 def parse(text: str, unit: str) -> float:
     """The value of `text`, such as ``"23.6 pJ"``, in the SI unit `unit` ("1" for plain numbers).
+
+    Bits and cycles are units of their own: ``"2 GHz"`` is no bandwidth, ``"8 byte"`` no number.
 
     Raises:
         ValueError: no number, no unit where one is due, or a unit of another dimension.
     """
     import pint
 
-    target = "dimensionless" if unit == "1" else unit
+    parts = _QUANTITY.fullmatch(text)
+    example = "1.5" if unit == "1" else f"1.5 {unit}"
+    if parts is None:
+        raise ValueError(f"{text!r} cannot be read as a quantity in {unit}; write it as {example!r}")
+    number, name = parts.groups()
+    if unit != "1" and not name:
+        raise ValueError(f"{text!r} has no unit; write the unit too, as in {example!r}")
+    target = _registry().Quantity(1, "" if unit == "1" else unit)
     try:
-        quantity = _registry().Quantity(text)
-        if unit != "1" and quantity.dimensionless and quantity.units == _registry().dimensionless:
-            raise ValueError(f"{text!r} has no unit; write the unit too, as in '1 {unit}'")
-        return float(quantity.m_as(target))
-    except pint.DimensionalityError:
-        raise ValueError(f"{text!r} is not a quantity in {unit}") from None
-    except (pint.UndefinedUnitError, pint.errors.DefinitionSyntaxError, AttributeError) as error:
+        quantity = _registry().Quantity(float(number), name)
+        if quantity.to_root_units().units != target.to_root_units().units:
+            raise ValueError(f"{text!r} is not a quantity in {unit}")
+        return float(quantity.m_as(target.units))
+    except pint.PintError as error:
         raise ValueError(f"{text!r} cannot be read as a quantity in {unit}: {error}") from None
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from converters.encode import encode
 from neuro.codes import CODES, is_exact
 from neuro.graph import Graph, Node
-from neuro.layers import Add, Conv, Dense, Input, MaxPool, Scale, Threshold
+from neuro.layers import Add, Conv, Dense, Input, MaxPool, Scale, Threshold, output_shape
 from neuro.schedule import Window
 from neuro.simulate import simulate
 from neuro.stages import populations, sources, stage
@@ -159,7 +159,7 @@ def compared(op: MaxPool, bits: np.ndarray, alive: np.ndarray) -> tuple[np.ndarr
     """Largest bit of each window among members that are alive, and who stays so; `alive` [batch, *shape, window]."""
     if alive.ndim == bits.ndim:
         alive = np.ones((*bits.shape, 1), np.int64) * alive[..., None]
-    sizes = [(n + a + b - k) // s + 1 for n, k, s, (a, b) in zip(bits.shape[2:], op.kernel, op.stride, op.pads, strict=True)]
+    sizes = output_shape(op, [bits.shape[1:]])[1:]
     number = int(np.prod(sizes))
     if alive.shape[-1] == 1:
         alive = np.repeat(alive, number, axis=-1)

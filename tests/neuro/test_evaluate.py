@@ -53,7 +53,9 @@ OPERATORS = [
 ]
 
 
-@pytest.mark.parametrize(("op", "x"), OPERATORS, ids=lambda v: type(v).__name__ if not isinstance(v, np.ndarray) else "")
+@pytest.mark.parametrize(
+    ("op", "x"), OPERATORS, ids=lambda v: type(v).__name__ if not isinstance(v, np.ndarray) else ""
+)
 def test_operator_equals_loops(op, x, numpy_apply):
     want = numpy_apply(op, x)
     got = np.asarray(apply(op, jnp.asarray(x, jnp.float32)))

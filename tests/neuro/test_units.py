@@ -10,11 +10,21 @@ from neuro.units import parse, show
 @pytest.mark.parametrize(
     ("text", "unit", "value"),
     [
-        ("23.6 pJ", "J", 23.6e-12), ("1.5 mW", "W", 1.5e-3), ("2 GHz", "Hz", 2e9), ("0.6 us", "s", 0.6e-6),
-        ("0.6 µs", "s", 0.6e-6), ("16 GB", "byte", 16e9), ("128 KiB", "byte", 131072), ("8 bit", "byte", 1),
-        ("1.555 TB/s", "byte/s", 1.555e12), ("512", "1", 512), ("0.5", "1", 0.5), ("1 W*s", "J", 1), ("1e-3 J", "J", 1e-3),
+        ("23.6 pJ", "J", 23.6e-12),
+        ("1.5 mW", "W", 1.5e-3),
+        ("2 GHz", "Hz", 2e9),
+        ("0.6 us", "s", 0.6e-6),
+        (".6 µs", "s", 0.6e-6),
+        ("16 GB", "byte", 16e9),
+        ("128 KiB", "byte", 131072),
+        ("8 bit", "byte", 1),
+        ("1.555 TB/s", "byte/s", 1.555e12),
+        ("512", "1", 512),
+        ("50 %", "1", 0.5),
+        ("1 W*s", "J", 1),
+        ("1e-3J", "J", 1e-3),
     ],
-)  # fmt: skip
+)
 def test_text_with_a_unit(text, unit, value):
     assert parse(text, unit) == pytest.approx(value, rel=1e-12)
 
@@ -22,10 +32,18 @@ def test_text_with_a_unit(text, unit, value):
 @pytest.mark.parametrize(
     ("text", "unit", "message"),
     [
-        ("23.6", "J", "has no unit"), ("23.6 pW", "J", "not a quantity in J"), ("3 J", "1", "not a quantity in 1"),
-        ("3 furlongs per", "J", "cannot be read"), ("3 blorps", "J", "cannot be read"), ("", "J", ""), ("high", "W", ""),
+        ("23.6", "J", "'23.6' has no unit; write the unit too, as in '1.5 J'"),
+        ("23.6 pW", "J", "not a quantity in J"),
+        ("3 J", "1", "not a quantity in 1"),
+        ("8 byte", "1", "not a quantity in 1"),
+        ("2 GHz", "byte/s", "not a quantity in byte/s"),
+        ("16 byte/s", "Hz", "not a quantity in Hz"),
+        ("50 %", "byte", "not a quantity in byte"),
+        ("3 blorps", "J", "cannot be read as a quantity in J: 'blorps'"),
+        *((text, "J", "cannot be read") for text in ("", "J", "1,5 J", "1 J +", "(1 J", "nan J", "1 J ** 9", "3 mJ 4")),
+        ("many", "1", "write it as '1.5'"),
     ],
-)  # fmt: skip
+)
 def test_refusal(text, unit, message):
     with pytest.raises(ValueError, match=message):
         parse(text, unit)
@@ -34,11 +52,19 @@ def test_refusal(text, unit, message):
 @pytest.mark.parametrize(
     ("value", "unit", "text"),
     [
-        (2.36e-11, "J", "23.6 pJ"), (999.6, "J", "1 kJ"), (0.0009996, "s", "1 ms"), (1.0, "W", "1 W"), (0, "J", "0 J"),
-        (-4.56e-6, "J", "-4.56 µJ"), (float("inf"), "s", "inf s"), (float("nan"), "s", "nan s"), (1e-30, "J", "1e-12 aJ"),
-        (123456, "1", "1.235e+05"), (0.25, "1", "0.25"),
+        (2.36e-11, "J", "23.6 pJ"),
+        (999.6, "J", "1 kJ"),
+        (0.0009996, "s", "1 ms"),
+        (1.0, "W", "1 W"),
+        (0.0, "J", "0 J"),
+        (-4.56e-6, "J", "-4.56 µJ"),
+        (float("inf"), "s", "inf s"),
+        (float("nan"), "s", "nan s"),
+        (1e-30, "J", "1e-12 aJ"),
+        (123456.0, "1", "1.235e+05"),
+        (0.25, "1", "0.25"),
     ],
-)  # fmt: skip
+)
 def test_shown(value, unit, text):
     assert show(value, unit) == text
 

@@ -1,0 +1,206 @@
+"""The command as a user types it: output, exit codes, errors without tracebacks."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from experiments import cli
+from experiments.digits import digits_cnn
+
+QUICK = ("--chips", "loihi2", "--devices", "eyeriss_v1", "--samples", "24")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def trained():
+    digits_cnn(progress=False)
+
+
+def neuro(monkeypatch, capsys, *words: object) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of one call."""
+    monkeypatch.setattr(sys, "argv", ["neuro", *map(str, words)])
+    try:
+        cli.main()
+        code = 0
+    except SystemExit as leaving:
+        code = int(leaving.code or 0)
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+@pytest.fixture
+def call(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    return lambda *words: neuro(monkeypatch, capsys, *words)
+
+
+def model(path: Path, *nodes, weights: dict[str, np.ndarray], outputs: int = 3) -> Path:
+    """An ONNX file that reads [1, 64]."""
+    graph = helper.make_graph(
+        list(nodes),
+        "net",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 64])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, outputs])],
+        [numpy_helper.from_array(w.astype(np.float32), name) for name, w in weights.items()],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return path
+
+
+def test_json_is_one_object_and_nothing_else_and_the_record_is_there(call, tmp_path):
+    code, out, err = call("compare", "digits-cnn", "--json", *QUICK)
+    assert (code, err) == (0, "")
+    found = json.loads(out)
+    assert {"network", "items", "scenario", "accuracy", "codes", "arms", "verdict", "record"} <= set(found)
+    assert found["items"] == 24
+    assert Path(found["record"]).is_file()
+    assert Path(found["record"]).parent == Path("runs")
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_the_table_says_who_wins_and_where_the_record_is(call, tmp_path):
+    code, out, _ = call("compare", "digits-cnn", *QUICK, "--out", tmp_path / "r.h5")
+    assert code == 0
+    assert "0 mismatches" in out
+    assert "on energy the spiking network" in out or "on energy either" in out
+    assert str(tmp_path / "r.h5") in out
+    code, out, _ = call("report", tmp_path / "r.h5")
+    assert code == 0
+    assert (tmp_path / "r.html").is_file()
+
+
+def test_doubling_a_constant_in_its_file_changes_the_energy_by_that_component(call, tmp_path):
+    source = Path(cli.__file__).parents[1] / "neuro" / "chips" / "loihi2.toml"
+    text = source.read_text(encoding="utf-8")
+    old = 'synop_conv = { value = "17 pJ", low = "8 pJ", high = "36 pJ"'
+    assert text.count(old) == 1
+    changed = tmp_path / "double.toml"
+    changed.write_text(text.replace(old, 'synop_conv = { value = "34 pJ", low = "16 pJ", high = "72 pJ"'))
+    rest = ("--devices", "eyeriss_v1", "--samples", "24", "--json")
+    before, after = (json.loads(call("compare", "digits-cnn", "--chips", c, *rest)[1]) for c in ("loihi2", changed))
+    for first, second in zip(before["arms"], after["arms"], strict=True):
+        if first["network"] == "spiking" and first["energy_j"]:
+            gained = second["nominal_energy_j"] - first["nominal_energy_j"]
+            assert gained == pytest.approx(first["components_j"]["synop_conv"], rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["chips", "devices"])
+def test_every_constant_is_printed_with_its_source(call, name):
+    code, out, _ = call(name, *(["loihi1"] if name == "chips" else ["eyeriss_v1"]))
+    assert code == 0
+    assert "source" in out
+    assert "basis" in out
+    assert ("energy.synop_dense" if name == "chips" else "precision.int16.mac") in out
+    code, listed, _ = call(name)
+    assert code == 0
+    assert ("loihi2" if name == "chips" else "tpu_v4") in listed
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["compare", "digits-cnnn"], 2, "Did you mean 'digits-cnn'?"),
+        (["compare", "missing.onnx", "--data", "digits"], 2, "no such file"),
+        (["compare", "digits-cnn", "--data", "digts"], 2, "Did you mean 'digits'?"),
+        (["compare", "digits-cnn", "--chips", "loihi3"], 2, "Did you mean 'loihi2'?"),
+        (["compare", "digits-cnn", "--devices", "a100"], 2, "Did you mean 'a100_pcie_40gb'?"),
+        (["compare", "digits-cnn", "--levels", "0"], 2, "--levels 0 is out of range; give 1 to 255"),
+        (["compare", "digits-cnn", "--weight-bits", "99"], 2, "--weight-bits 99 is out of range; give 2 to 8"),
+        (["compare", "digits-cnn", "--steps", "0"], 2, "--steps 0 is out of range"),
+        (["compare", "digits-cnn", "--seed", "-1"], 2, "--seed -1 is negative"),
+        (["compare", "digits-cnn", "--rate", "0"], 2, "--rate 0 must be above zero"),
+        (["compare", "digits-cnn", "--samples", "0"], 2, "0 samples"),
+        (["compare", "digits-cnn", "--input-levels", "17"], 2, "the data allow 1 to 16"),
+        (["compare", "digits-cnn", "--code", "morse"], 2, "morse"),
+        (["compare", "digits-cnn", "--code", "bits", "--chips", "loihi1"], 2, "it lacks a membrane that doubles"),
+        (["compare", "digits-cnn", "--chips", "loihi2,loihi2"], 2, "loihi2 is named twice"),
+        (["compare", "digits-cnn", "--mean", "a,b"], 2, "--mean 'a,b' is not a list of numbers"),
+        (["compare", "digits-cnn", "--out", "."], 2, "is a folder"),
+        (["report", "nothing.h5"], 2, "no such record"),
+        (["chips", "loihi9"], 2, "unknown chip 'loihi9'"),
+        (["devices", "toaster"], 2, "unknown device 'toaster'"),
+        (["dance"], 2, "dance"),
+    ],
+)
+def test_bad_words_give_one_clear_line(call, words, code, message):
+    found, out, err = call(*words)
+    assert found == code
+    assert message in err
+    assert err.startswith("neuro: ")
+    assert "Traceback" not in err + out
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"x": np.full((3, 1, 8, 8), np.nan)}, "nan"),
+        ({"x": np.zeros((0, 1, 8, 8))}, "at least one item"),
+        ({"x": np.arange(4 * 105).reshape(4, 3, 5, 7)}, "do not fit the network's input of (1, 8, 8)"),
+        ({"y": np.zeros(3)}, "x"),
+    ],
+)
+def test_bad_data(call, tmp_path, arrays, message):
+    np.savez(tmp_path / "bad.npz", **arrays)
+    code, _, err = call("compare", "digits-cnn", "--data", tmp_path / "bad.npz")
+    assert (code, message in err) == (2, True), err
+
+
+def test_unsupported_operators_are_listed_all_at_once(call, tmp_path):
+    path = model(
+        tmp_path / "odd.onnx",
+        helper.make_node("Gemm", ["x", "w"], ["a"], name="first", transB=1),
+        helper.make_node("Sign", ["a"], ["b"], name="sign"),
+        helper.make_node("Erf", ["b"], ["y"], name="erf"),
+        weights={"w": np.ones((3, 64))},
+    )
+    code, _, err = call("compare", path, "--data", "digits")
+    assert code == 3
+    assert "Sign 'sign'" in err
+    assert "Erf 'erf'" in err
+
+
+def test_weights_that_are_not_finite_and_files_cut_short(call, tmp_path):
+    weights = np.ones((3, 64))
+    weights[1, 2] = np.inf
+    node = helper.make_node("Gemm", ["x", "w"], ["y"], name="first", transB=1)
+    path = model(tmp_path / "inf.onnx", node, weights={"w": weights})
+    code, _, err = call("compare", path, "--data", "digits")
+    assert code == 2
+    assert "'first'" in err
+    assert "infinite" in err
+    cut = tmp_path / "cut.onnx"
+    cut.write_bytes(path.read_bytes()[:-100])
+    code, _, err = call("compare", cut, "--data", "digits")
+    assert code == 2
+    assert "cut.onnx" in err
+
+
+def test_a_network_that_does_not_fit_names_limit_need_and_remedy(call, tmp_path):
+    rng = np.random.default_rng(0)
+    path = model(
+        tmp_path / "wide.onnx",
+        helper.make_node("Gemm", ["x", "a"], ["h"], name="wide", transB=1),
+        helper.make_node("Relu", ["h"], ["r"], name="relu"),
+        helper.make_node("Gemm", ["r", "b"], ["y"], name="last", transB=1),
+        weights={"a": rng.normal(size=(6000, 64)), "b": rng.normal(size=(3, 6000))},
+    )
+    code, _, err = call("compare", path, "--data", "digits", "--chips", "loihi2", "--samples", 8)
+    assert code == 2
+    assert "no chip can run this network" in err
+    assert "layer 'output' hears 6,000 axons in; a core of loihi2 allows 4,096" in err
+
+
+def test_a_run_that_is_killed_leaves_the_last_good_record(call, tmp_path):
+    record = tmp_path / "r.h5"
+    assert call("compare", "digits-cnn", *QUICK, "--out", record)[0] == 0
+    good = record.read_bytes()
+    command = [sys.executable, "-c", "from experiments.cli import main; main()", "compare", "digits-cnn"]
+    with pytest.raises(subprocess.TimeoutExpired):  # which kills it
+        subprocess.run([*command, "--out", str(record)], capture_output=True, timeout=6, check=False)
+    assert record.read_bytes() == good
+    assert [p.name for p in tmp_path.iterdir()] == ["r.h5"]

@@ -1,0 +1,90 @@
+"""The search over placements: best of its ladder by its own estimate, which is near the counted cost."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from converters.encode import encode
+from neuro.activity import count
+from neuro.capability import realise
+from neuro.chip import load, prices
+from neuro.constants import leaves
+from neuro.cost import duration
+from neuro.errors import DoesNotFit
+from neuro.mapping import FEWEST_PER_CORE, estimate, search
+from neuro.placement import place
+from neuro.simulate import simulate
+from neuro.stages import fan_out
+
+HOST = ("host_write", "host_read", "reset")  # the same for every placement: not part of the estimate
+
+
+@pytest.fixture(scope="module")
+def arm(random_network):
+    """(graph, chip, realisation, spikes, mean spikes) of a network on Loihi 2 or 1."""
+
+    def build(structure: int, name: str, code: str):
+        graph = encode(
+            random_network(structure, np.random.default_rng(structure), 7, 7), code, 16 if code == "rate" else None
+        )
+        counts = jnp.asarray(np.random.default_rng(9).integers(0, 8, (8, 2, 6, 5)), jnp.float32)
+        with jax.disable_jit():
+            spikes = simulate(graph, counts).spikes
+        chip = load(name)
+        mean = {n: np.asarray(s).sum(axis=0).mean(axis=0).reshape(-1) for n, s in spikes.items()}
+        return graph, chip, realise(chip, code, graph), spikes, mean
+
+    return build
+
+
+ARMS = [("loihi1", "rate"), ("loihi1", "unary"), ("loihi2", "rate"), ("loihi2", "bits")]
+
+
+@pytest.mark.parametrize(("name", "code"), ARMS)
+@pytest.mark.parametrize("structure", [1, 2])
+def test_the_best_of_the_ladder_is_chosen(structure, name, code, arm):
+    graph, chip, realisation, _, mean = arm(structure, name, code)
+    reach = fan_out(graph)
+    chosen = search(graph, chip, realisation, mean, reach)
+    assert set(chosen) == ({"single", "stream"} if realisation.streams else {"single"})
+    rungs, most = [place(graph, chip, realisation, reach=reach)], int(chip.limits.compartments.value)
+    while (most := most // 2) >= FEWEST_PER_CORE:
+        try:
+            rungs.append(place(graph, chip, realisation, most, reach))
+        except DoesNotFit:
+            break
+    assert len({r.number for r in rungs}) > 1
+    single = [e.energy * e.time for e in (estimate(r, mean, "single") for r in rungs)]
+    got = estimate(chosen["single"], mean, "single")
+    assert got.energy * got.time == min(single)
+    if "stream" in chosen:
+        assert estimate(chosen["stream"], mean, "stream").energy == min(
+            estimate(r, mean, "stream").energy for r in rungs
+        )
+
+
+@pytest.mark.parametrize(("name", "code"), ARMS)
+@pytest.mark.parametrize("structure", [1, 2])
+@pytest.mark.parametrize("most", [None, 16])
+def test_the_estimate_is_near_the_count(structure, name, code, most, arm):
+    graph, chip, realisation, spikes, mean = arm(structure, name, code)
+    placement = place(graph, chip, realisation, most)
+    table = prices({path: c.value for path, c in leaves(chip)}, "chip")
+    counted = count(placement, spikes)
+    for regime in counted:
+        quick, counts = estimate(placement, mean, regime), counted[regime]
+        path = counts.interval
+        kept = jnp.asarray([n not in HOST for n in path.names], jnp.float32)
+        time = (
+            np.asarray(duration(type(path)(path.names, path.counts * kept[None, None, None]), table.time))
+            / counts.batch
+        )
+        management = chip.energy.management  # as host work, the same for every placement
+        dynamic = sum(
+            np.asarray(n) * table.energy[e] for e, n in counts.events.items() if e not in (*HOST, "management")
+        )
+        energy = dynamic / counts.batch + table.active_power * time
+        assert management is None or regime == "single"
+        assert 1 / 1.5 < quick.time / time.mean() < 1.5, regime
+        assert 1 / 1.5 < quick.energy / energy.mean() < 1.5, regime
