@@ -108,7 +108,7 @@ def report(record: Path, *, out: Path | None = None) -> None:
     """
     from experiments.report import report as draw
 
-    print(draw(record, out or record.with_suffix(".html")))
+    print(f"report: {draw(record, out or record.with_suffix('.html'))}")
 
 
 @app.command

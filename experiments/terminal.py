@@ -13,6 +13,12 @@ from experiments.compare import Comparison
 from neuro.constants import Description, leaves
 from neuro.units import show
 
+LABELS = {"energy": "energy", "latency": "latency", "edp": "energy x delay"}
+LEGEND = (
+    "An arm is machine/network/code or precision/regime. spiking: the converted network; integer: the same numbers as "
+    "the exact codes, on a conventional machine; float: as trained.\nsingle, batch1: one sample at a time; stream: a "
+    "pipeline of samples, in as many copies as fit on the chip; best_batch: the batch of least energy."
+)
 WORDS = {
     "yes": "Yes: on {quantity} the spiking network wins",
     "no": "No: on {quantity} the spiking network loses",
@@ -47,10 +53,12 @@ def table(comparison: Comparison, summary: dict[str, Any]) -> None:
         f"\nPer inference, {scenario['boundary']} boundary, {rate}; median [5 % .. 95 %] of what is believed:"
     )
     console.print(_arms(summary))
+    console.print(LEGEND, style="dim")
     for arm in summary["arms"]:
         if arm["energy_j"] is None:
             console.print(f"  [dim]not priced: {arm['name']}: {arm['reason']}[/dim]")
-    console.print()
+    words = (f"{LABELS[name]} {v['word']} (P = {v['p_snn_wins']:.2f})" for name, v in summary["verdict"].items())
+    console.print(f"\n[bold]Does the spiking network win? {'; '.join(words)}.[/bold]")
     for name, verdict in summary["verdict"].items():
         console.print(sentence(name, verdict))
     if summary["duty_cycled"]:
@@ -61,13 +69,16 @@ def table(comparison: Comparison, summary: dict[str, Any]) -> None:
     if drivers:
         listed = ", ".join(f"{d['machine']} {d['constant']} (moves the ratio {d['factor']:.2g}x)" for d in drivers)
         console.print(f"Most of the doubt on energy: {listed}.")
-    console.print("Everything is modelled, not measured; P is a belief given these constants and this scenario.")
-    console.print(f"\nrecord: {summary['record']}")
+    console.print(
+        "Everything is modelled, not measured. P is the share of the joint draws of all constants in which the spiking arm "
+        "is below the rival: a belief in this scenario, not a frequency."
+    )
+    console.print(f"\nrecord: {summary['record']}  (neuro report RECORD draws it as HTML)")
 
 
 def sentence(quantity: str, verdict: dict[str, Any]) -> str:
     """The verdict on one quantity in one sentence."""
-    label = {"edp": "energy-delay product"}.get(quantity, quantity)
+    label = LABELS[quantity]
     if verdict["ratio"] is None:
         missing = "spiking arm" if verdict["best_snn"] is None else "rival"
         return f"No {missing} is eligible on {label}: none fits, is priced here and is accurate enough."
