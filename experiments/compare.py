@@ -131,15 +131,19 @@ def compare(
     reaches: dict[Code, Reach] = {code: once if is_exact(code) else fan_out(spiking[code]) for code in CODES}
     placements, refused = _map(spiking, reaches, chips, calibration[:PILOT], options, progress, named)
     integer_decisions = classify(exact.graph, counts)
-    runs = []
+    runs: list[CodeRun] = []
+    by_chip: dict[tuple[str, str], CodeRun] = {}
     for code, graph in spiking.items():
         mine = {(name, regime): p for (name, c, regime), p in placements.items() if c == code}
         reference = exact.graph if is_exact(code) else None
-        runs.append(run(graph, reference, counts, mine, progress(f"code {code}", len(counts)), reaches[code]))
+        done = progress(f"code {code}", len(counts))
+        found = _run_saturating(partial(run, graph, reference, counts, advance=done, reach=reaches[code]), code, mine)
+        runs.append(found[None])
+        by_chip |= {(code, name): done for name, done in found.items() if name is not None}
     accuracies = {r.code: _accuracy(r.predictions, dataset.y) for r in runs}
     float_accuracy = _accuracy(decisions, dataset.y)
     integer_accuracy = _accuracy(integer_decisions, dataset.y)
-    arms = _spiking_arms(machines, runs, accuracies, placements, refused)
+    arms = _spiking_arms(machines, by_chip, dataset.y, accuracies, placements, refused)
     zeros = zero_shares(exact.graph, counts[:ZEROS], {n.name for n in network.nodes})
     dense = [Machine(d.kind, d, partial(conventional.prices, d)) for d in devices]
     arms += _dense_arms(dense, network, zeros, float_accuracy, integer_accuracy, options)
@@ -210,34 +214,40 @@ def _map(spiking, reaches, chips, pilot, options: Options, progress: Progress, n
     return placements, refused
 
 
-def _spiking_arms(machines, runs, accuracies, placements, refused) -> list[Arm]:
+def _run_saturating(
+    run: Callable[..., CodeRun], code: Code, placements: dict[tuple[str, str], Placement]
+) -> dict[str | None, CodeRun]:
+    """Runs of one code by chip; under None the one whose membranes are the widest.
+
+    Under the rate code a membrane saturates at the chip's state width. The narrowest chip is run first; if no
+    membrane got so far, its run holds for the wider ones too.
+    """
+    widths = {name: 2.0 ** (p.chip.limits.state_bits.value - 1) - 1 for (name, _), p in placements.items()}
+    found: dict[str | None, CodeRun] = {}
+    while None not in found or widths:
+        limit = min(widths.values(), default=float("inf")) if code == "rate" else float("inf")
+        done = run(placements={key: p for key, p in placements.items() if key[0] in widths}, limit=limit)
+        settled = [name for name, width in widths.items() if width <= limit or done.peak <= limit]
+        for name in (None, *settled):
+            found[name] = done
+        widths = {name: width for name, width in widths.items() if name not in settled}
+    return found
+
+
+def _spiking_arms(machines, runs, labels, accuracies, placements, refused) -> list[Arm]:
+    """One arm for each chip, code and regime; `runs` by code and chip."""
     arms = []
     by_name = {m.name: m for m in machines}
-    done = {r.code: r for r in runs}
     for name, code, regime in sorted({*placements, *refused}):
-        machine, precision = by_name[name], "spikes"
-        shared = {"network": "spiking", "regime": regime, "precision": precision, "code": code}
-        accuracy = accuracies[code]
+        shared = {"machine": by_name[name], "network": "spiking", "regime": regime, "precision": "spikes", "code": code}
         if (name, code, regime) in refused:
-            arms.append(Arm(machine, accuracy=accuracy, fits=False, reason=refused[name, code, regime], **shared))
+            why = refused[name, code, regime]
+            arms.append(Arm(accuracy=accuracies[code], fits=False, reason=why, **shared))
             continue
-        placement = placements[name, code, regime]
-        limit = placement.chip.limits.state_bits.value
-        bits = capability.signed_bits(int(done[code].peak))
-        if bits > limit:
-            why = f"a membrane reached {int(done[code].peak):,}, {bits} bits; {name} has {int(limit)}. Lower --steps."
-            arms.append(Arm(machine, accuracy=accuracy, fits=False, reason=why, **shared))
-            continue
-        copies = placement.copies if regime == "stream" else 1
-        arms.append(
-            Arm(
-                machine,
-                accuracy=accuracy,
-                counts=done[code].counts[name, regime],
-                units_used={"cores": placement.number, "copies": copies, "chips": 1},
-                **shared,
-            )
-        )
+        placement, done = placements[name, code, regime], runs[code, name]
+        used = {"cores": placement.number, "copies": placement.copies if regime == "stream" else 1, "chips": 1}
+        accuracy = _accuracy(done.predictions, labels)
+        arms.append(Arm(accuracy=accuracy, counts=done.counts[name, regime], units_used=used, **shared))
     return arms
 
 

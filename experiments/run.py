@@ -28,7 +28,7 @@ class CodeRun:
 
     checked: compared values (neurons x items and read-out), mismatches: those that differ from the integer reference;
     None for codes that claim no equality. counts: by placement key and regime, with an item axis. spikes [item],
-    synops [item]; by_layer: mean spikes per item; peak: largest membrane seen (rate code).
+    synops [item]; by_layer: mean spikes per item; peak: largest membrane that would have been reached (rate code).
     """
 
     code: codes.Code
@@ -66,12 +66,13 @@ def run(
     placements: dict[tuple[str, str], Placement],
     advance: Callable[[int], None],
     reach: Reach | None = None,
+    limit: float = float("inf"),
 ) -> CodeRun:
     """All of `counts` [item, *shape] through `spiking`, chunk by chunk; `advance` is told the items done.
 
     Where there is a `reference` (exact codes), every population's decoded spikes and the read-out are compared with
     it. placements: (chip, regime) to placement; events of that regime are counted. reach: what `fan_out`
-    gave for the network, if it is at hand.
+    gave for the network, if it is at hand. limit: where membranes saturate under the rate code.
     """
     assert spiking.schedule is not None
     code = spiking.schedule.code
@@ -79,7 +80,7 @@ def run(
 
     @jax.jit
     def step(batch):
-        result = simulate(spiking, batch)
+        result = simulate(spiking, batch, limit)
         wrong = jnp.zeros(batch.shape[0], jnp.int32)
         if reference is not None:
             values = evaluate(reference, batch)

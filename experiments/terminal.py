@@ -70,8 +70,8 @@ def table(comparison: Comparison, summary: dict[str, Any]) -> None:
         listed = ", ".join(f"{d['machine']} {d['constant']} (moves the ratio {d['factor']:.2g}x)" for d in drivers)
         console.print(f"Most of the doubt on energy: {listed}.")
     console.print(
-        "Everything is modelled, not measured. P is the share of the joint draws of all constants in which the spiking arm "
-        "is below the rival: a belief in this scenario, not a frequency."
+        "Everything is modelled, not measured. P is the share of joint draws of all constants in which the spiking "
+        "arm is below the rival: a belief in this scenario, not a frequency."
     )
     console.print(f"\nrecord: {summary['record']}  (neuro report RECORD draws it as HTML)")
 

@@ -63,11 +63,12 @@ def emit(code: Code, op: Threshold, membrane: Float[Array, "batch ..."]) -> Bool
 
 
 def fire_rate(
-    op: Threshold, currents: Float[Array, "step batch ..."]
+    op: Threshold, currents: Float[Array, "step batch ..."], limit: float = float("inf")
 ) -> tuple[Bool[Array, "step batch ..."], Float[Array, "batch"]]:
     """Integrate-and-fire with reset by subtraction, half a threshold at the start, the bias in every step.
 
-    Result: spikes, and the largest magnitude that any membrane of a sample reached.
+    limit: the largest magnitude that a membrane holds; it saturates there. Result: spikes, and the largest magnitude
+    that any membrane of a sample would have reached.
     """
     threshold = _threshold(op, currents.ndim - 1)
     bias = jnp.asarray(op.bias, jnp.float32)
@@ -76,12 +77,29 @@ def fire_rate(
     def step(carry, current):
         v, peak = carry
         v = v + current + bias
+        peak = jnp.maximum(peak, jnp.abs(v))
+        v = jnp.clip(v, -limit, limit)
         spike = v >= threshold
-        return (v - jnp.where(spike, threshold, jnp.float32(0)), jnp.maximum(peak, jnp.abs(v))), spike
+        return (v - jnp.where(spike, threshold, jnp.float32(0)), peak), spike
 
     start = jnp.broadcast_to(jnp.floor(threshold / 2), currents.shape[1:])
     (_, peak), spikes = jax.lax.scan(step, (start, start), currents)
     return spikes, peak.reshape(peak.shape[0], -1).max(axis=1)
+
+
+def accumulate(
+    currents: Float[Array, "step batch ..."], limit: float
+) -> tuple[Float[Array, "batch ..."], Float[Array, "batch"]]:
+    """The membrane of a neuron that never fires, saturating at `limit`, and the magnitude it would have reached."""
+
+    def step(carry, current):
+        v, peak = carry
+        v = v + current
+        return (jnp.clip(v, -limit, limit), jnp.maximum(peak, jnp.abs(v))), None
+
+    start = jnp.zeros_like(currents[0])
+    (membrane, peak), _ = jax.lax.scan(step, (start, start), currents)
+    return membrane, peak.reshape(peak.shape[0], -1).max(axis=1)
 
 
 def encode(code: Code, counts: Float[Array, "batch ..."], levels: int, window: int) -> Bool[Array, "step batch ..."]:

@@ -23,8 +23,8 @@ class Run:
     """What a batch of samples did.
 
     spikes: by population, the step axis local to its window. output: the read-out's membrane. peak: the largest
-    membrane of each sample under the rate code, which has no bound but the run; 0 under exact codes, whose bound is
-    proved.
+    membrane that a sample would have reached under the rate code, which has no bound but the run; 0 under exact
+    codes, whose bound is proved.
     """
 
     spikes: dict[str, Bool[Array, "step batch ..."]]
@@ -32,11 +32,12 @@ class Run:
     peak: Float[Array, "batch"]
 
 
-def simulate(graph: Graph, counts: Float[Array, "batch ..."]) -> Run:
+def simulate(graph: Graph, counts: Float[Array, "batch ..."], limit: float = float("inf")) -> Run:
     """Spikes of every population and the read-out's membrane for a batch of input counts.
 
     The input's spikes are produced and counted step by step, but under an exact code its receivers integrate the
-    window at once: the membrane after it is the same.
+    window at once: the membrane after it is the same. limit: under the rate code membranes saturate at this
+    magnitude, as they do on a chip; exact codes are proved never to get there.
 
     Raises:
         ValueError: the graph carries no schedule.
@@ -57,7 +58,7 @@ def simulate(graph: Graph, counts: Float[Array, "batch ..."]) -> Run:
                 at_once = codes.is_exact(code)
                 currents[node.name] = counts[None] if at_once else spikes[node.name].astype(jnp.float32)
             case Threshold():
-                spikes[node.name], reached = _fire(code, node.op, feeds[0])
+                spikes[node.name], reached = _fire(code, node.op, feeds[0], limit)
                 peak = jnp.maximum(peak, reached)
                 currents[node.name] = spikes[node.name].astype(jnp.float32)
             case MaxPool():
@@ -65,20 +66,21 @@ def simulate(graph: Graph, counts: Float[Array, "batch ..."]) -> Run:
                 currents[node.name] = spikes[node.name].astype(jnp.float32)
             case Add():
                 currents[node.name] = jnp.add(*_aligned(code, *feeds))
-            case Scale():  # the read-out's bias: once, or in every step of the rate code
-                times = jnp.float32(feeds[0].shape[0] if code == "rate" else 1)
-                bias = jnp.asarray(node.op.offset, jnp.float32)
-                currents[node.name] = (codes.integrate(code, feeds[0]) + times * bias[None])[None]
+            case Scale():  # the read-out: its bias comes once, or in every step of the rate code
+                bias = jnp.asarray(node.op.offset, jnp.float32)[None]
+                if code == "rate":
+                    output, reached = codes.accumulate(feeds[0] + bias[None], limit)
+                    peak = jnp.maximum(peak, reached)
+                else:
+                    output = codes.integrate(code, feeds[0]) + bias
+                currents[node.name] = output[None]
             case _:
                 currents[node.name] = _each_step(node.op, feeds[0])
                 if node.inputs[0] in trains and isinstance(node.op, Reshape | Transpose):
                     trains[node.name] = _each_step(node.op, trains[node.inputs[0]].astype(jnp.float32)) > 0
         if node.name in spikes:
             trains[node.name] = spikes[node.name]
-    output = currents[graph.output.name][0]
-    if code == "rate":
-        peak = jnp.maximum(peak, jnp.abs(output).reshape(output.shape[0], -1).max(axis=1))
-    return Run(spikes, output, peak)
+    return Run(spikes, currents[graph.output.name][0], peak)
 
 
 def _each_step(op: Op, values: Array) -> Array:
@@ -87,9 +89,11 @@ def _each_step(op: Op, values: Array) -> Array:
     return result.reshape(step, batch, *result.shape[1:])
 
 
-def _fire(code: codes.Code, op: Threshold, currents: Float[Array, "step batch ..."]) -> tuple[Array, Array]:
+def _fire(
+    code: codes.Code, op: Threshold, currents: Float[Array, "step batch ..."], limit: float
+) -> tuple[Array, Array]:
     if code == "rate":
-        return codes.fire_rate(op, currents)
+        return codes.fire_rate(op, currents, limit)
     start = jnp.asarray(op.bias + op.threshold // 2, jnp.float32)
     membrane = codes.integrate(code, currents)
     membrane = membrane + start.reshape((1,) * (membrane.ndim - start.ndim) + start.shape)

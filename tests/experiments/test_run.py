@@ -63,6 +63,17 @@ def test_results_do_not_depend_on_the_chunking(integer, dataset, monkeypatch):
     np.testing.assert_allclose(a.latency.counts, b.latency.counts)
 
 
+def test_membranes_saturate_at_the_state_of_the_narrowest_chip(network, dataset):
+    folded = fold.fold(network, dataset.gain, dataset.offset)
+    graph = encode(quantise.rate(folded, dataset.calibration_counts, dataset.levels).graph, "rate", 64)
+    free = run(graph, None, dataset.counts, {}, lambda n: None)
+    roomy = run(graph, None, dataset.counts, {}, lambda n: None, limit=free.peak)
+    np.testing.assert_array_equal(free.spikes, roomy.spikes)
+    tight = run(graph, None, dataset.counts, {}, lambda n: None, limit=100.0)
+    assert free.peak > 100
+    assert (tight.spikes != free.spikes).any()
+
+
 def test_chunks_keep_within_the_memory_and_are_never_empty(integer):
     graph = encode(integer, "unary")
     sizes = [chunk_size(graph, 10_000, cores=10, memory=m) for m in (1, 2**20, 2**24)]

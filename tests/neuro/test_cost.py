@@ -73,12 +73,13 @@ def test_items_and_draws_are_mapped():
     items = Counts({"mac": jnp.arange(3.0)}, path_of([0.0, 1.0, 2.0]), path_of([1.0, 1.0, 1.0]))
 
     def priced(counts: Counts, energy, time):
-        return cost(counts, Prices({"mac": energy}, {"mac": time}, 0.0, 0.0))
+        c = cost(counts, Prices({"mac": energy}, {"mac": time}, 0.0, 0.0))
+        return c.energy["mac"], c.latency
 
     draws = jax.vmap(jax.vmap(priced, (0, None, None)), (None, 0, 0))
-    c = draws(items, jnp.array([1.0, 2.0]), jnp.array([1.0, 3.0]))
-    np.testing.assert_array_equal(c.energy["mac"], [[0, 1, 2], [0, 2, 4]])
-    np.testing.assert_array_equal(c.latency, [[0, 1, 2], [0, 3, 6]])
+    energy, latency = draws(items, jnp.array([1.0, 2.0]), jnp.array([1.0, 3.0]))
+    np.testing.assert_array_equal(energy, [[0, 1, 2], [0, 2, 4]])
+    np.testing.assert_array_equal(latency, [[0, 1, 2], [0, 3, 6]])
 
 
 def test_average_over_items():

@@ -1,0 +1,54 @@
+"""What a person reads."""
+
+from experiments.summary import summary
+from experiments.terminal import description, descriptions, progress_bars, sentence, table
+from neuro import chip
+
+RATIO = {"p5": 0.5, "p50": 2.0, "p95": 4000.0}
+
+
+def verdict(**changed):
+    row = {"p_snn_wins": 0.25, "word": "undecided", "best_snn": "a", "best_rival": "b", "ratio": RATIO}
+    return row | changed
+
+
+def test_one_sentence_says_who_by_how_much_and_how_sure():
+    text = sentence("edp", verdict())
+    assert text == (
+        "Undecided: on energy x delay either may win (P = 0.25): a takes 2x [0.5x .. 4,000x] of what b takes."
+    )
+    assert sentence("energy", verdict(word="no")).startswith("No: on energy the spiking network loses")
+
+
+def test_without_a_pair_the_missing_side_is_named():
+    assert "No spiking arm is eligible" in sentence("energy", verdict(best_snn=None, ratio=None))
+    assert "No rival is eligible" in sentence("energy", verdict(best_rival=None, ratio=None))
+
+
+def test_the_table_shows_every_arm_and_why_others_are_missing(comparison, capsys):
+    found = summary(comparison, "r.h5")
+    table(comparison, found)
+    printed = capsys.readouterr().out
+    for arm in found["arms"]:
+        repeated = arm["regime"] == "best_batch" and arm["batch"] == 1
+        assert (arm["name"] in printed) != (repeated and arm["energy_j"] is not None)
+        if arm["reason"]:
+            assert arm["reason"] in printed
+    assert "\x1b" not in printed  # no colours where there is no terminal
+
+
+def test_every_constant_of_a_chip_is_shown(capsys):
+    loihi = chip.load("loihi1")
+    description(loihi)
+    printed = capsys.readouterr().out
+    assert "23.6 pJ" in printed
+    assert "10.1109/MM.2018.112130359" in printed
+    descriptions([loihi])
+    assert capsys.readouterr().out.startswith("loihi1")
+
+
+def test_progress_is_silent_where_there_is_no_terminal(capsys):
+    with progress_bars() as begin:
+        begin("work", 2)(1)
+    captured = capsys.readouterr()
+    assert captured.out + captured.err == ""
