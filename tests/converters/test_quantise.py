@@ -56,8 +56,7 @@ def network(kind: str, seed: int = 0) -> tuple[Graph, np.ndarray]:
     return fold(Graph(kind, tuple(nodes)), np.array(1 / 16), np.array(-0.2)), counts
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(("levels", "bits"), [(15, 8), (3, 4)])
+@pytest.mark.parametrize(("kind", "levels", "bits"), [*((kind, 15, 8) for kind in KINDS), ("identity", 3, 4)])
 def test_reference_is_integer_and_agrees_with_an_integer_executor(kind, levels, bits, numpy_evaluate):
     folded, counts = network(kind)
     graph = reference(folded, counts, 16, levels, bits).graph

@@ -38,7 +38,7 @@ def arm(random_network):
     return build
 
 
-ARMS = [("loihi1", "rate"), ("loihi2", "rate"), ("loihi2", "bits")]
+ARMS = [("loihi1", "rate"), ("loihi2", "bits")]
 
 
 @pytest.mark.parametrize(("name", "code"), ARMS)
