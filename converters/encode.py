@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from neuro.codes import Code, steps
+from neuro.errors import BadInput
 from neuro.graph import Graph
 from neuro.layers import Input, MaxPool, Threshold
 from neuro.schedule import Schedule, Window
@@ -14,15 +15,19 @@ def encode(integer: Graph, code: Code, input_steps: int | None = None) -> Graph:
 
     Exact codes work in windows: a population emits when the last spike of its last source has arrived, and edges
     from earlier sources are delayed so that all windows end together. Under the rate code every population emits one
-    step after its sources, for as many steps; `input_steps` gives their number.
+    step after its sources, for as many steps: the levels of its thresholds, or `input_steps`.
+
+    Raises:
+        BadInput: steps for an exact code, which has its own; none for a rate code whose layers differ in levels.
     """
+    input_steps = _input_steps(integer, code, input_steps)
     windows: dict[str, Window] = {}
     delays: dict[tuple[str, str], int] = {}
     longest = shared = 1
     for node in populations(integer):
         feeds = sources(integer, node.name) if node.inputs else []
         if isinstance(node.op, Input):
-            windows[node.name] = Window(0, input_steps or steps(code, node.op.levels))
+            windows[node.name] = Window(0, input_steps)
             longest = windows[node.name].steps
             continue
         end = max(windows[s].end for s in feeds)
@@ -42,3 +47,17 @@ def encode(integer: Graph, code: Code, input_steps: int | None = None) -> Graph:
     total = max(w.end for w in windows.values()) + 1
     periods = (longest if code == "rate" else max(shared, longest), longest)
     return replace(integer, schedule=Schedule(code, windows, delays, total, periods))
+
+
+def _input_steps(integer: Graph, code: Code, asked: int | None) -> int:
+    assert isinstance(integer.input.op, Input)
+    if code != "rate":
+        if asked is not None:
+            raise BadInput(
+                f"{integer.name}: the {code} code sends its input in steps of its own; leave out the number."
+            )
+        return steps(code, integer.input.op.levels)
+    known = {asked} if asked else {n.op.levels for n in integer.nodes if isinstance(n.op, Threshold)}
+    if len(known) != 1:
+        raise BadInput(f"{integer.name}: layers have {sorted(known)} levels; give the rate code its number of steps.")
+    return known.pop()

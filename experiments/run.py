@@ -9,8 +9,10 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from neuro import codes
-from neuro.activity import activity, count, fan_outs
+from neuro.activity import activity, fan_outs
+from neuro.count import count
 from neuro.counts import Counts
+from neuro.errors import BadInput
 from neuro.evaluate import evaluate
 from neuro.graph import Graph
 from neuro.layers import Conv, Dense, Input, MaxPool, Threshold
@@ -75,6 +77,11 @@ def run(
     gave for the network, if it is at hand. limit: where membranes saturate under the rate code.
     """
     assert spiking.schedule is not None
+    assert isinstance(spiking.input.op, Input)
+    if counts.min() < 0 or counts.max() > spiking.input.op.levels:
+        raise BadInput(
+            f"{spiking.name}: input counts lie outside 0..{spiking.input.op.levels}; scale or clip the data."
+        )
     code = spiking.schedule.code
     fans = fan_outs(spiking, reach)
 

@@ -7,6 +7,7 @@ from typing import Literal
 from neuro.chip import Chip
 from neuro.codes import Code
 from neuro.graph import Graph
+from neuro.layers import Threshold
 from neuro.stages import bounds
 
 
@@ -58,6 +59,12 @@ def realise(chip: Chip, code: Code, graph: Graph | None = None) -> Realisation:
 def state_bits(graph: Graph, realisation: Realisation) -> tuple[str, int]:
     """The population with the widest state and its bits in two's complement; a closed gate takes one more."""
     reach = bounds(graph)
+    if graph.schedule is not None and graph.schedule.code == "bits":  # it compares with shifted thresholds too
+        for node in graph.nodes:
+            if isinstance(node.op, Threshold):
+                shifted = int(node.op.threshold.max()) << (node.op.levels.bit_length() - 1)
+                full = (node.op.levels + 1) * int(node.op.threshold.max())
+                reach[node.name] = max(reach[node.name], shifted, full)
     layer = max(reach, key=lambda name: reach[name])
     return layer, signed_bits(reach[layer]) + (realisation.clock > 0)
 

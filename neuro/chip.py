@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from neuro.constants import Description, Joules, Number, Seconds, Table, bundled, locate, read
 from neuro.cost import Prices, Scalar
@@ -99,7 +99,17 @@ class Chip(Description):
     mesh: Mesh
     energy: Energy
     time: Time
+
     notes: list[str] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _priced_alike(self):
+        for event in ("neuron_program", "management"):
+            if (getattr(self.energy, event) is None) != (getattr(self.time, event) is None):
+                raise ValueError(f"{event} needs a price in energy and in time, or in neither")
+        if self.neuron.program and self.energy.neuron_program is None:
+            raise ValueError("neurons with a program need energy.neuron_program and time.neuron_program")
+        return self
 
 
 def load(name: str) -> Chip:

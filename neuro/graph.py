@@ -41,6 +41,8 @@ class Graph:
             raise BadInput(f"{self.name}: a graph begins with its input.")
         for node in self.nodes:
             where = f"{self.name}: layer {node.name!r}"
+            if isinstance(node.op, Input) and node is not self.nodes[0]:
+                raise BadInput(f"{where} is a second input; a graph has one.")
             if node.name in shapes:
                 raise BadInput(f"{where} appears twice; names must be unique.")
             if unknown := [i for i in node.inputs if i not in shapes]:
@@ -74,7 +76,10 @@ class Graph:
         return "integer" if any(isinstance(n.op, Threshold) for n in self.nodes) else "float"
 
     def __getitem__(self, name: str) -> Node:
-        return next(n for n in self.nodes if n.name == name)
+        for node in self.nodes:
+            if node.name == name:
+                return node
+        raise KeyError(name)
 
     def size(self, name: str) -> int:
         """Number of values that node `name` gives per sample."""
@@ -93,7 +98,7 @@ class Graph:
 
 
 def digest(graph: Graph) -> str:
-    """sha256 over structure and weights: equal graphs, equal digest."""
+    """sha256 over structure, layer names and weights; the graph's own name and its schedule are left out."""
     h = sha256()
     for node in graph.nodes:
         h.update(repr((type(node.op).__name__, node.inputs, node.name)).encode())

@@ -165,7 +165,7 @@ def output_shape(op: Op, inputs: list[Shape]) -> Shape:
             _bias_fits(op.bias, weight.shape[0])
             return (weight.shape[0], *_windows(first[1:], weight.shape[2:], op.stride, op.pads))
         case Dense(weight=weight):
-            if first != (weight.shape[1],):
+            if weight.ndim != 2 or first != (weight.shape[1],):
                 raise ValueError(f"weight {weight.shape} does not fit an input of {first}")
             _bias_fits(op.bias, weight.shape[0])
             return (weight.shape[0],)
@@ -216,6 +216,8 @@ def _bias_fits(bias: np.ndarray | None, channels: int) -> None:
 def _windows(size: Shape, kernel: Shape, stride: Shape, pads: Pads) -> Shape:
     if not len(size) == len(kernel) == len(stride) == len(pads):
         raise ValueError(f"kernel {kernel}, stride {stride} and pads {pads} do not fit a map of {size}")
+    if min((*kernel, *stride), default=1) < 1:
+        raise ValueError(f"kernel {kernel} and stride {stride} must be at least 1")
     return _positive(
         tuple((n + a + b - k) // s + 1 for n, k, s, (a, b) in zip(size, kernel, stride, pads, strict=True))
     )

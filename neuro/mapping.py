@@ -6,11 +6,12 @@ from math import log2
 import numpy as np
 from jaxtyping import Float
 
-from neuro.activity import MOST_LEVELS, compartments_swept, core_prices
 from neuro.capability import Realisation
 from neuro.chip import Chip
+from neuro.count import MOST_LEVELS
 from neuro.errors import DoesNotFit
 from neuro.graph import Graph
+from neuro.loads import compartments_swept, core_prices
 from neuro.placement import Placement, place
 from neuro.stages import Reach, fan_out
 

@@ -104,6 +104,18 @@ def place(
             f"Layer {widest.name!r} alone takes {int(parts[widest.name].max()) + 1}; try a smaller network."
         )
     limits = list(next(iter(used.values())))
+    if clock:
+        lines = 2 * realisation.clock + realisation.clock_bias
+        gated = sum(len(np.unique(parts[n.name])) for n in order if isinstance(n.op, Threshold))
+        need = dict.fromkeys(limits, 0.0) | {"compartments": lines, "axons_out": lines * gated}
+        used["clock"] = {limit: np.array([float(n)]) for limit, n in need.items()}
+        for limit, n in need.items():
+            if n > _allowed(chip, limit):
+                raise DoesNotFit(
+                    f"the clock neurons need {n:,.0f} {limit.replace('_', ' ')}; a core of {chip.name} allows "
+                    f"{_allowed(chip, limit):,.0f}. Use fewer cores or fewer bits."
+                )
+    names = [n.name for n in order] + (["clock"] if clock else [])
     return Placement(
         chip=chip,
         graph=graph,
@@ -111,7 +123,7 @@ def place(
         core=core,
         formats={n.name: _format(graph, n) for n in order},
         fans=tuple(Fan(source, target, synapses) for (source, target), synapses in fans.items()),
-        used={limit: np.concatenate([used[n.name][limit] for n in order]) for limit in limits},
+        used={limit: np.concatenate([used[n][limit] for n in names]) for limit in limits},
         allowed={limit: _allowed(chip, limit) for limit in limits},
         number=first + clock,
     )
@@ -249,12 +261,17 @@ def _memory(graph: Graph, node: Node, chip: Chip, own: np.ndarray, stored: np.nd
     weight, index = chip.limits.weight_bits.value, chip.limits.index_bits.value
     match _format(graph, node):
         case "conv":
-            kernels = np.zeros(graph.shapes[node.name][0])
+            channels = graph.shapes[node.name][0]
+            present = own.reshape(len(own), channels, -1).any(axis=2)
+            stored = np.zeros(len(own))
             for inner in stage(graph, node.name):
-                if isinstance(inner.op, Conv) and inner.op.weight.shape[0] == len(kernels):
-                    kernels += (inner.op.weight != 0).reshape(len(kernels), -1).sum(axis=1)
-            present = own.reshape(len(own), len(kernels), -1).any(axis=2)
-            return present @ kernels * weight
+                if isinstance(inner.op, Conv) and graph.shapes[inner.name] == graph.shapes[node.name]:
+                    stored += present @ (inner.op.weight != 0).reshape(channels, -1).sum(axis=1)
+                elif isinstance(inner.op, Conv):  # reshaped or pooled behind: every core keeps all kernels
+                    stored += (inner.op.weight != 0).sum()
+                elif isinstance(inner.op, Dense):
+                    stored += (inner.op.weight != 0).sum() * own.mean(axis=1)
+            return stored * weight
         case "dense":
             return stored * weight
     return stored * (weight + index)

@@ -80,7 +80,9 @@ def simulate(graph: Graph, counts: Float[Array, "batch ..."], limit: float = flo
                     trains[node.name] = _each_step(node.op, trains[node.inputs[0]].astype(jnp.float32)) > 0
         if node.name in spikes:
             trains[node.name] = spikes[node.name]
-    return Run(spikes, currents[graph.output.name][0], peak)
+    final = currents[graph.output.name]
+    output = final[0] if isinstance(graph.output.op, Scale) else codes.integrate(code, final)
+    return Run(spikes, output, peak)
 
 
 def _each_step(op: Op, values: Array) -> Array:

@@ -10,14 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from converters.encode import encode
-from neuro.activity import FORMATS, activity, compartments_swept, count, fan_outs
+from neuro.activity import activity, fan_outs
 from neuro.capability import realise
 from neuro.chip import Chip, load, prices
 from neuro.constants import leaves
 from neuro.cost import cost
+from neuro.count import count
 from neuro.counts import Path
 from neuro.graph import Graph
 from neuro.layers import MaxPool, Threshold
+from neuro.loads import FORMATS, compartments_swept
 from neuro.placement import Placement, place
 from neuro.simulate import simulate
 from neuro.stages import fan_out, populations

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from converters.encode import encode
-from neuro.activity import count
 from neuro.capability import realise
 from neuro.chip import load, prices
 from neuro.constants import leaves
+from neuro.count import count
 from neuro.errors import DoesNotFit
 from neuro.mapping import FEWEST_PER_CORE, estimate, search
 from neuro.placement import place
