@@ -47,14 +47,17 @@ def assert_sound(placement: Placement, most: int | None = None) -> None:
     assert taken == list(range(placement.number - clock))  # no core holds two populations
     assert placement.number <= chip.limits.cores.value
     for limit, used in placement.used.items():
-        assert used.shape == (len(taken),)
+        assert used.shape == (placement.number,)  # the clock neurons' core is the last one
         assert used.max() <= placement.allowed[limit], limit
     slots = np.zeros(len(taken))
     for node in populations(graph):
         r = placement.realisation
         each = 1 if isinstance(node.op, MaxPool) else r.compartments * r.membranes
         slots += each * np.bincount(placement.core[node.name], minlength=len(taken))
-    np.testing.assert_array_equal(slots, placement.used["compartments"])
+    np.testing.assert_array_equal(slots, placement.used["compartments"][: len(taken)])
+    if clock:
+        lines = 2 * placement.realisation.clock + placement.realisation.clock_bias
+        assert placement.used["compartments"][-1] == lines
     assert most is None or slots.max() <= most
 
 
