@@ -61,6 +61,10 @@ def table(comparison: Comparison, summary: dict[str, Any]) -> None:
     console.print(f"\n[bold]Does the spiking network win? {'; '.join(words)}.[/bold]")
     for name, verdict in summary["verdict"].items():
         console.print(sentence(name, verdict))
+    classes = summary["verdict"]["energy"]["classes"]
+    if classes:
+        listed = "; ".join(f"{name} P = {c['p_snn_wins']:.2f} against {c['rival']}" for name, c in classes.items())
+        console.print(f"On energy by class of rival: {listed}.")
     if summary["duty_cycled"]:
         duty = summary["duty_cycled"]
         energy = duty["verdict"]["energy"]
