@@ -20,15 +20,6 @@ from neuro.counts import Counts, Path
 ROWS = 8
 
 
-def weight_stationary_cycles(rows: int, columns: int, m: int, n: int, k: int) -> int:
-    """Cycles of an [m, k] × [k, n] product on one rows × columns array without double buffering.
-
-    ceil(k/rows) ceil(n/columns) (2 rows + columns + m - 2) - 1: per tile of weights load, fill, stream and drain;
-    cycle for cycle what SCALE-Sim's weight-stationary mode counts.
-    """
-    return -(-k // rows) * -(-n // columns) * (2 * rows + columns + m - 2) - 1
-
-
 def counts(device: Systolic, work: Workload, precision: Precision, batch: int) -> Counts:
     """Events of one batch; `precision` must be native."""
     layers, width = work.layers, WIDTH[precision]

@@ -11,7 +11,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 
 from neuro.errors import BadDescription, BadInput, nearest
 from neuro.units import parse, show
@@ -152,7 +152,7 @@ class Description(Table):
     process: str
     deployment: Literal["milliwatt", "edge", "data centre"]
     evidence: Evidence
-    power: dict[Boundary, Power]
+    power: Annotated[dict[Boundary, Power], Field(min_length=1)]
     sources: dict[str, Source]
 
 

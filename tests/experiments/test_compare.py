@@ -103,6 +103,14 @@ def test_a_boundary_without_a_price_leaves_the_arm_listed_and_unranked(network, 
     assert found["verdict"]["energy"]["best_snn"] is None
 
 
+def test_a_chip_that_is_priced_on_its_board_only_is_mapped_and_priced_there(network, dataset):
+    loihi = chip.load("loihi2")
+    board = loihi.model_copy(update={"power": {"board": loihi.power["chip"]}})
+    found = summary(compare(network, dataset, [board], [], Options(draws=64, boundary="board", code="bits")), "r")
+    (single,) = arms(found, machine="loihi2", code="bits", regime="single")
+    assert single["energy_j"]["p50"] > 0
+
+
 def test_a_code_that_a_named_chip_lacks_is_an_error(network, dataset):
     with pytest.raises(BadInput, match=r"loihi1 cannot run the bits code: it lacks a membrane that doubles"):
         compare(network, dataset, [chip.load("loihi1")], [], Options(code="bits"), named=True)

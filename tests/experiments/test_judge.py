@@ -29,10 +29,3 @@ def test_every_verdict_is_a_share_of_the_draws(judged):
         for verdict in judgement.verdicts:
             assert verdict.p * 64 == pytest.approx(round(verdict.p * 64))
             assert verdict.p_twice <= verdict.p
-
-
-def test_correlation_changes_the_spread_but_not_the_medians(comparison):
-    # one group per source: the spread of a sum grows with the correlation of its terms
-    first, again = (v.p_uncorrelated for v in comparison.verdicts[:2]), comparison.verdicts
-    assert all(0 <= p <= 1 for p in first)
-    assert [v.quantity for v in again] == ["energy", "latency", "edp"]
