@@ -1,234 +1,37 @@
-"""Conventional machines: the constants of each kind of model, read from TOML files."""
+"""Conventional machines of every kind: reading their files, what they can run, the events of a network on them, and
+what these cost."""
 
 import tomllib
+from collections.abc import Mapping
+from importlib import resources
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
-from pydantic import StringConstraints
-
-from neuro.constants import (
-    Bytes,
-    BytesPerSecond,
-    Description,
-    Hertz,
-    Joules,
-    Number,
-    Seconds,
-    Table,
-    bundled,
-    leaves,
-    locate,
-    read,
-)
-from neuro.errors import BadDescription, BadInput, nearest
-
-Precision: TypeAlias = Literal["fp32", "fp16", "bf16", "int16", "int8"]
-TileName = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]*x[1-9][0-9]*$")]
+from baselines import eyeriss, gpu, mcu, systolic
+from baselines.description import Precision, precisions, stand_in
+from baselines.eyeriss import Asic
+from baselines.gpu import Gpu
+from baselines.mcu import Mcu
+from baselines.systolic import Systolic
+from baselines.workload import Workload
+from neuro.constants import bundled, leaves, locate, parsed, read
+from neuro.cost import Prices, Scalar, cost
+from neuro.counts import Counts
+from neuro.errors import BadDescription, BadInput, DoesNotFit, nearest
 
 PACKAGE = "baselines.devices"
-
-WIDTH: dict[str, int] = {"fp32": 4, "fp16": 2, "bf16": 2, "int16": 2, "int8": 1}
-"""Bytes of a weight or activation."""
-
-
-class GpuRate(Table):
-    """rate: multiply-accumulates per second of the whole chip at its boost clock. mac: energy of one, all-in."""
-
-    rate: Hertz
-    mac: Joules
-
-
-class SystolicRate(Table):
-    """passes: cycles for one row of activations. mac: energy of one multiply-accumulate at full use."""
-
-    passes: Number
-    mac: Joules
-
-
-class AsicRate(Table):
-    """mac: energy of one multiply-accumulate, the unit in which the other levels are given."""
-
-    mac: Joules
-
-
-class McuRate(Table):
-    """Cycles per multiply-accumulate by kernel; element: per value of a pool or an addition."""
-
-    pointwise: Number
-    conv: Number
-    depthwise: Number
-    dense: Number
-    element: Number
-
-
-class Memory(Table):
-    """Device memory. efficiency: share of the bandwidth that long transfers reach. latency: before the first byte.
-    energy: per byte."""
-
-    capacity: Bytes
-    bandwidth: BytesPerSecond
-    efficiency: Number
-    energy: Joules
-    latency: Seconds | None = None
-
-
-class Cache(Table):
-    """Last cache level. speedup: its bandwidth over that of the memory. share: of its capacity that a layer may
-    fill and still be served from it. energy: per byte."""
-
-    capacity: Bytes
-    speedup: Number
-    share: Number
-    energy: Joules
-
-
-class GpuOverhead(Table):
-    """launch: between two kernels. host: per batch, from the call to the first kernel and back."""
-
-    launch: Seconds
-    host: Seconds
-
-
-class Array(Table):
-    """Systolic arrays. efficiency: share of the peak that long runs reach."""
-
-    rows: Number
-    columns: Number
-    count: Number
-    clock: Hertz
-    efficiency: Number
-
-
-class Link(Table):
-    """Weights on chip. capacity: what stays there. bandwidth, energy (per byte): of the link that brings the rest
-    for every batch."""
-
-    capacity: Bytes
-    bandwidth: BytesPerSecond
-    energy: Joules
-
-
-class SystolicOverhead(Table):
-    """inference: per batch, host and read-out. layer: per operation."""
-
-    inference: Seconds
-    layer: Seconds | None = None
-
-
-class Spatial(Table):
-    """Processing elements of a row-stationary array, each with words of local store for one operand."""
-
-    rows: Number
-    columns: Number
-    clock: Hertz
-    input_words: Number
-    weight_words: Number
-    sum_words: Number
-
-
-class Buffer(Table):
-    """Global buffer. port: its bandwidth in one direction."""
-
-    capacity: Bytes
-    port: BytesPerSecond
-
-
-class External(Table):
-    """Link to external memory; a run-length code spends `expansion` words for every word that is not zero."""
-
-    bandwidth: BytesPerSecond
-    expansion: Number
-
-
-class Levels(Table):
-    """Energy of moving one word, in units of one multiply-accumulate: local store, array network, global buffer,
-    external memory."""
-
-    local: Number
-    network: Number
-    buffer: Number
-    external: Number
-
-
-class Core(Table):
-    """clock. output, layer: cycles per output value and per layer beside the multiply-accumulates."""
-
-    clock: Hertz
-    output: Number
-    layer: Number
-
-
-class Store(Table):
-    """What a microcontroller holds: weights in flash, activations in ram."""
-
-    flash: Bytes
-    ram: Bytes
-
-
-class Machine(Description):
-    """What the description of every kind holds beside its own tables.
-
-    max_batch: samples in flight, where the machine and not its memory sets the limit.
-    """
-
-    max_batch: Number | None = None
-
-
-class Gpu(Machine):
-    """Tensor multiprocessors, a cache and a memory (``baselines.gpu``).
-
-    sustained: share of the boost clock that is held under load. efficiency: share of the peak inside a tile.
-    tile_efficiency: by tile shape "rows x columns", relative to the largest. prologue: depth steps lost per tile.
-    """
-
-    kind: Literal["gpu"]
-    precision: dict[Precision, GpuRate]
-    multiprocessors: Number
-    sustained: Number
-    efficiency: Number
-    prologue: Number
-    tile_efficiency: dict[TileName, Number]
-    memory: Memory
-    cache: Cache
-    overhead: GpuOverhead
-
-
-class Systolic(Machine):
-    """Weight-stationary arrays (``baselines.systolic``) with device memory, or on-chip weights and a host link.
-
-    scratch: on-chip memory in which values pass from layer to layer as far as they fit.
-    """
-
-    kind: Literal["tpu"]
-    precision: dict[Precision, SystolicRate]
-    array: Array
-    overhead: SystolicOverhead
-    scratch: Bytes | None = None
-    memory: Memory | None = None
-    weights: Link | None = None
-
-
-class Asic(Machine):
-    """Row-stationary array of processing elements (``baselines.eyeriss``)."""
-
-    kind: Literal["asic"]
-    precision: dict[Precision, AsicRate]
-    array: Spatial
-    buffer: Buffer
-    external: External
-    energy: Levels
-
-
-class Mcu(Machine):
-    """One core that does everything in turn (``baselines.mcu``); its energy is power times time."""
-
-    kind: Literal["mcu"]
-    precision: dict[Precision, McuRate]
-    core: Core
-    store: Store
-
+KINDS = "baselines.kinds"
+LARGEST_BATCH = 4096
 
 Device: TypeAlias = Gpu | Systolic | Asic | Mcu
+
+# By kind: what its file holds, and the module that says how a network runs on it (counts, prices, needs).
+MODELS: dict[str, tuple[type[Device], Any]] = {
+    "gpu": (Gpu, gpu),
+    "tpu": (Systolic, systolic),
+    "asic": (Asic, eyeriss),
+    "mcu": (Mcu, mcu),
+}
 
 
 def known() -> list[str]:
@@ -239,32 +42,138 @@ def known() -> list[str]:
 def load(name: str | Path) -> Device:
     """The device of that name, or of the TOML file at that path.
 
+    What holds for every machine of a kind stands in ``baselines/kinds``; a device file overrides it key by key.
+
     Raises:
         BadInput: an unknown name or no such file.
         BadDescription: a fault in the file, with its key path.
     """
     path = locate(str(name), PACKAGE, "device")
-    match kind := _kind(path):
-        case "gpu":
-            return read(path, Gpu)
-        case "tpu":
-            return read(path, Systolic)
-        case "asic":
-            return read(path, Asic)
-        case "mcu":
-            return read(path, Mcu)
-    raise BadDescription(f"{path}: kind: {kind!r} is no model.{nearest(str(kind), ['gpu', 'tpu', 'asic', 'mcu'])}")
+    tree = parsed(path)
+    kind = tree.get("kind")
+    if kind not in MODELS:
+        raise BadDescription(f"{path}: kind: {kind!r} is no model.{nearest(str(kind), list(MODELS))}")
+    common = resources.files(KINDS) / f"{kind}.toml"
+    if common.is_file():
+        tree = merged(tomllib.loads(common.read_text(encoding="utf-8")), tree)
+    return read(path, MODELS[kind][0], tree)
 
 
-def _kind(path: Path) -> object:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8")).get("kind")
-    except FileNotFoundError:
-        raise BadInput(f"{path}: no such file.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise BadDescription(f"{path}: not a readable TOML file: {error}.") from None
+def merged(common: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """`own` laid over `common`, table by table; a constant (a table with a value) is taken whole."""
+    result = dict(common)
+    for key, item in own.items():
+        below = result.get(key)
+        tables = isinstance(item, dict) and isinstance(below, dict) and "value" not in item
+        result[key] = merged(below, item) if tables else item  # type: ignore[arg-type]
+    return result
+
+
+def adjusted(device: Device, values: Mapping[str, float]) -> Device:
+    """`device` with other values (SI) of some constants, by dotted path; their ranges become these values.
+
+    Raises:
+        BadInput: no such constant.
+    """
+    paths = [path for path, _ in leaves(device)]
+    for path, value in values.items():
+        if path not in paths:
+            raise BadInput(f"{device.name} has no constant {path!r}.{nearest(path, paths)}")
+        device = _replaced(device, path.split("."), value)
+    return device
+
+
+def _replaced(table: Any, path: list[str], value: float) -> Any:
+    if not path:
+        return table.model_copy(update={"value": value, "low": value, "high": value})
+    key, *below = path
+    if isinstance(table, dict):
+        return table | {key: _replaced(table[key], below, value)}
+    return table.model_copy(update={key: _replaced(getattr(table, key), below, value)})
 
 
 def nominal(device: Device) -> dict[str, float]:
-    """The value of every constant by its dotted path, as ``prices`` takes them."""
+    """The value of every constant by its dotted path, as `prices` takes them."""
     return {path: constant.value for path, constant in leaves(device)}
+
+
+def native(device: Device, precision: str) -> Precision:
+    """The precision at which `device` runs `precision`: itself or the next wider.
+
+    Raises:
+        BadInput: no such precision.
+        DoesNotFit: nothing as wide is native.
+    """
+    return stand_in(device.name, list(device.precision), precision)
+
+
+def precision_for(device: Device, network: Literal["float", "integer"]) -> str:
+    """The narrowest native precision that can run a network.
+
+    Raises:
+        DoesNotFit: there is none, so that the machine is not offered for this network.
+    """
+    if not (offered := precisions(list(device.precision), network)):
+        raise DoesNotFit(
+            f"{device.name} runs {', '.join(device.precision)} only, which cannot hold a {network} network; "
+            "price its integer form instead."
+        )
+    return offered[0]
+
+
+def counts(device: Device, work: Workload, precision: str, batch: int) -> Counts:
+    """Events of `batch` samples of `work` in flight together, at `precision` or the next wider native one.
+
+    Raises:
+        BadInput: no such precision, or a batch below 1.
+        DoesNotFit: the machine cannot run that precision, or has no room for that batch.
+    """
+    precise = native(device, precision)
+    if batch < 1:
+        raise BadInput(f"a batch of {batch}; take 1 or more.")
+    if reason := fits(device, work, precise, batch):
+        raise DoesNotFit(reason)
+    return _model(device).counts(device, work, precise, batch)
+
+
+def prices(device: Device, values: Mapping[str, Scalar], boundary: str) -> Prices:
+    """J and s per event, and W, at a boundary; `values` gives each constant by its dotted path.
+
+    Raises:
+        BadInput: the device has no price at that boundary.
+    """
+    if boundary not in device.power:
+        raise BadInput(f"{device.name} has no price at boundary {boundary!r}; it has {', '.join(device.power)}.")
+    return _model(device).prices(device, values, boundary)
+
+
+def fits(device: Device, work: Workload, precision: str, batch: int) -> str | None:
+    """None if `batch` samples of `work` fit the machine, else the limit, the need and a remedy."""
+    if device.max_batch and batch > device.max_batch.value:
+        return f"{device.name}: a batch of {batch}; at most {device.max_batch.value:.0f} in flight. Lower the batch."
+    for need in _model(device).needs(device, work, native(device, precision), batch):
+        if need.amount > need.limit:
+            return (
+                f"{device.name}: {need.what} of {work.name} need {need.amount:,.0f} {need.unit} at batch {batch} in "
+                f"{precision}; there are {need.limit:,.0f}. Lower the batch or the precision."
+            )
+    return None
+
+
+def _model(device: Device) -> Any:
+    return MODELS[device.kind][1]
+
+
+def best_batch(device: Device, work: Workload, precision: str, boundary: str) -> int:
+    """The power of two up to 4096 with the least energy per sample, at the values of the constants, that fits.
+
+    Raises:
+        DoesNotFit: not even one sample does.
+    """
+    precision = native(device, precision)
+    if reason := fits(device, work, precision, 1):
+        raise DoesNotFit(reason)
+    charged = prices(device, nominal(device), boundary)
+    sizes = [2**i for i in range(LARGEST_BATCH.bit_length()) if fits(device, work, precision, 2**i) is None]
+    energy = [float(cost(counts(device, work, precision, batch), charged).total) for batch in sizes]
+    return sizes[energy.index(min(energy))]

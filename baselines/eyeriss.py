@@ -7,15 +7,68 @@ t = weights over the external link, then the slowest of arithmetic, buffer port 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
-from baselines.device import WIDTH, Asic, Precision
+from baselines.description import WIDTH, Machine, Need, Precision
 from baselines.workload import LayerWork, Workload
+from neuro.constants import Bytes, BytesPerSecond, Hertz, Joules, Number, Table
 from neuro.cost import Prices, Scalar
 from neuro.counts import Counts, Path
+
+
+class AsicRate(Table):
+    """mac: energy of one multiply-accumulate, the unit in which the other levels are given."""
+
+    mac: Joules
+
+
+class Spatial(Table):
+    """Processing elements of a row-stationary array, each with words of local store for one operand."""
+
+    rows: Number
+    columns: Number
+    clock: Hertz
+    input_words: Number
+    weight_words: Number
+    sum_words: Number
+
+
+class Buffer(Table):
+    """Global buffer. port: its bandwidth in one direction."""
+
+    capacity: Bytes
+    port: BytesPerSecond
+
+
+class External(Table):
+    """Link to external memory; a run-length code spends `expansion` words for every word that is not zero."""
+
+    bandwidth: BytesPerSecond
+    expansion: Number
+
+
+class Levels(Table):
+    """Energy of moving one word, in units of one multiply-accumulate: local store, array network, global buffer,
+    external memory."""
+
+    local: Number
+    network: Number
+    buffer: Number
+    external: Number
+
+
+class Asic(Machine):
+    """Row-stationary array of processing elements (``baselines.eyeriss``)."""
+
+    kind: Literal["asic"]
+    precision: dict[Precision, AsicRate]
+    array: Spatial
+    buffer: Buffer
+    external: External
+    energy: Levels
 
 
 class Cut(NamedTuple):
@@ -178,3 +231,8 @@ def prices(device: Asic, values: Mapping[str, Scalar], boundary: str) -> Prices:
         "link_byte": 1 / v["external.bandwidth"],
     }
     return Prices(energy, time, v[f"power.{boundary}.active"], v[f"power.{boundary}.idle"])
+
+
+def needs(device: Asic, work: Workload, precision: Precision, batch: int) -> list[Need]:
+    """What `batch` samples take of the machine's memory; external memory is unlimited."""
+    return []

@@ -6,14 +6,63 @@ for cache and memory alone.
 """
 
 from collections.abc import Mapping
+from typing import Annotated, Literal, TypeAlias
 
 import jax.numpy as jnp
 import numpy as np
+from pydantic import StringConstraints
 
-from baselines.device import WIDTH, Gpu, Precision
-from baselines.workload import LayerWork, Workload
+from baselines.description import Machine, Memory, Need, Precision
+from baselines.workload import LayerWork, Workload, memory_need, value_bytes, weight_bytes
+from neuro.constants import Bytes, Hertz, Joules, Number, Seconds, Table
 from neuro.cost import Prices, Scalar
 from neuro.counts import Counts, Path
+
+TileName: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]*x[1-9][0-9]*$")]
+
+
+class GpuRate(Table):
+    """rate: multiply-accumulates per second of the whole chip at its boost clock. mac: energy of one, all-in."""
+
+    rate: Hertz
+    mac: Joules
+
+
+class Cache(Table):
+    """Last cache level. speedup: its bandwidth over that of the memory. share: of its capacity that a layer may
+    fill and still be served from it. energy: per byte."""
+
+    capacity: Bytes
+    speedup: Number
+    share: Number
+    energy: Joules
+
+
+class GpuOverhead(Table):
+    """launch: between two kernels. host: per batch, from the call to the first kernel and back."""
+
+    launch: Seconds
+    host: Seconds
+
+
+class Gpu(Machine):
+    """Tensor multiprocessors, a cache and a memory (``baselines.gpu``).
+
+    sustained: share of the boost clock that is held under load. efficiency: share of the peak inside a tile.
+    tile_efficiency: by tile shape "rows x columns", relative to the largest. prologue: depth steps lost per tile.
+    """
+
+    kind: Literal["gpu"]
+    precision: dict[Precision, GpuRate]
+    multiprocessors: Number
+    sustained: Number
+    efficiency: Number
+    prologue: Number
+    tile_efficiency: dict[TileName, Number]
+    memory: Memory
+    cache: Cache
+    overhead: GpuOverhead
+
 
 # The depth of a product is walked in steps of STEP and can be split between blocks of threads.
 STEP = 64
@@ -26,9 +75,9 @@ def counts(device: Gpu, work: Workload, precision: Precision, batch: int) -> Cou
     ``tile_mac`` counts the multiply-accumulates that one multiprocessor does in turn, with the padding of tiles and
     waves and the lower efficiency of small tiles counted as work; ``mac`` counts the useful ones of all.
     """
-    layers, width = work.layers, WIDTH[precision]
-    weights = width * np.array([layer.weight_count for layer in layers], np.float64)
-    values = width * batch * np.array([layer.inputs + layer.outputs for layer in layers], np.float64)
+    layers = work.layers
+    weights = np.array([weight_bytes(layer, precision) for layer in layers], np.float64)
+    values = batch * np.array([value_bytes(layer, precision) for layer in layers], np.float64)
     room = device.cache.share.value * device.cache.capacity.value
     missed = np.where(values > room, values, 0.0) + np.where(weights.sum() > room, weights, 0.0)
     names = (f"tile_mac_{precision}", "cache_byte", "memory_byte", "memory_access", "launch", "host")
@@ -53,7 +102,7 @@ def serial_macs(device: Gpu, layer: LayerWork, batch: int) -> float:
     waves × tile rows × tile columns × (depth + prologue) / tile efficiency, with the tile shape and the split of
     the depth for which it is least.
     """
-    if layer.operator not in ("conv", "dense"):
+    if layer.operator not in ("conv", "dense", "matmul"):
         return 0.0
     rows, columns = np.array([[int(side) for side in name.split("x")] for name in device.tile_efficiency]).T
     efficiency = np.array([constant.value for constant in device.tile_efficiency.values()])
@@ -81,3 +130,8 @@ def prices(device: Gpu, values: Mapping[str, Scalar], boundary: str) -> Prices:
         "host": v["overhead.host"],
     }
     return Prices(energy, time, v[f"power.{boundary}.active"], v[f"power.{boundary}.idle"])
+
+
+def needs(device: Gpu, work: Workload, precision: Precision, batch: int) -> list[Need]:
+    """What `batch` samples take of the machine's memory."""
+    return [memory_need(work, precision, batch, device.memory.capacity.value)]

@@ -5,14 +5,51 @@ cycles = sum over layers of (MACs × cycles(kernel) + outputs × c_output + c_la
 
 from collections.abc import Mapping
 from math import prod
+from typing import Literal
 
 import jax.numpy as jnp
 import numpy as np
 
-from baselines.device import Mcu, Precision
-from baselines.workload import LayerWork, Workload
+from baselines.description import Machine, Need, Precision
+from baselines.workload import LayerWork, Workload, value_bytes, weight_bytes
+from neuro.constants import Bytes, Hertz, Number, Table
 from neuro.cost import Prices, Scalar
 from neuro.counts import Counts, Path
+
+
+class McuRate(Table):
+    """Cycles per multiply-accumulate by kernel; element: per value of a pool or an addition."""
+
+    pointwise: Number
+    conv: Number
+    depthwise: Number
+    dense: Number
+    element: Number
+
+
+class Core(Table):
+    """clock. output, layer: cycles per output value and per layer beside the multiply-accumulates."""
+
+    clock: Hertz
+    output: Number
+    layer: Number
+
+
+class Store(Table):
+    """What a microcontroller holds: weights in flash, activations in ram."""
+
+    flash: Bytes
+    ram: Bytes
+
+
+class Mcu(Machine):
+    """One core that does everything in turn (``baselines.mcu``); its energy is power times time."""
+
+    kind: Literal["mcu"]
+    precision: dict[Precision, McuRate]
+    core: Core
+    store: Store
+
 
 KERNELS = ("pointwise", "conv", "depthwise", "dense", "element")
 
@@ -48,3 +85,13 @@ def prices(device: Mcu, values: Mapping[str, Scalar], boundary: str) -> Prices:
     cycles |= {"output": v["core.output"], "layer": v["core.layer"]}
     time = {name: number / v["core.clock"] for name, number in cycles.items()}
     return Prices({}, time, v[f"power.{boundary}.active"], v[f"power.{boundary}.idle"])
+
+
+def needs(device: Mcu, work: Workload, precision: Precision, batch: int) -> list[Need]:
+    """What `batch` samples take of the machine's flash and RAM."""
+    weights = sum(weight_bytes(layer, precision) for layer in work.layers)
+    values = batch * max(value_bytes(layer, precision) for layer in work.layers)
+    return [
+        Need("weights", weights, device.store.flash.value, "bytes of flash"),
+        Need("values", values, device.store.ram.value, "bytes of RAM"),
+    ]

@@ -7,14 +7,65 @@ link for every batch.
 """
 
 from collections.abc import Mapping
+from typing import Literal
 
 import jax.numpy as jnp
 import numpy as np
 
-from baselines.device import WIDTH, Precision, Systolic
-from baselines.workload import LayerWork, Workload
+from baselines.description import WIDTH, Machine, Memory, Need, Precision
+from baselines.workload import LayerWork, Workload, memory_need, weight_bytes
+from neuro.constants import Bytes, BytesPerSecond, Hertz, Joules, Number, Seconds, Table
 from neuro.cost import Prices, Scalar
 from neuro.counts import Counts, Path
+
+
+class SystolicRate(Table):
+    """passes: cycles for one row of activations. mac: energy of one multiply-accumulate at full use."""
+
+    passes: Number
+    mac: Joules
+
+
+class Array(Table):
+    """Systolic arrays. efficiency: share of the peak that long runs reach."""
+
+    rows: Number
+    columns: Number
+    count: Number
+    clock: Hertz
+    efficiency: Number
+
+
+class Link(Table):
+    """Weights on chip. capacity: what stays there. bandwidth, energy (per byte): of the link that brings the rest
+    for every batch."""
+
+    capacity: Bytes
+    bandwidth: BytesPerSecond
+    energy: Joules
+
+
+class SystolicOverhead(Table):
+    """inference: per batch, host and read-out. layer: per operation."""
+
+    inference: Seconds
+    layer: Seconds | None = None
+
+
+class Systolic(Machine):
+    """Weight-stationary arrays (``baselines.systolic``) with device memory, or on-chip weights and a host link.
+
+    scratch: on-chip memory in which values pass from layer to layer as far as they fit.
+    """
+
+    kind: Literal["tpu"]
+    precision: dict[Precision, SystolicRate]
+    array: Array
+    overhead: SystolicOverhead
+    scratch: Bytes | None = None
+    memory: Memory | None = None
+    weights: Link | None = None
+
 
 # Rows of activations enter an array in groups of ROWS.
 ROWS = 8
@@ -23,7 +74,7 @@ ROWS = 8
 def counts(device: Systolic, work: Workload, precision: Precision, batch: int) -> Counts:
     """Events of one batch; `precision` must be native."""
     layers, width = work.layers, WIDTH[precision]
-    weights = width * np.array([layer.weight_count for layer in layers], np.float64)
+    weights = np.array([weight_bytes(layer, precision) for layer in layers], np.float64)
     memory = weights + width * batch * outside(device, work, width * batch) if device.memory else 0 * weights
     linked = max(0.0, weights.sum() - device.weights.capacity.value) if device.weights else 0.0
     names = (f"cycle_{precision}", "memory_byte", "link_byte", "layer", "inference")
@@ -40,7 +91,7 @@ def counts(device: Systolic, work: Workload, precision: Precision, batch: int) -
     return Counts({k: jnp.float32(v) for k, v in events.items()}, latency=path, interval=path, batch=batch)
 
 
-def outside(device: Systolic, work: Workload, unit: int) -> np.ndarray:
+def outside(device: Systolic, work: Workload, unit: float) -> np.ndarray:
     """Values per sample that each layer exchanges with the memory: the network's inputs and outputs, and all of a
     layer whose values, `unit` bytes each, do not fit the scratch memory together."""
     enter = np.array([layer.inputs for layer in work.layers], np.float64)
@@ -84,3 +135,10 @@ def prices(device: Systolic, values: Mapping[str, Scalar], boundary: str) -> Pri
         energy["link_byte"] = v["weights.energy"]
         time["link_byte"] = 1 / v["weights.bandwidth"]
     return Prices(energy, time, v[f"power.{boundary}.active"], v[f"power.{boundary}.idle"])
+
+
+def needs(device: Systolic, work: Workload, precision: Precision, batch: int) -> list[Need]:
+    """What `batch` samples take of the machine's memory."""
+    if device.memory is None:
+        return []
+    return [memory_need(work, precision, batch, device.memory.capacity.value)]

@@ -1,39 +1,28 @@
 """What a network asks of a conventional machine: per layer the matrix product, the values moved and the zeros."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Literal, TypeAlias
 
-from neuro.errors import BadInput, Unsupported, nearest
-from neuro.graph import Graph, Node
-from neuro.layers import (
-    Add,
-    AvgPool,
-    Conv,
-    Dense,
-    Input,
-    MaxPool,
-    Pad,
-    Relu,
-    Reshape,
-    Scale,
-    Softmax,
-    SumPool,
-    Threshold,
-    Transpose,
-)
+from baselines.description import WIDTH, Need
 
-Operator: TypeAlias = Literal["conv", "depthwise", "dense", "pool", "add", "scale"]
+Operator: TypeAlias = Literal[
+    "conv", "depthwise", "dense", "matmul", "pool", "add", "scale", "activation", "norm", "softmax", "embedding", "copy"
+]
+Pattern: TypeAlias = Literal["dense", "unstructured", "2:4"]
+Mode: TypeAlias = Literal["compiled", "eager"]
 
 
 @dataclass(frozen=True)
 class LayerWork:
-    """One kernel: a weighted layer with what is fused into it, or a pool, addition or scale of its own.
+    """One kernel: a weighted layer with what is fused into it, a product of activations, or an operation of its own.
 
     As a matrix product of one sample: `groups` products of [m, k] and [k, n], m output positions, n output channels
-    and k = inputs per output within a group. inputs, outputs: values read and written. zeros, zero_outputs: share
-    of zeros among them. kernel, stride, input_map (padded), output_map: geometry of a convolution.
+    and k = inputs per output within a group; `steps` of them one after another with the same weights (a recurrent
+    layer). macs, inputs, outputs: multiply-accumulates, values read and values written, of all groups and steps.
+    zeros, zero_outputs: share of zeros among the values. kernel, stride, input_map (padded), output_map: geometry of
+    a convolution. density, pattern: share of the weights that are not zero, and how they lie. weight_bits: where
+    weights are stored in fewer bits than values. fusable: a compiler makes it part of the kernel before it.
     """
 
     name: str
@@ -52,14 +41,20 @@ class LayerWork:
     stride: tuple[int, ...] = (1,)
     input_map: tuple[int, ...] = (1,)
     output_map: tuple[int, ...] = (1,)
+    density: float = 1.0
+    pattern: Pattern = "dense"
+    weight_bits: int | None = None
+    steps: int = 1
+    fusable: bool = False
 
 
 @dataclass(frozen=True)
 class Workload:
-    """The kernels of a network in the order in which they run."""
+    """The kernels of a network in the order in which they run, as its compiler or its framework launches them."""
 
     name: str
     layers: tuple[LayerWork, ...]
+    mode: Mode = "compiled"
 
     @property
     def macs(self) -> int:
@@ -70,6 +65,46 @@ class Workload:
     def weight_count(self) -> int:
         """Weights and biases."""
         return sum(layer.weight_count for layer in self.layers)
+
+
+def compiled(work: Workload) -> Workload:
+    """`work` as a compiler runs it: what is fusable is part of the kernel before it.
+
+    A softmax between two products of activations takes the scores with it: they never leave the chip.
+    """
+    kept: list[LayerWork] = []
+    scores = 0
+    for layer in work.layers:
+        if layer.fusable and kept:
+            if layer.operator == "softmax" and kept[-1].operator == "matmul":
+                scores = layer.outputs
+                kept[-1] = replace(kept[-1], outputs=max(kept[-1].outputs - scores, 0))
+            continue
+        if scores and layer.operator == "matmul":
+            layer, scores = replace(layer, inputs=max(layer.inputs - scores, 0)), 0
+        kept.append(layer)
+    return Workload(work.name, tuple(kept), "compiled")
+
+
+def weight_bytes(layer: LayerWork, precision: str) -> float:
+    """Bytes of the weights of a layer; where some are zero a bit for each says which, if that is less."""
+    bits = 8 * WIDTH[precision]
+    if layer.weight_bits is not None:
+        bits = min(bits, layer.weight_bits)
+    stored = bits if layer.density == 1.0 else min(bits, layer.density * bits + 1)
+    return float(layer.weight_count * stored / 8)
+
+
+def value_bytes(layer: LayerWork, precision: str) -> float:
+    """Bytes of the values that one sample reads and writes in a layer."""
+    return float(WIDTH[precision] * (layer.inputs + layer.outputs))
+
+
+def memory_need(work: Workload, precision: str, batch: int, capacity: float) -> Need:
+    """All weights, and the values of the layer with the most of them, against a memory of `capacity` bytes."""
+    weights = sum(weight_bytes(layer, precision) for layer in work.layers)
+    values = batch * max(value_bytes(layer, precision) for layer in work.layers)
+    return Need("weights and values", weights + values, capacity, "bytes of memory")
 
 
 def convolution(
@@ -103,92 +138,34 @@ def convolution(
     )
 
 
-def dense(name: str, inputs: int, outputs: int) -> LayerWork:
-    """The work of a fully connected layer."""
+def dense(name: str, inputs: int, outputs: int, rows: int = 1, steps: int = 1) -> LayerWork:
+    """The work of a fully connected layer on `rows` positions of each sample at once, `steps` times in turn."""
     return LayerWork(
         name=name,
         operator="dense",
-        m=1,
+        m=rows,
         n=outputs,
         k=inputs,
         groups=1,
-        macs=inputs * outputs,
+        macs=steps * rows * inputs * outputs,
         weight_count=inputs * outputs + outputs,
-        inputs=inputs,
-        outputs=outputs,
+        inputs=steps * rows * inputs,
+        outputs=steps * rows * outputs,
+        steps=steps,
     )
 
 
-def elementwise(name: str, operator: Operator, inputs: int, outputs: int) -> LayerWork:
-    """The work of a pool, addition or scale: values in and out, no multiply-accumulates counted."""
+def product(name: str, m: int, n: int, k: int, groups: int = 1) -> LayerWork:
+    """The work of `groups` products of two activations, [m, k] and [k, n]."""
     return LayerWork(
-        name, operator, m=outputs, n=1, k=1, groups=1, macs=0, weight_count=0, inputs=inputs, outputs=outputs
-    )
+        name, "matmul", m=m, n=n, k=k, groups=groups, macs=groups * m * n * k, weight_count=0,
+        inputs=groups * (m * k + k * n), outputs=groups * m * n,
+    )  # fmt: skip
 
 
-def workload(graph: Graph, zeros: Mapping[str, float] | None = None) -> Workload:
-    """The kernels of a float or integer `graph`.
-
-    Activations, thresholds, scales and residual additions are fused into the layer that produces their input;
-    padding, reshaping, transposition and the softmax are free. `zeros` gives, by layer name, the measured share of
-    zeros among the layer's inputs (default none).
-
-    Raises:
-        BadInput: a share outside 0..1 or for a layer that does not exist.
-        Unsupported: an operator without a model.
-    """
-    zeros = {} if zeros is None else zeros
-    _check(graph, zeros)
-    layers: list[LayerWork] = []
-    source: dict[str, int | None] = {}
-    for node in graph.nodes:
-        feeds = [source[i] for i in node.inputs]
-        home = max((i for i in feeds if i is not None), default=None)
-        match node.op:
-            case Input() | Reshape() | Transpose() | Softmax() | Pad():
-                source[node.name] = home
-                continue
-            case Relu() | Scale() | Threshold() if home is not None:
-                source[node.name] = home
-                continue
-            case Add() if home is not None and layers[home].operator in ("conv", "depthwise", "dense"):
-                layers[home] = replace(layers[home], inputs=layers[home].inputs + graph.size(node.name))
-                source[node.name] = home
-                continue
-        share = float(zeros.get(node.name, 0.0))
-        for feed in feeds:
-            if feed is not None and layers[feed].zero_outputs == 0.0:
-                layers[feed] = replace(layers[feed], zero_outputs=share)
-        source[node.name] = len(layers)
-        layers.append(replace(_kernel(graph, node), zeros=share))
-    return Workload(graph.name, tuple(layers))
-
-
-def _check(graph: Graph, zeros: Mapping[str, float]) -> None:
-    names = [node.name for node in graph.nodes]
-    for name, share in zeros.items():
-        if name not in names:
-            raise BadInput(f"zeros for an unknown layer {name!r}.{nearest(name, names)}")
-        if not 0.0 <= share <= 1.0:
-            raise BadInput(f"layer {name!r}: a share of {share} zeros lies outside 0..1; count zeros over values.")
-
-
-def _kernel(graph: Graph, node: Node) -> LayerWork:
-    read, written = sum(graph.size(i) for i in node.inputs), graph.size(node.name)
-    match node.op:
-        case Conv(weight=weight, stride=stride, pads=pads, groups=groups):
-            enter, *space = graph.shapes[node.inputs[0]]
-            leave, *out = graph.shapes[node.name]
-            padded = tuple(size + before + after for size, (before, after) in zip(space, pads, strict=True))
-            return convolution(
-                node.name, (enter, leave), weight.shape[2:], stride, padded, tuple(out), groups, inputs=read
-            )
-        case Dense(weight=weight):
-            return dense(node.name, weight.shape[1], weight.shape[0])
-        case MaxPool() | AvgPool() | SumPool():
-            return elementwise(node.name, "pool", read, written)
-        case Add():
-            return elementwise(node.name, "add", read, written)
-        case Scale() | Relu() | Threshold():
-            return elementwise(node.name, "scale", read, written)
-    raise Unsupported(f"{graph.name}: no cost model for layer {node.name!r} ({type(node.op).__name__}).")
+def elementwise(name: str, operator: Operator, inputs: int, outputs: int, fusable: bool = False) -> LayerWork:
+    """The work of a pool, addition, scale or the like: values in and out, no multiply-accumulates counted."""
+    return LayerWork(
+        name, operator, m=outputs, n=1, k=1, groups=1, macs=0, weight_count=0,
+        inputs=inputs, outputs=outputs, fusable=fusable,
+    )  # fmt: skip

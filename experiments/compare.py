@@ -7,9 +7,10 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from baselines import machines as conventional
+from baselines import device as conventional
 from baselines.device import Device
-from baselines.workload import Workload, workload
+from baselines.from_graph import workload
+from baselines.workload import Workload
 from converters import fold, quantise
 from converters.encode import encode
 from experiments.arm import Arm, Machine, Priced

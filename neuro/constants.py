@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 
@@ -175,18 +175,27 @@ def _leaves(item, path: str) -> Iterator[tuple[str, Constant]]:
             yield from _leaves(value, f"{path}.{key}")
 
 
-def read(path: Path, model: type[D]) -> D:
-    """The description in the TOML file `path`.
+def parsed(path: Path) -> dict[str, Any]:
+    """The tables of the TOML file `path`.
 
     Raises:
-        BadDescription: naming the file and the key path of every fault.
+        BadInput: no such file. BadDescription: not TOML.
     """
     try:
-        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise BadInput(f"{path}: no such file.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise BadDescription(f"{path}: not a readable TOML file: {error}.") from None
+
+
+def read(path: Path, model: type[D], tree: dict[str, Any] | None = None) -> D:
+    """The description in the TOML file `path`, or in `tree` if the caller has completed what the file says.
+
+    Raises:
+        BadDescription: naming the file and the key path of every fault.
+    """
+    tree = parsed(path) if tree is None else tree
     try:
         description = model.model_validate(tree)
     except ValidationError as error:

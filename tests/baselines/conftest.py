@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from baselines import machines
+from baselines import device as machines
 from baselines.device import load, nominal
 from baselines.workload import LayerWork, Workload, convolution, dense, elementwise
 from neuro.cost import Cost, cost

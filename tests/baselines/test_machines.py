@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from baselines import machines
+from baselines import device as machines
+from baselines.description import precisions
 from baselines.device import known, load, nominal
 from baselines.workload import Workload, dense
 from neuro.cost import cost, unpriced
@@ -33,7 +34,7 @@ PAIRS = [(name, precision) for name in known() for precision in load(name).preci
 )
 def test_precisions(name, network, offered):
     device = load(name)
-    assert machines.precisions(device, network) == offered
+    assert precisions(list(device.precision), network) == offered
     if offered:
         assert machines.precision_for(device, network) == offered[0]
 

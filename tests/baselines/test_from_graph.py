@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from baselines.workload import workload
+from baselines.from_graph import workload
 from neuro.errors import BadInput
 from neuro.evaluate import evaluate
 from neuro.graph import Graph, Node

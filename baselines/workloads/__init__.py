@@ -1,0 +1,1 @@
+"""Networks given by their shapes alone."""

@@ -1,0 +1,1 @@
+"""What was fitted on the published measurements, and how."""
