@@ -7,11 +7,14 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from baselines import eyeriss, gpu, mcu, systolic
+from baselines import cpu, eyeriss, fpga, gpu, mcu, npu, systolic
+from baselines.cpu import Cpu
 from baselines.description import Precision, precisions, stand_in
 from baselines.eyeriss import Asic
+from baselines.fpga import Fpga
 from baselines.gpu import Gpu
 from baselines.mcu import Mcu
+from baselines.npu import Npu
 from baselines.systolic import Systolic
 from baselines.workload import Workload
 from neuro.constants import bundled, leaves, locate, parsed, read
@@ -23,7 +26,7 @@ PACKAGE = "baselines.devices"
 KINDS = "baselines.kinds"
 LARGEST_BATCH = 4096
 
-Device: TypeAlias = Gpu | Systolic | Asic | Mcu
+Device: TypeAlias = Gpu | Systolic | Asic | Npu | Mcu | Cpu | Fpga
 
 # By kind: what its file holds, and the module that says how a network runs on it (counts, prices, needs).
 MODELS: dict[str, tuple[type[Device], Any]] = {
@@ -31,7 +34,13 @@ MODELS: dict[str, tuple[type[Device], Any]] = {
     "tpu": (Systolic, systolic),
     "asic": (Asic, eyeriss),
     "mcu": (Mcu, mcu),
+    "cpu": (Cpu, cpu),
+    "fpga": (Fpga, fpga),
 }
+
+
+# The spatial arrays among the ASICs have a model of their own.
+SPATIAL: tuple[type[Device], Any] = (Npu, npu)
 
 
 def known() -> list[str]:
@@ -53,10 +62,16 @@ def load(name: str | Path) -> Device:
     kind = tree.get("kind")
     if kind not in MODELS:
         raise BadDescription(f"{path}: kind: {kind!r} is no model.{nearest(str(kind), list(MODELS))}")
-    common = resources.files(KINDS) / f"{kind}.toml"
+    described, module = _entry(kind, tree.get("dataflow"))
+    family = f"{kind}-{'spatial' if module is npu else 'row'}" if kind == "asic" else kind
+    common = resources.files(KINDS) / f"{family}.toml"
     if common.is_file():
         tree = merged(tomllib.loads(common.read_text(encoding="utf-8")), tree)
-    return read(path, MODELS[kind][0], tree)
+    return read(path, described, tree)
+
+
+def _entry(kind: str, dataflow: str | None) -> tuple[type[Device], Any]:
+    return SPATIAL if kind == "asic" and dataflow in ("weight", "output") else MODELS[kind]
 
 
 def merged(common: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
@@ -133,7 +148,7 @@ def counts(device: Device, work: Workload, precision: str, batch: int) -> Counts
         raise BadInput(f"a batch of {batch}; take 1 or more.")
     if reason := fits(device, work, precise, batch):
         raise DoesNotFit(reason)
-    return _model(device).counts(device, work, precise, batch)
+    return model(device).counts(device, work, precise, batch)
 
 
 def prices(device: Device, values: Mapping[str, Scalar], boundary: str) -> Prices:
@@ -144,14 +159,14 @@ def prices(device: Device, values: Mapping[str, Scalar], boundary: str) -> Price
     """
     if boundary not in device.power:
         raise BadInput(f"{device.name} has no price at boundary {boundary!r}; it has {', '.join(device.power)}.")
-    return _model(device).prices(device, values, boundary)
+    return model(device).prices(device, values, boundary)
 
 
 def fits(device: Device, work: Workload, precision: str, batch: int) -> str | None:
     """None if `batch` samples of `work` fit the machine, else the limit, the need and a remedy."""
     if device.max_batch and batch > device.max_batch.value:
         return f"{device.name}: a batch of {batch}; at most {device.max_batch.value:.0f} in flight. Lower the batch."
-    for need in _model(device).needs(device, work, native(device, precision), batch):
+    for need in model(device).needs(device, work, native(device, precision), batch):
         if need.amount > need.limit:
             return (
                 f"{device.name}: {need.what} of {work.name} need {need.amount:,.0f} {need.unit} at batch {batch} in "
@@ -160,12 +175,14 @@ def fits(device: Device, work: Workload, precision: str, batch: int) -> str | No
     return None
 
 
-def _model(device: Device) -> Any:
-    return MODELS[device.kind][1]
+def model(device: Device) -> Any:
+    """The module that says how a network runs on `device`."""
+    return _entry(device.kind, getattr(device, "dataflow", None))[1]
 
 
-def best_batch(device: Device, work: Workload, precision: str, boundary: str) -> int:
-    """The power of two up to 4096 with the least energy per sample, at the values of the constants, that fits.
+def best_batch(device: Device, work: Workload, precision: str, boundary: str | None = None) -> int:
+    """The power of two up to 4096 with the least energy per sample at `boundary` that fits, at the values of the
+    constants; without a boundary the one with the highest throughput.
 
     Raises:
         DoesNotFit: not even one sample does.
@@ -173,7 +190,8 @@ def best_batch(device: Device, work: Workload, precision: str, boundary: str) ->
     precision = native(device, precision)
     if reason := fits(device, work, precision, 1):
         raise DoesNotFit(reason)
-    charged = prices(device, nominal(device), boundary)
+    charged = prices(device, nominal(device), boundary or next(iter(device.power)))
     sizes = [2**i for i in range(LARGEST_BATCH.bit_length()) if fits(device, work, precision, 2**i) is None]
-    energy = [float(cost(counts(device, work, precision, batch), charged).total) for batch in sizes]
-    return sizes[energy.index(min(energy))]
+    costs = [cost(counts(device, work, precision, batch), charged) for batch in sizes]
+    spent = [float(c.total if boundary else c.interval) for c in costs]
+    return sizes[spent.index(min(spent))]

@@ -2,11 +2,12 @@
 
 An element keeps a row of a filter and slides a row of the input along it; a set of R × e elements makes e output
 rows of an R-row filter. Sets side by side take r channels, whose sums they add up, and t filters. Per layer
-t = weights over the external link, then the slowest of arithmetic, buffer port and link. After Chen et al. 2016.
+t = exposed share of the external transfers + the slowest of (filters into the array, then arithmetic), buffer port
+and the rest of the transfers. After Chen et al. 2016; sparse elements (Eyeriss v2) after Chen et al. 2019.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import jax.numpy as jnp
@@ -26,10 +27,14 @@ class AsicRate(Table):
 
 
 class Spatial(Table):
-    """Processing elements of a row-stationary array, each with words of local store for one operand."""
+    """Processing elements of a row-stationary array, each with words of local store for one operand.
+
+    lanes: multiply-accumulates of an element in a cycle, of as many filters on one input.
+    """
 
     rows: Number
     columns: Number
+    lanes: Number
     clock: Hertz
     input_words: Number
     weight_words: Number
@@ -37,17 +42,28 @@ class Spatial(Table):
 
 
 class Buffer(Table):
-    """Global buffer. port: its bandwidth in one direction."""
+    """Global buffer. port: its bandwidth in one direction, at which filters enter the array too."""
 
     capacity: Bytes
     port: BytesPerSecond
 
 
 class External(Table):
-    """Link to external memory; a run-length code spends `expansion` words for every word that is not zero."""
+    """Link to external memory; a run-length code spends `expansion` words for every word that is not zero.
+
+    exposed: share of the transfers during which the array waits.
+    """
 
     bandwidth: BytesPerSecond
     expansion: Number
+    exposed: Number
+
+
+class Sparse(Table):
+    """Elements that spend no cycle on a product with a zero weight or input. balance: mean over largest work of an
+    element, on which the others wait."""
+
+    balance: Number
 
 
 class Levels(Table):
@@ -64,11 +80,13 @@ class Asic(Machine):
     """Row-stationary array of processing elements (``baselines.eyeriss``)."""
 
     kind: Literal["asic"]
+    dataflow: Literal["row"]
     precision: dict[Precision, AsicRate]
     array: Spatial
     buffer: Buffer
     external: External
     energy: Levels
+    sparse: Sparse | None = None
 
 
 class Cut(NamedTuple):
@@ -111,6 +129,8 @@ class Shape:
 def shape(device: Asic, layer: LayerWork) -> Shape:
     """The layer's group as rows; filters higher or wider than the array holds are cut and add to the channels."""
     kernel, out, stride = _pair(layer.kernel), _pair(layer.output_map), _pair(layer.stride)
+    if out[0] * out[1] != layer.m:  # a matrix product has rows, no map
+        out = (1, layer.m)
     down = -(-kernel[0] // int(device.array.rows.value))
     across = -(-kernel[1] // int(device.array.input_words.value))
     channels = layer.k // (kernel[0] * kernel[1]) * down * across
@@ -122,25 +142,27 @@ def _pair(sizes: tuple[int, ...]) -> tuple[int, int]:
     return (sizes[0], sizes[1]) if len(sizes) == 2 else (1, sizes[0])
 
 
-def moves(device: Asic, layer: LayerWork, cut: Cut, batch: int) -> Moves:
-    """What each candidate of `cut` does.
+def moves(device: Asic, layer: LayerWork, cut: Cut, width: float, batch: int) -> Moves:
+    """What each candidate of `cut` does, with words of `width` bytes.
 
-    An element spends a cycle per multiply-accumulate and one to pass a sum on. Inputs come from the buffer once per
+    An element spends a cycle per multiply-accumulate of each lane, and one to pass a sum on; an element that skips
+    zeros spends only the share of products that are not. Inputs come from the buffer once per
     pass over the filters, sums go there and back once per pass over the channels. From outside, weights come once
     per strip of output rows and group of images, inputs once per set of filters whose sums fit the buffer.
     """
     s = shape(device, layer)
     strips, channel_passes = -(-s.out_rows // cut.e), -(-s.channels // (cut.q * cut.r))
     filter_passes = -(-s.filters // (cut.p * cut.t))
-    runs = layer.groups * batch
+    runs = layer.groups * batch * layer.steps
     steps = -(-s.channels // cut.r) * s.width + channel_passes
-    cycles = strips * s.out_width * runs * -(-s.filters // cut.t) * steps
+    taken = -(-s.filters // (cut.t * device.array.lanes.value)) * _worked(device, layer)
+    cycles = strips * s.out_width * runs * taken * steps
     row_words = (s.out_width - 1) * s.stride[1] + s.width
     rows_read = strips * ((cut.e - 1) * s.stride[0] + s.rows)
     sums = runs * s.out_rows * s.out_width * s.filters * channel_passes
-    reloads = strips * -(-batch // cut.images)
+    reloads = strips * -(-batch // cut.images) * layer.steps
     delivered = runs * strips * s.channels * s.rows * cut.e * cut.t * filter_passes * row_words
-    room = device.buffer.capacity.value / WIDTH["int16"] // (cut.images * cut.e * s.out_width)
+    room = device.buffer.capacity.value / width // (cut.images * cut.e * s.out_width)
     rereads = -(-s.filters // np.clip(room, 1, s.filters)) * rows_read / ((s.out_rows - 1) * s.stride[0] + s.rows)
     values = layer.inputs * rereads * _stored(device, layer.zeros) + layer.outputs * _stored(device, layer.zero_outputs)
     return Moves(
@@ -153,13 +175,25 @@ def moves(device: Asic, layer: LayerWork, cut: Cut, batch: int) -> Moves:
     )
 
 
+def _kept(device: Asic, layer: LayerWork) -> float:
+    """Share of the products whose weight is not skipped."""
+    return layer.density if device.sparse else 1.0
+
+
+def _worked(device: Asic, layer: LayerWork) -> float:
+    """Share of the cycles of all products that elements spend which skip those with a zero; never more than all."""
+    if device.sparse is None:
+        return 1.0
+    return min(1.0, layer.density * (1.0 - layer.zeros) / device.sparse.balance.value)
+
+
 def _stored(device: Asic, zeros: float) -> float:
     """Words that the run-length code spends on one word when a share of `zeros` is left out."""
     return min(1.0, (1.0 - zeros) * device.external.expansion.value)
 
 
-def best(device: Asic, layer: LayerWork, batch: int) -> Moves:
-    """The moves of the cut that takes least time, and among those least energy."""
+def best(device: Asic, layer: LayerWork, width: float, batch: int) -> Moves:
+    """The moves of the cut that takes least time, and among those least energy, with words of `width` bytes."""
     s, array, energy = shape(device, layer), device.array, device.energy
     columns = int(array.columns.value)
     floors = int(array.rows.value) // s.rows
@@ -173,12 +207,12 @@ def best(device: Asic, layer: LayerWork, batch: int) -> Moves:
     t = np.broadcast_to(sets, e.shape) // r
     p = np.minimum(array.sum_words.value, array.weight_words.value // (q * s.width))
     keep = (t >= 1) & (p >= 1)
-    tried = moves(device, layer, Cut(*(x[keep] for x in (e, p, q, r, t, images))), batch)
-    width, link = WIDTH["int16"], device.external.bandwidth.value
-    port = width * tried.read / device.buffer.port.value
-    seconds = width * tried.weights / link + np.maximum(
-        np.maximum(tried.cycles / array.clock.value, port), width * tried.values / link
-    )
+    tried = moves(device, layer, Cut(*(x[keep] for x in (e, p, q, r, t, images))), width, batch)
+    port, link = width / device.buffer.port.value, width / device.external.bandwidth.value
+    transfers = link * (tried.weights + tried.values)
+    exposed = device.external.exposed.value
+    work = np.maximum(tried.cycles / array.clock.value + port * tried.weights, port * tried.read)
+    seconds = exposed * transfers + np.maximum(work, (1 - exposed) * transfers)
     words = (
         energy.network.value * tried.network
         + energy.buffer.value * (tried.read + tried.written)
@@ -191,26 +225,32 @@ def best(device: Asic, layer: LayerWork, batch: int) -> Moves:
 def counts(device: Asic, work: Workload, precision: Precision, batch: int) -> Counts:
     """Events of one batch; `precision` must be native.
 
-    Where an input is zero, the multiply-accumulate and its accesses to weight and sum are gated, not their cycle.
+    Where an input is zero, the multiply-accumulate and its accesses to weight and sum are gated, not their cycle;
+    an element that skips zeros does not look at the input either.
     """
     width = WIDTH[precision]
     none = np.zeros((), np.float64)
+    alike = [replace(layer, name="") for layer in work.layers]
+    found = {layer: best(device, layer, width, batch) for layer in dict.fromkeys(alike) if layer.macs}
     moved = [
-        best(device, layer, batch)
+        found[layer]
         if layer.macs
         else Moves(none, none, none, none, none, np.array(batch * (layer.inputs + layer.outputs), np.float64))
-        for layer in work.layers
+        for layer in alike
     ]
-    stages = np.zeros((len(moved), 2, 3, 3), np.float32)
+    stages = np.zeros((len(moved), 2, 3, 4), np.float32)
     for i, layer in enumerate(moved):
-        stages[i, 0, 0, 2] = width * layer.weights
-        stages[i, 1] = np.diag([layer.cycles, width * layer.read, width * layer.values])
-    path = Path(("cycle", "buffer_byte", "link_byte"), jnp.asarray(stages.reshape(-1, 3, 3)))
-    macs = batch * sum(layer.macs for layer in work.layers)
-    worked = batch * sum(layer.macs * (1 - layer.zeros) for layer in work.layers)
+        linked = width * (layer.weights + layer.values)
+        stages[i, 0, 0, 3] = linked
+        stages[i, 1, :, :3] = np.diag([layer.cycles, width * layer.read, linked])
+        stages[i, 1, 0, 1] = width * layer.weights
+    names = ("cycle", "buffer_byte", "hidden_byte", "exposed_byte")
+    path = Path(names, jnp.asarray(stages.reshape(-1, 3, 4)))
+    worked = np.array([batch * layer.macs * (1 - layer.zeros) * _kept(device, layer) for layer in work.layers])
+    looked = worked if device.sparse else np.array([batch * layer.macs for layer in work.layers])
     events = {
-        f"mac_{precision}": worked,
-        "local_word": macs + 3 * worked,
+        f"mac_{precision}": worked.sum(),
+        "local_word": looked.sum() + 3 * worked.sum(),
         "network_word": sum(m.network for m in moved),
         "buffer_word": sum(m.read + m.written for m in moved),
         "external_word": sum(m.weights + m.values for m in moved),
@@ -228,7 +268,8 @@ def prices(device: Asic, values: Mapping[str, Scalar], boundary: str) -> Prices:
     time = {
         "cycle": 1 / v["array.clock"],
         "buffer_byte": 1 / v["buffer.port"],
-        "link_byte": 1 / v["external.bandwidth"],
+        "hidden_byte": (1 - v["external.exposed"]) / v["external.bandwidth"],
+        "exposed_byte": v["external.exposed"] / v["external.bandwidth"],
     }
     return Prices(energy, time, v[f"power.{boundary}.active"], v[f"power.{boundary}.idle"])
 
@@ -236,3 +277,9 @@ def prices(device: Asic, values: Mapping[str, Scalar], boundary: str) -> Prices:
 def needs(device: Asic, work: Workload, precision: Precision, batch: int) -> list[Need]:
     """What `batch` samples take of the machine's memory; external memory is unlimited."""
     return []
+
+
+def roof(device: Asic, precision: Precision) -> tuple[float, float]:
+    """Peak multiply-accumulates per second of all elements, and bytes per second of the external link."""
+    a = device.array
+    return a.rows.value * a.columns.value * a.lanes.value * a.clock.value, device.external.bandwidth.value

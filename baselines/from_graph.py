@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from baselines.workload import LayerWork, Pattern, Workload, convolution, dense, elementwise
+from baselines.workload import LayerWork, Workload, convolution, dense, elementwise, pruned
 from neuro.errors import BadInput, Unsupported, nearest
 from neuro.graph import Graph, Node
 from neuro.layers import (
@@ -83,9 +83,9 @@ def _kernel(graph: Graph, node: Node) -> LayerWork:
             made = convolution(
                 node.name, (enter, leave), weight.shape[2:], stride, padded, tuple(out), groups, inputs=read
             )
-            return _pruned(made, np.asarray(weight))
+            return pruned(made, np.asarray(weight))
         case Dense(weight=weight):
-            return _pruned(dense(node.name, weight.shape[1], weight.shape[0]), np.asarray(weight))
+            return pruned(dense(node.name, weight.shape[1], weight.shape[0]), np.asarray(weight))
         case MaxPool() | AvgPool() | SumPool():
             return elementwise(node.name, "pool", read, written)
         case Add():
@@ -93,14 +93,3 @@ def _kernel(graph: Graph, node: Node) -> LayerWork:
         case Scale() | Relu() | Threshold():
             return elementwise(node.name, "scale", read, written)
     raise Unsupported(f"{graph.name}: no cost model for layer {node.name!r} ({type(node.op).__name__}).")
-
-
-def _pruned(layer: LayerWork, weight: np.ndarray) -> LayerWork:
-    """`layer` with the share of its weights [out, in, ...] that are not zero, and the pattern that these keep."""
-    kept = weight != 0
-    density = float(kept.mean())
-    pattern: Pattern = "dense" if density == 1.0 else "unstructured"
-    if density <= 0.5 and weight.shape[1] % 4 == 0:
-        fours = kept.reshape(weight.shape[0], -1, 4, *weight.shape[2:]).sum(axis=2)
-        pattern = "2:4" if fours.max(initial=0) <= 2 else pattern
-    return replace(layer, density=density, pattern=pattern)

@@ -4,6 +4,8 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import Literal, TypeAlias
 
+import numpy as np
+
 from baselines.description import WIDTH, Need
 
 Operator: TypeAlias = Literal[
@@ -20,6 +22,8 @@ class LayerWork:
     As a matrix product of one sample: `groups` products of [m, k] and [k, n], m output positions, n output channels
     and k = inputs per output within a group; `steps` of them one after another with the same weights (a recurrent
     layer). macs, inputs, outputs: multiply-accumulates, values read and values written, of all groups and steps.
+    weight_count: weights and biases that the kernel reads. stored: parameters held for it, where these are others:
+    a lookup table, of which only rows are read (counted in `inputs`), or 0 for weights that another kernel has too.
     zeros, zero_outputs: share of zeros among the values. kernel, stride, input_map (padded), output_map: geometry of
     a convolution. density, pattern: share of the weights that are not zero, and how they lie. weight_bits: where
     weights are stored in fewer bits than values. fusable: a compiler makes it part of the kernel before it.
@@ -46,6 +50,12 @@ class LayerWork:
     weight_bits: int | None = None
     steps: int = 1
     fusable: bool = False
+    stored: int | None = None
+
+    @property
+    def parameters(self) -> int:
+        """Parameters that a network holds for this kernel."""
+        return self.weight_count if self.stored is None else self.stored
 
 
 @dataclass(frozen=True)
@@ -63,14 +73,15 @@ class Workload:
 
     @property
     def weight_count(self) -> int:
-        """Weights and biases."""
-        return sum(layer.weight_count for layer in self.layers)
+        """Parameters that the network holds, each counted once."""
+        return sum(layer.parameters for layer in self.layers)
 
 
 def compiled(work: Workload) -> Workload:
     """`work` as a compiler runs it: what is fusable is part of the kernel before it.
 
-    A softmax between two products of activations takes the scores with it: they never leave the chip.
+    What a fused operation reads besides that kernel's result (a residual, a mask) the kernel reads; its parameters are
+    the kernel's. A softmax between two products of activations takes the scores with it: they never leave the chip.
     """
     kept: list[LayerWork] = []
     scores = 0
@@ -78,21 +89,47 @@ def compiled(work: Workload) -> Workload:
         if layer.fusable and kept:
             if layer.operator == "softmax" and kept[-1].operator == "matmul":
                 scores = layer.outputs
-                kept[-1] = replace(kept[-1], outputs=max(kept[-1].outputs - scores, 0))
+            kept[-1] = _fused(kept[-1], layer)
             continue
         if scores and layer.operator == "matmul":
-            layer, scores = replace(layer, inputs=max(layer.inputs - scores, 0)), 0
-        kept.append(layer)
+            kept[-1] = replace(kept[-1], outputs=max(kept[-1].outputs - scores, 0))
+            layer = replace(layer, inputs=max(layer.inputs - scores, 0))
+        scores = 0
+        kept.append(replace(layer, fusable=False))
     return Workload(work.name, tuple(kept), "compiled")
 
 
+def _fused(kernel: LayerWork, layer: LayerWork) -> LayerWork:
+    """`kernel` with `layer`, which follows it, inside."""
+    weights = kernel.weight_count + layer.weight_count
+    held = None if kernel.stored is layer.stored is None else kernel.parameters + layer.parameters
+    kernel = replace(kernel, weight_count=weights, stored=held)
+    if layer.operator == "dense":  # another product of the same values, side by side with the first
+        return replace(
+            kernel, n=kernel.n + layer.n, macs=kernel.macs + layer.macs, outputs=kernel.outputs + layer.outputs
+        )
+    if layer.operator == "copy":  # the kernel writes to where the copy would have gone
+        return kernel
+    others = max(layer.inputs - kernel.outputs, 0)
+    return replace(kernel, inputs=kernel.inputs + others, outputs=layer.outputs, zero_outputs=layer.zero_outputs)
+
+
 def weight_bytes(layer: LayerWork, precision: str) -> float:
-    """Bytes of the weights of a layer; where some are zero a bit for each says which, if that is less."""
+    """Bytes of the weights that a layer reads; where some are zero a bit for each says which, if that is less."""
+    return layer.weight_count * _bytes_per_weight(layer, precision)
+
+
+def stored_bytes(layer: LayerWork, precision: str) -> float:
+    """Bytes of the parameters held for a layer, stored like those that it reads."""
+    return layer.parameters * _bytes_per_weight(layer, precision)
+
+
+def _bytes_per_weight(layer: LayerWork, precision: str) -> float:
     bits = 8 * WIDTH[precision]
     if layer.weight_bits is not None:
         bits = min(bits, layer.weight_bits)
     stored = bits if layer.density == 1.0 else min(bits, layer.density * bits + 1)
-    return float(layer.weight_count * stored / 8)
+    return float(stored / 8)
 
 
 def value_bytes(layer: LayerWork, precision: str) -> float:
@@ -102,7 +139,7 @@ def value_bytes(layer: LayerWork, precision: str) -> float:
 
 def memory_need(work: Workload, precision: str, batch: int, capacity: float) -> Need:
     """All weights, and the values of the layer with the most of them, against a memory of `capacity` bytes."""
-    weights = sum(weight_bytes(layer, precision) for layer in work.layers)
+    weights = sum(stored_bytes(layer, precision) for layer in work.layers)
     values = batch * max(value_bytes(layer, precision) for layer in work.layers)
     return Need("weights and values", weights + values, capacity, "bytes of memory")
 
@@ -116,6 +153,7 @@ def convolution(
     output_map: tuple[int, ...],
     groups: int = 1,
     inputs: int | None = None,
+    bias: bool = True,
 ) -> LayerWork:
     """The work of a convolution with (in, out) `channels`; `input_map` is padded, `inputs` counts what is read."""
     enter, leave = channels
@@ -128,7 +166,7 @@ def convolution(
         k=k,
         groups=groups,
         macs=groups * m * n * k,
-        weight_count=groups * n * k + leave,
+        weight_count=groups * n * k + leave * bias,
         inputs=enter * prod(input_map) if inputs is None else inputs,
         outputs=leave * m,
         kernel=kernel,
@@ -138,7 +176,7 @@ def convolution(
     )
 
 
-def dense(name: str, inputs: int, outputs: int, rows: int = 1, steps: int = 1) -> LayerWork:
+def dense(name: str, inputs: int, outputs: int, rows: int = 1, steps: int = 1, bias: bool = True) -> LayerWork:
     """The work of a fully connected layer on `rows` positions of each sample at once, `steps` times in turn."""
     return LayerWork(
         name=name,
@@ -148,7 +186,7 @@ def dense(name: str, inputs: int, outputs: int, rows: int = 1, steps: int = 1) -
         k=inputs,
         groups=1,
         macs=steps * rows * inputs * outputs,
-        weight_count=inputs * outputs + outputs,
+        weight_count=inputs * outputs + outputs * bias,
         inputs=steps * rows * inputs,
         outputs=steps * rows * outputs,
         steps=steps,
@@ -163,9 +201,22 @@ def product(name: str, m: int, n: int, k: int, groups: int = 1) -> LayerWork:
     )  # fmt: skip
 
 
-def elementwise(name: str, operator: Operator, inputs: int, outputs: int, fusable: bool = False) -> LayerWork:
+def elementwise(
+    name: str, operator: Operator, inputs: int, outputs: int, fusable: bool = False, weights: int = 0
+) -> LayerWork:
     """The work of a pool, addition, scale or the like: values in and out, no multiply-accumulates counted."""
     return LayerWork(
-        name, operator, m=outputs, n=1, k=1, groups=1, macs=0, weight_count=0,
+        name, operator, m=outputs, n=1, k=1, groups=1, macs=0, weight_count=weights,
         inputs=inputs, outputs=outputs, fusable=fusable,
     )  # fmt: skip
+
+
+def pruned(layer: LayerWork, weight: np.ndarray) -> LayerWork:
+    """`layer` with the share of its weights [out, in, ...] that are not zero, and the pattern that these keep."""
+    kept = weight != 0
+    density = float(kept.mean())
+    pattern: Pattern = "dense" if density == 1.0 else "unstructured"
+    if density <= 0.5 and weight.shape[1] % 4 == 0:
+        fours = kept.reshape(weight.shape[0], -1, 4, *weight.shape[2:]).sum(axis=2)
+        pattern = "2:4" if fours.max(initial=0) <= 2 else pattern
+    return replace(layer, density=density, pattern=pattern)

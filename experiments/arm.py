@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from experiments import model_error
 from experiments.uncertainty import Draws, Latent
 from neuro.constants import Description, leaves
 from neuro.cost import Prices, Scalar, cost
@@ -150,6 +151,7 @@ def price(
     every = None if rate is None else 1 / rate
     energy, latency = run(draws.factors, means, every or 0.0)
     where = np.array([[m.name for m in machines].index(arm.machine.name) for arm in arms], dtype=int)
+    half = np.array([half_widths(arm) for arm in arms]).reshape(-1, 2)
     costs = []
     for arm, counts in zip(arms, nominal, strict=True):
         values = {path: c.value for path, c in leaves(arm.machine.description)}
@@ -158,11 +160,20 @@ def price(
         arms=arms,
         boundary=boundary,
         rate=rate,
-        energy=energy * draws.errors[:, where, 0],
-        latency=latency * draws.errors[:, where, 1],
+        energy=energy * np.exp(draws.scores[:, where, 0] * half[:, 0]),
+        latency=latency * np.exp(draws.scores[:, where, 1] * half[:, 1]),
         components=tuple({name: float(joules) for name, joules in c.energy.items()} for c in costs),
         nominal_latency=tuple(float(c.latency) for c in costs),
         nominal_interval=tuple(float(c.interval) for c in costs),
+    )
+
+
+def half_widths(arm: Arm) -> tuple[float, float]:
+    """Half of the 90 % interval of the logarithm of the model's error, on energy and on latency."""
+    evidence, kind = arm.machine.description.evidence, arm.machine.kind
+    return (
+        model_error.half_width(kind, arm.batch, "energy", evidence.energy),
+        model_error.half_width(kind, arm.batch, "time", evidence.latency),
     )
 
 

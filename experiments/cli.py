@@ -112,6 +112,78 @@ def report(record: Path, *, out: Path | None = None) -> None:
 
 
 @app.command
+def validate(
+    *,
+    kind: Literal["all", "gpu", "tpu", "fpga", "asic", "cpu", "mcu"] = "all",
+    cases: Path | None = None,
+    all_: Annotated[bool, Parameter(name="--all")] = False,
+    out: Path | None = None,
+    json_: Annotated[bool, Parameter(name="--json")] = False,
+) -> None:
+    """Hold the models against published measurements, or against your own.
+
+    Parameters
+    ----------
+    kind
+        Machines whose published measurements are replayed.
+    cases
+        A CSV file with measurements of your own instead; docs/measurements.md describes its columns.
+    all_
+        Print long sets in full.
+    out
+        The record to write, with a figure beside it; default runs/validation-WHAT.h5.
+    json_
+        Print one JSON object and nothing else.
+    """
+    from experiments.terminal import progress_bars
+    from experiments.validate import carry_out
+    from experiments.validation_output import print_validation
+
+    with progress_bars() as progress:
+        validation, summary = carry_out(kind, cases, out, progress)
+    if json_:
+        print(json.dumps(summary))
+    else:
+        print_validation(validation, all_)
+        print(f"\nrecord: {summary['record']}\nfigure: {summary['figure']}")
+
+
+@app.command
+def price(
+    network: str,
+    *,
+    devices: Names = None,
+    precision: str | None = None,
+    batch: Annotated[str, Parameter(help="A number, or best: the batch of least energy.")] = "1",
+    mode: Literal["compiled", "eager"] = "compiled",
+    boundary: Literal["chip", "board", "system"] = "chip",
+    json_: Annotated[bool, Parameter(name="--json")] = False,
+) -> None:
+    """Price any network on conventional machines, without converting it to spikes.
+
+    Parameters
+    ----------
+    network
+        An .onnx file, a name such as resnet50 or bert_large:sequence=177, gemm:MxNxK, or a .toml file of shapes.
+    precision
+        Such as int8 or fp16; the next wider one where a machine lacks it; default the narrowest floating point.
+    mode
+        As a graph compiler runs it, or kernel by kernel as a framework does.
+    boundary
+        What is inside the energy bill.
+    json_
+        Print one JSON object and nothing else.
+    """
+    from experiments.pricing import prices, print_prices
+
+    rows = prices(network, _names(devices), precision, batch, mode, boundary)
+    if json_:
+        print(json.dumps(rows))
+    else:
+        print_prices(rows)
+
+
+@app.command
 def chips(name: str | None = None) -> None:
     """What is known of spiking chips: every constant with range, unit, source and basis.
 

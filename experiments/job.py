@@ -17,9 +17,20 @@ from neuro.errors import BadInput
 from neuro.graph import Graph
 
 
+RIVALS = (
+    "h100_pcie", "a100_pcie_40gb", "l4", "tpu_v4", "epyc_9654",
+    "jetson_orin_agx", "jetson_orin_nano", "edge_tpu", "hailo8", "pynq_z2", "raspberry_pi_4",
+    "eyeriss_v1", "max78000", "gap9", "ethos_u55_256", "stm32h7a3", "stm32l4r5",
+)  # fmt: skip
+"""Machines that a network is compared with unless the user names others: the strongest of every kind and class."""
+
+
 @dataclass(frozen=True)
 class Request:
-    """The options of ``neuro compare``; None stands for the default named in its help."""
+    """The options of ``neuro compare``; None stands for the default named in its help.
+
+    devices: ``all`` alone stands for every bundled one.
+    """
 
     network: str
     data: str | None = None
@@ -53,7 +64,8 @@ def carry_out(request: Request, progress: Progress = silent) -> tuple[Comparison
         boundary=request.boundary, rate=request.rate, seed=request.seed,
     )  # fmt: skip
     chips = [chip.load(name) for name in request.chips or chip.known()]
-    devices = [device.load(name) for name in request.devices or device.known()]
+    named = device.known() if request.devices == ("all",) else request.devices
+    devices = [device.load(name) for name in named or RIVALS]
     _unique([c.name for c in chips] + [d.name for d in devices])
     path = request.out or record.default_path(Path(request.network).stem, record.config_hash(_identity(request)))
     record.check_writable(path)

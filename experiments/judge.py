@@ -33,8 +33,7 @@ def judge(
     The draws are repeated with independent and with fully correlated constants, from the same random numbers.
     """
     run = pricer(arms, machines, boundary, number)
-    grades = [(m.description.evidence.energy, m.description.evidence.latency) for m in machines]
-    belief = partial(draw, latents(machines), grades, number, seed)
+    belief = partial(draw, latents(machines), len(machines), number, seed)
     means = bootstrap(item_events(arms, items), number, seed)
     nominal = mean_counts(arms, items)
     found = []

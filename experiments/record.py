@@ -26,8 +26,21 @@ def write(comparison: Comparison, path: Path, command: str, created: str | None 
     Raises:
         BadInput: `path` cannot be written.
     """
+    return store(tree(comparison, command, created or now()), path)
+
+
+def now() -> str:
+    """ISO 8601, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def store(content: xr.DataTree, path: Path) -> Path:
+    """Writes `content` to `path`, whole or not at all, and gives the path back.
+
+    Raises:
+        BadInput: `path` cannot be written.
+    """
     check_writable(path)
-    content = tree(comparison, command, created or datetime.now(UTC).isoformat(timespec="seconds"))
     part = _part(path)
     try:
         content.to_netcdf(part, mode="w", engine="h5netcdf", encoding=_encoding(content))

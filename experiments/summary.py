@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments import model_error
 from experiments.arm import Arm, Priced
 from experiments.compare import Comparison
 from experiments.verdict import Verdict
@@ -57,7 +58,6 @@ def arm_row(arm: Arm, priced: Priced) -> dict[str, Any]:
     reason = arm.reason
     if i is not None and not priced.keeps_rate(i):
         reason = f"takes {priced.nominal_interval[i]:.3g} s a sample, too long for {priced.rate:g} Hz"
-    evidence = arm.machine.description.evidence
     components = None if i is None else priced.components[i]
     return {
         "name": arm.name,
@@ -79,8 +79,16 @@ def arm_row(arm: Arm, priced: Priced) -> dict[str, Any]:
         "reason": reason,
         "units_used": arm.units_used,
         "boundary": priced.boundary,
-        "basis": f"modelled; held against: energy {evidence.energy}, latency {evidence.latency}",
+        "basis": basis(arm),
     }
+
+
+def basis(arm: Arm) -> str:
+    """What the arm's figures rest on."""
+    kind, grades = arm.machine.kind, arm.machine.description.evidence
+    energy = model_error.evidence(kind, arm.batch, "energy", grades.energy)
+    latency = model_error.evidence(kind, arm.batch, "time", grades.latency)
+    return f"modelled; held against: energy {energy}, latency {latency}"
 
 
 def verdict_row(verdict: Verdict) -> dict[str, Any]:

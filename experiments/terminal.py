@@ -42,7 +42,7 @@ def progress_bars() -> Iterator[Callable[[str, int], Callable[[int], None]]]:
 
 def table(comparison: Comparison, summary: dict[str, Any]) -> None:
     """Prints the comparison: what was compared, the proof, the arms, the verdict."""
-    console = _console()
+    console = screen()
     accuracy, scenario = summary["accuracy"], summary["scenario"]
     console.print(f"[bold]{summary['network']}[/bold] on {summary['items']:,} items of {summary['data']['name']}")
     console.print(f"input: {summary['data']['preprocessing']}; counts 0..{summary['data']['input_levels']}")
@@ -96,7 +96,7 @@ def sentence(quantity: str, verdict: dict[str, Any]) -> str:
 
 def description(machine: Description) -> None:
     """Prints every constant of a chip or device with value, range, unit, source and basis."""
-    console = _console()
+    console = screen()
     console.print(f"[bold]{machine.name}[/bold]: {machine.title} ({machine.year}, {machine.process})")
     console.print(
         f"class {machine.deployment}; model held against silicon: energy {machine.evidence.energy}, "
@@ -119,7 +119,7 @@ def descriptions(machines: list[Description]) -> None:
     """Prints one line for each machine."""
     for machine in machines:
         boundaries = ", ".join(machine.power)
-        _console().print(f"{machine.name:<18}{machine.title}; {machine.process}; priced at: {boundaries}")
+        screen().print(f"{machine.name:<18}{machine.title}; {machine.process}; priced at: {boundaries}")
 
 
 def _codes(summary: dict[str, Any]) -> Table:
@@ -169,6 +169,7 @@ def _times(ratio: float) -> str:
     return f"{ratio:.3g}x" if ratio < 1000 else f"{ratio:,.0f}x"
 
 
-def _console() -> Console:
+def screen() -> Console:
+    """Standard output; 200 columns wide where that is no terminal."""
     width = None if sys.stdout.isatty() else 200
     return Console(highlight=False, width=width, soft_wrap=not sys.stdout.isatty())

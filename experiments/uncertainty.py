@@ -40,29 +40,29 @@ class Latent:
 
 @dataclass(frozen=True)
 class Draws:
-    """factors [draw, latent] multiply the constants; errors [draw, machine, 2] multiply energy and latency."""
+    """factors [draw, latent] multiply the constants; scores [draw, machine, 2] are the models' errors on energy and
+    latency in units of the half-width of their 90 % interval."""
 
     factors: Float[np.ndarray, "draw latent"]
-    errors: Float[np.ndarray, "draw machine 2"]
+    scores: Float[np.ndarray, "draw machine 2"]
 
 
-def draw(latents: list[Latent], grades: list[tuple[str, str]], number: int, seed: int, rho: float = 0.8) -> Draws:
+def draw(latents: list[Latent], machines: int, number: int, seed: int, rho: float = 0.8) -> Draws:
     """`number` (a power of two) quasi-random draws from the joint belief.
 
     log c = log value + s (sqrt(rho) z_group + sqrt(1 - rho) e), s = log(high / value) / 1.645 above the median and
-    log(value / low) / 1.645 below it, so that a bound is one-sided. grades: (energy, latency) of each machine.
+    log(value / low) / 1.645 below it, so that a bound is one-sided. A model's error is a Student-t.
     """
     groups = sorted({latent.group for latent in latents})
     group = np.array([groups.index(latent.group) for latent in latents], dtype=int)
-    width = len(groups) + len(latents) + 2 * len(grades)
+    width = len(groups) + len(latents) + 2 * machines
     uniform = stats.qmc.Sobol(width, rng=np.random.default_rng(seed)).random(number)
     uniform = np.clip(uniform, 1e-9, 1 - 1e-9)
     normal = stats.norm.ppf(uniform[:, : len(groups) + len(latents)])
     own_share = np.array([0.0 if latent.constant.shared else 1.0 - rho for latent in latents])
     z = np.sqrt(1 - own_share) * normal[:, : len(groups)][:, group] + np.sqrt(own_share) * normal[:, len(groups) :]
-    errors = stats.t.ppf(uniform[:, len(groups) + len(latents) :], ERROR_FREEDOM) / stats.t.ppf(0.95, ERROR_FREEDOM)
-    half = np.log([[GRADE_FACTOR[energy], GRADE_FACTOR[latency]] for energy, latency in grades]).reshape(-1, 2)
-    return Draws(factors(latents, z), np.exp(errors.reshape(number, len(grades), 2) * half))
+    scores = stats.t.ppf(uniform[:, len(groups) + len(latents) :], ERROR_FREEDOM) / stats.t.ppf(0.95, ERROR_FREEDOM)
+    return Draws(factors(latents, z), scores.reshape(number, machines, 2))
 
 
 def factors(latents: list[Latent], z: Float[np.ndarray, "draw latent"]) -> Float[np.ndarray, "draw latent"]:

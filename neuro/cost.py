@@ -14,17 +14,22 @@ from neuro.counts import Counts, Path
 from neuro.errors import BadDescription
 
 Scalar: TypeAlias = Float[Array, ""] | np.floating | float
+Drawn: TypeAlias = Float[Array | np.ndarray, "*draw"] | np.floating | float
+"""One number, or one for each draw of the constants."""
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["energy", "time", "active_power", "idle_power"], meta_fields=[])
 @dataclass(frozen=True)
 class Prices:
-    """What a machine charges: J and s per event by name, W while it works and while it waits."""
+    """What a machine charges: J and s per event by name, W while it works and while it waits.
 
-    energy: Mapping[str, Scalar]
-    time: Mapping[str, Scalar]
-    active_power: Scalar
-    idle_power: Scalar
+    All may carry a leading axis of draws; `cost` is then mapped over it.
+    """
+
+    energy: Mapping[str, Drawn]
+    time: Mapping[str, Drawn]
+    active_power: Drawn
+    idle_power: Drawn
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["energy", "latency", "interval"], meta_fields=[])
@@ -33,12 +38,12 @@ class Cost:
     """Per inference: energy (J) by component, with ``static`` and, at a given rate, ``idle`` among them; latency (s)
     of a sample; interval (s) between samples back to back."""
 
-    energy: Mapping[str, Scalar]
-    latency: Scalar
-    interval: Scalar
+    energy: Mapping[str, Drawn]
+    latency: Drawn
+    interval: Drawn
 
     @property
-    def total(self) -> Scalar:
+    def total(self) -> Drawn:
         """Energy per inference in J: the sum of its components."""
         return sum(self.energy.values(), start=jnp.float32(0))
 
@@ -61,7 +66,7 @@ def cost(counts: Counts, prices: Prices, every: Scalar | None = None) -> Cost:
     """
     if missing := unpriced(counts, prices):
         raise BadDescription(f"no price for {', '.join(missing)}; add a constant with its source to the file.")
-    energy: dict[str, Scalar] = {
+    energy: dict[str, Drawn] = {
         name: jnp.asarray(number) * prices.energy[name] / counts.batch for name, number in counts.events.items()
     }
     interval = duration(counts.interval, prices.time) / counts.batch
@@ -71,7 +76,7 @@ def cost(counts: Counts, prices: Prices, every: Scalar | None = None) -> Cost:
     return Cost(energy=energy, latency=duration(counts.latency, prices.time), interval=interval)
 
 
-def duration(path: Path, time: Mapping[str, Scalar]) -> Scalar:
+def duration(path: Path, time: Mapping[str, Drawn]) -> Drawn:
     """Seconds that `path` takes: the sum over stages of the slowest resource."""
     prices = jnp.stack([jnp.asarray(time[name], jnp.float32) for name in path.names])
     return (path.counts @ prices).max(axis=-1).sum(axis=-1)

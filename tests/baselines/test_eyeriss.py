@@ -23,7 +23,7 @@ def cut(e: int, p: int, q: int, r: int, t: int, images: int) -> eyeriss.Cut:
 def test_one_filter_on_one_channel_by_hand():
     """A 3 × 3 filter on 5 × 5 inputs, 3 × 3 elements, each making a row of 3 sums of 3 products."""
     layer = convolution("c", (1, 1), (3, 3), (1, 1), (5, 5), (3, 3))
-    found = eyeriss.moves(EYERISS, layer, cut(e=3, p=1, q=1, r=1, t=1, images=1), batch=1)
+    found = eyeriss.moves(EYERISS, layer, cut(e=3, p=1, q=1, r=1, t=1, images=1), width=2.0, batch=1)
     assert found.cycles == 3 * (3 + 1)
     assert found.read == 25 + 9
     assert found.written == 9
@@ -37,7 +37,7 @@ def test_one_filter_on_one_channel_by_hand():
 def test_strips_of_output_rows_by_hand():
     """The same, one output row at a time: three strips read 3 × 5 inputs each and take the weights anew."""
     layer = convolution("c", (1, 1), (3, 3), (1, 1), (5, 5), (3, 3))
-    found = eyeriss.moves(EYERISS, layer, cut(e=1, p=1, q=1, r=1, t=1, images=1), batch=1)
+    found = eyeriss.moves(EYERISS, layer, cut(e=1, p=1, q=1, r=1, t=1, images=1), width=2.0, batch=1)
     assert found.cycles == 3 * 3 * (3 + 1)
     assert found.read == 3 * 15 + 9
     assert found.weights == 3 * 10
@@ -48,7 +48,7 @@ def test_strips_of_output_rows_by_hand():
 
 def test_two_channels_four_filters_two_images_by_hand():
     layer = convolution("c", (2, 4), (3, 3), (1, 1), (5, 5), (3, 3))
-    found = eyeriss.moves(EYERISS, layer, cut(e=3, p=2, q=1, r=1, t=1, images=1), batch=2)
+    found = eyeriss.moves(EYERISS, layer, cut(e=3, p=2, q=1, r=1, t=1, images=1), width=2.0, batch=2)
     # Each element does 2 channels × 3 products and 2 sums, for 4 filters, 3 positions and 2 images.
     assert found.cycles == 2 * 3 * 4 * (2 * 3 + 2)
     # Two passes over the filters read 50 inputs; sums of 36 outputs go in and out once per channel.
@@ -71,14 +71,16 @@ def test_two_channels_four_filters_two_images_by_hand():
 )
 def test_buffer_traffic_of_the_published_mappings(networks, index, mapping, megabytes):
     layer = networks["alexnet"].layers[index]
-    found = eyeriss.moves(EYERISS, layer, cut(*mapping, images=1), batch=4)
+    found = eyeriss.moves(EYERISS, layer, cut(*mapping, images=1), width=2.0, batch=4)
     assert float((found.read + found.written)[0]) * 2e-6 == pytest.approx(megabytes, rel=0.002)
 
 
 def test_external_traffic_of_the_published_mappings(networks):
     """15.4 MB for four images (0.0029 accesses per multiply-accumulate). Predicted: +1 %."""
     mappings = [(7, 16, 1, 1, 2, 1), (27, 16, 2, 1, 1, 1), *[(13, 16, 3, 2, 2, 4)] * 3]
-    moved = [eyeriss.moves(EYERISS, w, cut(*m), 4) for w, m in zip(networks["alexnet"].layers, mappings, strict=True)]
+    moved = [
+        eyeriss.moves(EYERISS, w, cut(*m), 2.0, 4) for w, m in zip(networks["alexnet"].layers, mappings, strict=True)
+    ]
     assert sum(float((m.weights + m.values)[0]) for m in moved) * 2e-6 == pytest.approx(15.4, rel=0.1)
 
 
@@ -86,18 +88,76 @@ def test_external_traffic_of_the_published_mappings(networks):
 def test_chosen_mapping_is_no_slower_than_the_published_one(networks, index):
     published = [(7, 16, 1, 1, 2, 1), (27, 16, 2, 1, 1, 1), *[(13, 16, 3, 2, 2, 4)] * 3][index]
     layer = networks["alexnet"].layers[index]
-    theirs, ours = eyeriss.moves(EYERISS, layer, cut(*published), 4), eyeriss.best(EYERISS, layer, 4)
-    seconds = [m.weights * 2 / 480e6 + np.maximum(m.cycles / 200e6, m.values * 2 / 480e6) for m in (theirs, ours)]
+    theirs, ours = eyeriss.moves(EYERISS, layer, cut(*published), 2.0, 4), eyeriss.best(EYERISS, layer, 2.0, 4)
+    seconds = []
+    for m in (theirs, ours):
+        linked = (m.weights + m.values) * 2 / 480e6
+        work = np.maximum(m.cycles / 200e6 + m.weights * 2 / 1.6e9, m.read * 2 / 1.6e9)
+        exposed = EYERISS.external.exposed.value * linked
+        seconds.append(exposed + np.maximum(work, linked - exposed))
     assert seconds[1] <= seconds[0]
     assert ours.cycles >= 4 * layer.macs / 168
 
 
 def test_alexnet_time_and_energy(networks, priced):
-    """34.7 frames/s at 278 mW without the external memory. Predicted: +6 % frames and -3 % energy."""
+    """34.7 frames/s at 278 mW without the external memory. Predicted: +1 % frames and -2 % energy."""
     spent = priced("eyeriss_v1", networks["alexnet"], "int16", 4)
-    assert 1 / float(spent.interval) == pytest.approx(34.7, rel=0.15)
+    assert 1 / float(spent.interval) == pytest.approx(34.7, rel=0.05)
     chip = float(spent.total - spent.energy["external_word"])
-    assert chip == pytest.approx(0.278 / 34.7, rel=0.15)
+    assert chip == pytest.approx(0.278 / 34.7, rel=0.05)
+    # Published share of clock and control: 33 to 45 %.
+    assert 0.33 < float(spent.energy["static"]) / chip < 0.45
+
+
+@pytest.mark.parametrize(
+    ("index", "milliseconds", "milliwatts"),
+    [(0, 20.9, 332), (1, 41.9, 288), (2, 23.6, 266), (3, 18.4, 235), (4, 10.5, 236)],
+)
+def test_layers_of_alexnet(networks, priced, index, milliseconds, milliwatts):
+    """Published time and power of each layer for a batch of 4; the last one is 15 % off."""
+    spent = priced("eyeriss_v1", Workload("layer", (networks["alexnet"].layers[index],)), "int16", 4)
+    allowed = 0.17 if index == 4 else 0.08
+    assert float(spent.latency) == pytest.approx(milliseconds / 1e3, rel=allowed)
+    chip = float(spent.total - spent.energy["external_word"]) / float(spent.interval)
+    assert chip == pytest.approx(milliwatts / 1e3, rel=0.1)
+
+
+def test_filters_enter_the_array_at_the_port():
+    """Two hundred and fifty-six 1 × 1 filters on one pixel: the array waits for them, not for its arithmetic.
+
+    4 words a cycle: 256 × 257 words take 16,448 cycles at a port of 1.6 GB/s, and a link as fast takes as long.
+    """
+    layer = convolution("c", (256, 256), (1, 1), (1, 1), (1, 1), (1, 1))
+    counts = eyeriss.counts(EYERISS, Workload("w", (layer,)), "int16", 1)
+    values = {**nominal(EYERISS), "external.bandwidth": 1e15}
+    spent = cost(counts, eyeriss.prices(EYERISS, values, "chip"))
+    cycles = float(eyeriss.best(EYERISS, layer, 2.0, 1).cycles)
+    assert float(spent.latency) == pytest.approx((16448 + cycles) / 200e6, rel=1e-3)
+
+
+def test_sparse_elements_skip_zero_weights_and_inputs():
+    """Half the weights and a quarter of the inputs left: 1/8 of the cycles over a balance of 0.8."""
+    sparse = load("eyeriss_v2")
+    assert isinstance(sparse, Asic)
+    layer = convolution("c", (64, 64), (3, 3), (1, 1), (16, 16), (14, 14))
+    mapping = cut(e=7, p=2, q=2, r=1, t=2, images=1)
+    full = eyeriss.moves(sparse, layer, mapping, 1.0, 1)
+    rare = eyeriss.moves(sparse, replace(layer, density=0.5, zeros=0.75), mapping, 1.0, 1)
+    assert float(rare.cycles[0] / full.cycles[0]) == pytest.approx(0.5 * 0.25 / 0.8)
+    events = eyeriss.counts(sparse, Workload("w", (replace(layer, density=0.5, zeros=0.75),)), "int8", 1).events
+    assert float(events["mac_int8"]) == layer.macs / 8
+    assert float(events["local_word"]) == layer.macs / 2
+    # Nothing is gained by a few zeros that the imbalance eats up; two lanes halve the passes over filters.
+    assert eyeriss.moves(sparse, replace(layer, zeros=0.1), mapping, 1.0, 1).cycles == full.cycles
+    one = eyeriss.moves(EYERISS, layer, mapping, 1.0, 1)
+    assert one.cycles == 2 * full.cycles
+
+
+def test_roof_is_the_published_peak():
+    assert eyeriss.roof(EYERISS, "int16") == (pytest.approx(33.6e9), pytest.approx(480e6))
+    sparse = load("eyeriss_v2")
+    assert isinstance(sparse, Asic)
+    assert eyeriss.roof(sparse, "int8")[0] == pytest.approx(76.8e9)
 
 
 def test_zeros_spare_products_and_their_accesses_but_no_time():
@@ -123,16 +183,25 @@ def test_a_slow_buffer_port_bounds_a_layer():
     work = Workload("w", (layer,))
     counts = eyeriss.counts(EYERISS, work, "int16", 1)
     prices = eyeriss.prices(EYERISS, {**nominal(EYERISS), "buffer.port": 1e6}, "chip")
-    moved = eyeriss.best(EYERISS, layer, 1)
-    expected = 2 * float(moved.read) / 1e6 + 2 * float(moved.weights) / 480e6
+    moved = eyeriss.best(EYERISS, layer, 2.0, 1)
+    linked = 2 * float(moved.weights + moved.values) / 480e6
+    expected = 2 * float(moved.read) / 1e6 + EYERISS.external.exposed.value * linked
     assert float(cost(counts, prices).latency) == pytest.approx(expected, rel=1e-5)
 
 
 def test_dense_layers_wait_for_their_weights():
-    """4096 × 4096 weights of 2 bytes over 480 MB/s take 70 ms; the arithmetic of one sample 0.6 ms."""
+    """4096 × 4096 weights of 2 bytes over 480 MB/s take 70 ms, whatever share of that is exposed."""
     counts = eyeriss.counts(EYERISS, Workload("fc", (dense("fc", 4096, 4096),)), "int16", 1)
     latency = float(cost(counts, eyeriss.prices(EYERISS, nominal(EYERISS), "chip")).latency)
-    assert latency == pytest.approx(4096 * 4097 * 2 / 480e6 + 4096 * 4096 / (168 * 200e6), rel=0.03)
+    assert latency == pytest.approx((4096 * 4097 + 2 * 4096) * 2 / 480e6, rel=0.001)
+
+
+@pytest.mark.parametrize(("rows", "steps"), [(50, 1), (1, 20), (7, 3)])
+def test_products_with_rows_and_steps_stay_below_the_roofline(rows, steps):
+    found = eyeriss.best(EYERISS, dense("fc", 96, 80, rows=rows, steps=steps), 2.0, 4)
+    assert found.cycles >= 4 * steps * rows * 96 * 80 / 168
+    assert found.weights >= steps * 96 * 80
+    assert found.written >= 4 * steps * rows * 80
 
 
 def test_pools_move_values_only():
@@ -148,7 +217,7 @@ def test_any_convolution_stays_below_the_roofline(kernel, enter, leave, out, str
     outs = (out,) * len(kernel)
     size = tuple((out - 1) * stride + k for k in kernel)
     layer = convolution("c", (enter, leave), kernel, (stride,) * len(kernel), size, outs)
-    found = eyeriss.best(EYERISS, layer, 4)
+    found = eyeriss.best(EYERISS, layer, 2.0, 4)
     assert found.cycles >= 4 * layer.macs / 168
     assert found.weights >= layer.weight_count
     assert found.read >= 4 * layer.inputs or stride > 1 or len(kernel) == 1 or kernel == (1, 1)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from experiments.uncertainty import ERROR_FREEDOM, GRADE_FACTOR, NINETY, Latent, bootstrap, draw, factors
+from experiments.uncertainty import ERROR_FREEDOM, NINETY, Latent, bootstrap, draw, factors
 from neuro.constants import Constant
 
 NUMBER = 4096
@@ -16,13 +16,13 @@ def latent(value="2", low="1", high="8", source="a", machine="m", shared=""):
 
 
 def test_quantiles_are_low_value_high():
-    draws = draw([latent()], [], NUMBER, seed=0)
+    draws = draw([latent()], 0, NUMBER, seed=0)
     p5, p50, p95 = 2 * np.quantile(draws.factors[:, 0], [0.05, 0.5, 0.95])
     assert (p5, p50, p95) == pytest.approx((1, 2, 8), rel=0.02)
 
 
 def test_a_bound_is_one_sided():
-    lower = draw([latent(low="2")], [], NUMBER, seed=0).factors
+    lower = draw([latent(low="2")], 0, NUMBER, seed=0).factors
     assert lower.min() == 1.0  # the value is the floor: half of the belief sits on it
     assert (lower == 1.0).mean() == pytest.approx(0.5, abs=0.02)
     assert np.quantile(lower, 0.95) == pytest.approx(4, rel=0.03)
@@ -31,7 +31,7 @@ def test_a_bound_is_one_sided():
 @pytest.mark.parametrize("rho", [0.0, 0.8, 1.0])
 def test_constants_of_one_group_are_correlated_by_rho_and_others_not(rho):
     pair = [latent(low="1", high="4"), latent(low="1", high="4"), latent(low="1", high="4", source="b")]
-    z = np.log2(draw(pair, [], NUMBER, seed=3, rho=rho).factors)
+    z = np.log2(draw(pair, 0, NUMBER, seed=3, rho=rho).factors)
     correlation = np.corrcoef(z.T)
     assert correlation[0, 1] == pytest.approx(rho, abs=0.05)
     assert correlation[0, 2] == pytest.approx(0, abs=0.05)
@@ -39,18 +39,16 @@ def test_constants_of_one_group_are_correlated_by_rho_and_others_not(rho):
 
 def test_shared_physics_is_one_draw_across_machines_whatever_rho():
     both = [latent(machine="a", shared="dram"), latent(machine="b", source="other", shared="dram")]
-    draws = draw(both, [], NUMBER, seed=0, rho=0.0).factors
+    draws = draw(both, 0, NUMBER, seed=0, rho=0.0).factors
     np.testing.assert_array_equal(draws[:, 0], draws[:, 1])
 
 
-@pytest.mark.parametrize("grade", list(GRADE_FACTOR))
-def test_model_error_has_the_grade_as_its_ninety_percent_range(grade):
-    errors = draw([latent()], [(grade, "same chip")], NUMBER, seed=1).errors[:, 0]
-    p5, p95 = np.quantile(errors[:, 0], [0.05, 0.95])
-    assert p95 == pytest.approx(GRADE_FACTOR[grade], rel=0.03)
-    assert p5 == pytest.approx(1 / GRADE_FACTOR[grade], rel=0.03)
-    heavier = np.quantile(errors[:, 0], 0.999) > GRADE_FACTOR[grade] ** (stats.norm.ppf(0.999) / NINETY)
-    assert heavier, f"Student-t with {ERROR_FREEDOM} degrees has heavier tails than a log-normal"
+def test_model_errors_have_their_half_width_as_ninety_percent_range_and_heavy_tails():
+    scores = draw([latent()], 2, NUMBER, seed=1).scores
+    assert scores.shape == (NUMBER, 2, 2)
+    for score in scores.reshape(NUMBER, 4).T:
+        assert np.quantile(score, [0.05, 0.95]) == pytest.approx([-1, 1], rel=0.03)
+        assert np.quantile(score, 0.999) > stats.norm.ppf(0.999) / NINETY, f"Student-t, {ERROR_FREEDOM} degrees"
 
 
 def test_factors_at_both_ends_by_hand():
@@ -59,7 +57,7 @@ def test_factors_at_both_ends_by_hand():
 
 
 def test_same_seed_same_draws_and_another_seed_others():
-    first, again, other = (draw([latent()], [], 64, seed=s).factors for s in (5, 5, 6))
+    first, again, other = (draw([latent()], 0, 64, seed=s).factors for s in (5, 5, 6))
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
 

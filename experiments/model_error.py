@@ -1,0 +1,98 @@
+"""How far each kind of model has been off: taken from published measurements, and added to every prediction.
+
+``python -m experiments.model_error`` replays all bundled measurements and writes what it finds to
+``experiments/fits/errors.json``, from which `neuro compare` and `neuro validate --cases` take it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from math import log
+from typing import get_args
+
+import numpy as np
+from pydantic import TypeAdapter
+from scipy import stats
+
+from experiments import fit, measurement
+from experiments.replay import Replay, replay
+from experiments.uncertainty import ERROR_FREEDOM, GRADE_FACTOR
+from neuro.constants import Grade
+
+FEWEST = 3
+"""Cases from which a model's error is taken instead of from the grade of its evidence."""
+
+Key = tuple[str, str, str]
+"""Kind of machine, regime (batch 1, batch) and aspect (time, energy): what a model's error is known for."""
+
+
+@dataclass(frozen=True)
+class ModelError:
+    """How far a model has been off: scale of the natural logarithm of prediction over measurement, beyond what its
+    constants explain, over so many cases of so many machines."""
+
+    scale: float
+    cases: int
+    machines: int
+
+    @property
+    def half_width(self) -> float:
+        """Half of the 90 % interval of the logarithm: a Student-t of that standard deviation."""
+        t = stats.t(ERROR_FREEDOM)
+        return float(self.scale * t.ppf(0.95) / t.std())
+
+
+def key(r: Replay) -> Key:
+    """What the error of a replay is an example of."""
+    return (r.kind, r.measurement.regime, r.measurement.aspect)
+
+
+def measure(replays: list[Replay]) -> dict[Key, ModelError]:
+    """The error of each model: mean square of the residuals less what the draws of the constants explain.
+
+    Every machine weighs the same, however many cases it has. Fewer than `FEWEST` cases say nothing.
+    """
+    found = {}
+    played = [r for r in replays if not r.reason]
+    for k in sorted({key(r) for r in played}):
+        mine = [r for r in played if key(r) == k]
+        if len(mine) < FEWEST:
+            continue
+        machines = sorted({r.measurement.target for r in mine})
+        excess = [
+            np.mean([r.residual**2 - r.variance for r in mine if r.measurement.target == name]) for name in machines
+        ]
+        found[k] = ModelError(float(np.sqrt(max(0.0, float(np.mean(excess))))), len(mine), len(machines))
+    return found
+
+
+@cache
+def load() -> Mapping[Key, ModelError]:
+    """The errors of the models on the bundled measurements, as last written."""
+    rows = TypeAdapter(dict[str, ModelError]).validate_json((fit.FOLDER / "errors.json").read_bytes())
+    return {(kind, regime, aspect): error for name, error in rows.items() for kind, regime, aspect in [name.split("/")]}
+
+
+def half_width(kind: str, batch: int, aspect: str, grade: Grade) -> float:
+    """Half of the 90 % interval of the logarithm of a model's error: as measured, else by the grade of the evidence."""
+    known = load().get((kind, "batch 1" if batch == 1 else "batch", aspect))
+    return known.half_width if known else log(GRADE_FACTOR[grade])
+
+
+def evidence(kind: str, batch: int, aspect: str, grade: Grade) -> str:
+    """What a model has been held against, in words: so many measurements, else the grade of the machine's evidence."""
+    known = load().get((kind, "batch 1" if batch == 1 else "batch", aspect))
+    return f"{known.cases} measurements of {known.machines} machines" if known else grade
+
+
+def main() -> None:
+    """Replays everything and writes the errors."""
+    kinds = get_args(measurement.Kind)
+    replays = [r for kind in kinds for r in replay(measurement.bundled(kind), {kind: fit.load(kind).held_out})]
+    rows = {"/".join(k): error for k, error in measure(replays).items()}
+    text = TypeAdapter(dict[str, ModelError]).dump_json(rows, indent=1).decode()
+    (fit.FOLDER / "errors.json").write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,145 @@
+"""All measurements of a kind beside their predictions: bands, errors, and the error of each model as that shows it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from scipy import stats
+
+from experiments import model_error
+from experiments.fit import Fit
+from experiments.measurement import Measurement
+from experiments.model_error import Key, ModelError
+from experiments.replay import Replay, replay
+from experiments.uncertainty import ERROR_FREEDOM, GRADE_FACTOR
+
+
+@dataclass(frozen=True)
+class Row:
+    """A replay with its band (5, 50, 95 %); NaN where it was not replayed."""
+
+    replay: Replay
+    low: float
+    median: float
+    high: float
+
+    @property
+    def inside(self) -> bool:
+        """Whether the measurement lies in the band."""
+        return self.low <= self.replay.measurement.value <= self.high
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Errors of a group of rows: medians of |error| of model, of model without refitting, and of the roofline; share
+    inside the band with its 95 % interval; median width p95/p5; counts."""
+
+    name: str
+    cases: int
+    replayed: int
+    machines: int
+    error: float
+    in_sample: float
+    naive: float
+    coverage: float
+    coverage_interval: tuple[float, float]
+    width: float
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Rows in the order of the measurements, summaries by set and by kind, and the models' errors."""
+
+    rows: tuple[Row, ...]
+    sets: tuple[Summary, ...]
+    kinds: tuple[Summary, ...]
+    errors: Mapping[Key, ModelError]
+
+
+def validate(
+    measurements: list[Measurement],
+    fits: Mapping[str, Fit],
+    errors: Mapping[Key, ModelError] | None = None,
+    done: Callable[[int], None] = lambda n: None,
+) -> Validation:
+    """`measurements` replayed, with the constants of `fits` (by kind) held out where a case was fitted on.
+
+    errors: the models' known errors, for cases that did not make them (a user's own); by default they are taken from
+    these cases, for each one without those of its own group.
+
+    Raises:
+        NeuroError: a case that cannot be read or run.
+    """
+    found = replay(measurements, {kind: fit.held_out for kind, fit in fits.items()}, done)
+    known = model_error.measure(found) if errors is None else errors
+    without: dict[tuple[Key, str], Mapping[Key, ModelError]] = {}
+    rows: list[Row] = []
+    for r in found:
+        mine = (model_error.key(r), _group(r))
+        if errors is None and not r.reason and mine not in without:
+            rest = [other for other in found if not _shares(other, *mine)]
+            without[mine] = model_error.measure(rest)
+        rows.append(_banded(r, without.get(mine, {}) if errors is None else errors))
+    return Validation(
+        rows=tuple(rows),
+        sets=_summaries(rows, lambda r: r.measurement.set),
+        kinds=_summaries(
+            [row for row in rows if row.replay.kind],
+            lambda r: f"{r.kind}, {r.measurement.regime}, {r.measurement.aspect}",
+        ),
+        errors=known,
+    )
+
+
+def _group(r: Replay) -> str:
+    """What must be left out to judge a replay fairly: its fit group, else its machine."""
+    return r.measurement.fit or r.measurement.target
+
+
+def _shares(r: Replay, key: Key, group: str) -> bool:
+    """Whether a replay is of another model, or of the same model and group."""
+    return bool(r.reason) or model_error.key(r) != key or _group(r) == group
+
+
+def _banded(r: Replay, errors: Mapping[Key, ModelError]) -> Row:
+    if r.reason:
+        return Row(r, float("nan"), float("nan"), float("nan"))
+    error = errors.get(model_error.key(r))
+    half = error.half_width if error else float(np.log(GRADE_FACTOR[r.evidence]))
+    low, median, high = np.quantile(widened(r.draws * (r.held_out / r.value), half), [0.05, 0.5, 0.95])
+    return Row(r, float(low), float(median), float(high))
+
+
+def widened(draws: Float[np.ndarray, "draw"], half_width: float) -> Float[np.ndarray, "draw"]:
+    """`draws` times the error of a model: Student-t in the logarithm, 90 % within +- `half_width`."""
+    t = stats.t(ERROR_FREEDOM)
+    order = np.random.default_rng(0).permutation(len(draws))
+    return draws * np.exp(t.ppf((order + 0.5) / len(order)) / t.ppf(0.95) * half_width)
+
+
+def _summaries(rows: list[Row], group: Callable[[Replay], str]) -> tuple[Summary, ...]:
+    names = list(dict.fromkeys(group(row.replay) for row in rows))
+    return tuple(_summary(name, [row for row in rows if group(row.replay) == name]) for name in names)
+
+
+def _summary(name: str, rows: list[Row]) -> Summary:
+    played = [row for row in rows if not row.replay.reason]
+    if not played:
+        nan = float("nan")
+        return Summary(name, len(rows), 0, 0, nan, nan, nan, nan, (nan, nan), nan)
+    measured = np.array([row.replay.measurement.value for row in played])
+    inside = sum(row.inside for row in played)
+    interval = stats.binomtest(inside, len(played)).proportion_ci(0.95, method="wilson")
+    return Summary(
+        name=name,
+        cases=len(rows),
+        replayed=len(played),
+        machines=len({row.replay.measurement.target for row in played}),
+        error=float(np.median([abs(row.replay.error) for row in played])),
+        in_sample=float(np.median(np.abs([row.replay.value for row in played] / measured - 1))),
+        naive=float(np.median(np.abs([row.replay.naive for row in played] / measured - 1))),
+        coverage=inside / len(played),
+        coverage_interval=(float(interval.low), float(interval.high)),
+        width=float(np.median([row.high / row.low for row in played])),
+    )
