@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -106,8 +107,7 @@ def advance(first: float, last: float, span: float) -> float:
 
 def area(samples: list[tuple[float, float]]) -> float:
     """Energy under (s, W) samples joined by straight lines."""
-    pairs = zip(samples, samples[1:], strict=False)
-    return sum((later - sooner) * (a + b) / 2 for (sooner, a), (later, b) in pairs)
+    return sum((later - sooner) * (a + b) / 2 for (sooner, a), (later, b) in pairwise(samples))
 
 
 def rest(sensor: Sensor, seconds: float, sleep: Callable[[float], None] = time.sleep) -> Reading:

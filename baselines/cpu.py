@@ -1,11 +1,12 @@
 """CPUs: vector units of many cores against cache and memory, and what a runtime spends around its kernels.
 
 t = call + sum over kernels of kernel + fork + max(work of the busiest core, cache, memory). Work is what the vector
-units do, with half-filled vectors and the start of each dot product counted as work. A core takes part only if its
-share takes longer than `grain`; a product of one row is left to one core unless sharing it pays for the fork.
+units do, with half-filled vectors and the gathering of patches counted as work. A core takes part only if its share
+takes longer than `grain`; a product of one row, a pool or an addition stay on one core unless sharing pays the fork.
 """
 
 from collections.abc import Mapping
+from math import prod
 from typing import Literal
 
 import jax.numpy as jnp
@@ -40,8 +41,8 @@ class Efficiency(Table):
 
     product: share of the peak in a large matrix product. convolution: of a convolution, relative to that. winograd:
     speed-up of 3×3 convolutions of stride 1 in floating point by fewer multiplications (1: the library has none).
-    depthwise: share of the peak. element: values per cycle and core of a pool or an addition. prologue: depth steps
-    that each dot product loses at its start and end.
+    depthwise: share of the peak. element: values per cycle and core of a pool or an addition. packing:
+    multiply-accumulates that could be done while one patch is gathered, where a kernel spans more than one value.
     """
 
     product: Number
@@ -49,7 +50,7 @@ class Efficiency(Table):
     winograd: Number
     depthwise: Number
     element: Number
-    prologue: Number
+    packing: Number
 
 
 class LastCache(Table):
@@ -93,6 +94,8 @@ FLOATING = ("fp32", "tf32", "fp16", "bf16")
 def kernel(layer: LayerWork, precision: str) -> str:
     """Which kernel of `KERNELS` runs a layer."""
     match layer.operator:
+        case "conv" if prod(layer.kernel) == 1:
+            return "product"
         case "conv" if layer.kernel == (3, 3) and set(layer.stride) == {1} and precision in FLOATING:
             return "winograd"
         case "conv":
@@ -108,7 +111,8 @@ def vector_work(device: Cpu, layer: LayerWork, batch: int) -> float:
     """Multiply-accumulates, padding included, that the vector units do for `batch` samples; for an operation without
     any the values that it handles.
 
-    rows × columns, one of them filled up to whole vectors, × (depth + prologue), of all groups and steps.
+    rows × columns, one of them filled up to whole vectors, × depth, of all groups and steps; for a convolution also
+    rows × packing.
     """
     if not layer.macs:
         return float(batch * max(layer.inputs, layer.outputs))
@@ -116,7 +120,8 @@ def vector_work(device: Cpu, layer: LayerWork, batch: int) -> float:
         return float(batch * layer.macs)
     lanes, rows = device.core.lanes.value, batch * layer.m
     across = min(rows * np.ceil(layer.n / lanes) * lanes, layer.n * np.ceil(rows / lanes) * lanes)
-    return float(layer.steps * layer.groups * across * (layer.k + device.efficiency.prologue.value))
+    gathered = rows * device.efficiency.packing.value if prod(layer.kernel) > 1 else 0.0
+    return float(layer.steps * layer.groups * (across * layer.k + gathered))
 
 
 def counts(device: Cpu, work: Workload, precision: Precision, batch: int) -> Counts:
@@ -138,9 +143,12 @@ def counts(device: Cpu, work: Workload, precision: Precision, batch: int) -> Cou
     rates = np.array([_rate(device, kind, precision) for kind in kinds])
     alone = np.maximum(units / rates, moved * cores / device.cache.bandwidth.value) / steps
     sharing = np.clip(alone / device.core.grain.value, 1.0, cores)
-    vector = np.array([kind == "product" and batch * layer.m == 1 for kind, layer in zip(kinds, layers, strict=True)])
+    rows = batch * np.array([layer.m for layer in layers])
+    light = np.array([kind == "element" for kind in kinds]) | (
+        np.array([kind == "product" for kind in kinds]) & (rows == 1)
+    )
     pays = alone - alone / sharing > device.overhead[work.mode].fork.value
-    sharing = np.where(vector & ~pays, 1.0, sharing)
+    sharing = np.where(light & ~pays, 1.0, sharing)
     names = (
         *(f"{kind}_{precision}" for kind in KERNELS), "cache_byte", "memory_byte",
         *(f"{part}_{work.mode}" for part in ("call", "kernel", "fork")),

@@ -277,9 +277,3 @@ def prices(device: Asic, values: Mapping[str, Scalar], boundary: str) -> Prices:
 def needs(device: Asic, work: Workload, precision: Precision, batch: int) -> list[Need]:
     """What `batch` samples take of the machine's memory; external memory is unlimited."""
     return []
-
-
-def roof(device: Asic, precision: Precision) -> tuple[float, float]:
-    """Peak multiply-accumulates per second of all elements, and bytes per second of the external link."""
-    a = device.array
-    return a.rows.value * a.columns.value * a.lanes.value * a.clock.value, device.external.bandwidth.value

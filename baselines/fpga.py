@@ -181,7 +181,8 @@ def shapes(work: Workload, precision: Precision, wanted: Style) -> tuple[Shape, 
     for i, layer in enumerate(layers):
         enter = max(8, width) if i == 0 and layer.operator == "conv" else width
         bits = Bits(min(width, layer.weight_bits or width), enter, width)
-        found.append(shape(layer, bits, activation=i + 1 < len(layers) and wanted == "dataflow", reuse=wanted == "reuse"))
+        reuse = wanted == "reuse"  # whose activations cut bits off instead of comparing with thresholds
+        found.append(shape(layer, bits, activation=i + 1 < len(layers) and not reuse, reuse=reuse))
     return tuple(found)
 
 

@@ -159,7 +159,9 @@ def workload(
         if call.op in FREE:
             made: list[LayerWork] = []
         else:
-            made = [_once(layer, node, used) for layer in _kernels(call)]
+            made = _kernels(call)
+            if _again(call, used):  # weights are held once
+                made = [replace(layer, stored=0) for layer in made]
         if made and before is not None and _fusable(call, made[0], groups[before][0]):
             groups[before] += [replace(layer, fusable=True) for layer in made]
         elif made:
@@ -173,14 +175,12 @@ def workload(
     return compiled(work) if mode == "compiled" else work
 
 
-def _once(layer: LayerWork, node: Any, used: set[str]) -> LayerWork:
-    """Weights that an earlier kernel has too are held once."""
-    if not layer.weight_count or layer.stored is not None:
-        return layer
-    mine = {f"{i}/{layer.operator}" for i in node.input[1:]}
-    again = bool(mine) and mine <= used
+def _again(call: Call, used: set[str]) -> bool:
+    """Whether earlier nodes of this kind have all constants of this one; they are noted in `used`."""
+    mine = {f"{call.op} {i}" for i in call.node.input if i in call.reading.constants}
+    seen = bool(mine) and mine <= used
     used |= mine
-    return replace(layer, stored=0) if again else layer
+    return seen
 
 
 def _fusable(call: Call, layer: LayerWork, kernel: LayerWork) -> bool:

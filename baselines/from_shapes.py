@@ -6,6 +6,7 @@ compiler makes part of the kernel before it is marked fusable.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from math import prod
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -42,7 +43,7 @@ from neuro.constants import bundled, locate, parsed
 from neuro.errors import BadDescription, BadInput, nearest
 
 PACKAGE = "baselines.workloads"
-MOST_KERNELS = 100_000
+MOST_KERNELS = 20_000
 DEEPEST_BLOCK = 8
 
 T = TypeVar("T")
@@ -206,31 +207,27 @@ def _kernels(
     entry: Entry, place: Place, others: Sequence[Place], env: Mapping[str, int], after: After, name: str
 ) -> tuple[list[LayerWork], Place]:
     """The kernels of one layer whose input is `place`, and what it gives."""
-
-    def size(of: Size) -> int:
-        return _size(of, env)
-
     match entry:
         case Conv() | Depthwise():
             return _convolution(entry, place, env, after, name)
         case Linear():
-            parts, outputs = size(entry.split), size(entry.outputs)
+            parts, outputs = _size(entry.split, env), _size(entry.outputs, env)
             _divides(outputs, parts, "outputs into products")
             one = dense(name, place.channels, outputs // parts, place.rows, bias=entry.bias)
             there = place._replace(channels=outputs)
             made = [replace(_held(one, entry), fusable=i > 0) for i in range(parts)]
             return made + _behind(entry.then, after.linear, there, name), there
         case Attention():
-            return _attention(place, size(entry.heads), size(entry.keys or place.rows), entry.masked, name)
+            return _attention(place, _size(entry.heads, env), _size(entry.keys or place.rows, env), entry.masked, name)
         case Cell():
-            return _cell(entry, place, size(entry.outputs), name)
+            return _cell(entry, place, _size(entry.outputs, env), name)
         case Embedding():
-            there = place._replace(channels=size(entry.outputs))
-            stored = 0 if entry.tied else size(entry.entries) * there.channels
+            there = place._replace(channels=_size(entry.outputs, env))
+            stored = 0 if entry.tied else _size(entry.entries, env) * there.channels
             gather = elementwise(name, "embedding", there.size, there.size)
             return [replace(gather, stored=stored)], there
         case Positions():
-            table = size(entry.entries)
+            table = _size(entry.entries, env)
             if table < place.rows:
                 raise ValueError(f"{place.rows} positions, but {table} entries")
             added = elementwise(name, "add", place.size, place.size, fusable=True, weights=place.size)
@@ -245,18 +242,18 @@ def _kernels(
         case Reshape(kind="flatten"):
             return [], Place(place.size, ())
         case Reshape():
-            return [], Place(place.channels, (place.rows + (size(entry.extra) if entry.extra else 0),))
+            return [], Place(place.channels, (place.rows + (_size(entry.extra, env) if entry.extra else 0),))
         case Upsample():
-            there = place._replace(map=tuple(size(s) for s in entry.map))
+            there = place._replace(map=tuple(_size(s, env) for s in entry.map))
             return [elementwise(name, "copy", place.size, there.size)], there
         case Enter():
-            return [], Place(size(entry.channels), tuple(size(s) for s in entry.map))
+            return [], Place(_size(entry.channels, env), tuple(_size(s, env) for s in entry.map))
         case Pointwise():
             per_channel = entry.weights if entry.weights is not None else 2 * (entry.kind == "norm")
             fusable = entry.kind not in ("norm", "softmax") if entry.fusable is None else entry.fusable
             one = elementwise(name, entry.kind, place.size, place.size, fusable)
             first = replace(one, weight_count=per_channel * place.channels)
-            return [first, *[replace(one, fusable=True)] * (size(entry.passes) - 1)], place
+            return [first, *[replace(one, fusable=True)] * (_size(entry.passes, env) - 1)], place
         case Join(kind="concat"):
             if any(other.map != place.map for other in others):
                 raise ValueError(f"maps {[place.map, *(o.map for o in others)]} differ")
@@ -341,18 +338,16 @@ def _attention(place: Place, heads: int, keys: int, masked: bool, name: str) -> 
         raise ValueError(f"{rows} positions attend to {keys} keys; keys hold at least those that enter")
     scores, there = heads * rows * keys, place._replace(channels=width)
 
-    def fused(what: str, operator: Operator, inputs: int, outputs: int) -> LayerWork:
-        return elementwise(f"{name}.{what}", operator, inputs, outputs, fusable=True)
-
-    split = [fused(what, "copy", there.size, there.size) for what in ("queries", "keys", "values")]
+    fused = partial(elementwise, fusable=True)
+    moved = [fused(f"{name}.{what}", "copy", there.size, there.size) for what in ("queries", "keys", "values", "merge")]
     return [
-        *split,
+        *moved[:3],
         product(f"{name}.scores", rows, keys, width // heads, heads),
-        fused("scale", "scale", scores, scores),
-        *([fused("mask", "add", scores + rows * keys, scores)] if masked else []),
-        fused("softmax", "softmax", scores, scores),
+        fused(f"{name}.scale", "scale", scores, scores),
+        *([fused(f"{name}.mask", "add", scores + rows * keys, scores)] if masked else []),
+        fused(f"{name}.softmax", "softmax", scores, scores),
         product(f"{name}.sum", rows, width // heads, keys, heads),
-        fused("merge", "copy", there.size, there.size),
+        moved[3],
     ], there
 
 

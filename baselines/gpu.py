@@ -70,20 +70,22 @@ class GpuOverhead(Table):
 
 class Accelerators(Table):
     """Fixed-function engines beside the multiprocessors. share: of the samples of a batch that they take over, in
-    convolutional networks at `precision`."""
+    convolutional networks at `precision`. relief: energy of a multiply-accumulate there over one on the tensor
+    units."""
 
     share: Number
+    relief: Number
     precision: tuple[Precision, ...]
 
 
 class Gpu(Machine):
     """Multiprocessors with tensor and vector units, a cache and a memory (``baselines.gpu``).
 
-    clock: boost clock. sustained: share of it that the power mode allows. power_cap: of the boundary chip, at which
-    the clock is lowered. voltage_floor: share of the voltage that remains as the clock goes to zero. scale: energy of
-    an operation in this process over 7 nm. efficiency: share of the peak of a unit inside a tile. depthwise: share of the vector peak that depthwise convolutions reach.
-    sparsity: speed-up by 2:4 zeros, where the tensor units can use them.
-    gates: kernels for the gates of a recurrent layer in each step, where none of them is fused.
+    clock: boost clock. sustained: share of it that the power mode allows. power_cap: at the boundary chip; the clock
+    is lowered to keep it. voltage_floor: share of the voltage that remains as the clock goes to zero. scale: energy
+    of an operation in this process over 7 nm. efficiency: share of the peak of a unit inside a tile. depthwise: share
+    of the vector units' fp32 peak that depthwise convolutions reach. gates: kernels for the gates of a recurrent
+    layer in each step, where none of them is fused. sparsity: speed-up by 2:4 zeros, where tensor units can use them.
     """
 
     kind: Literal["gpu"]
@@ -115,14 +117,16 @@ def counts(device: Gpu, work: Workload, precision: Precision, batch: int) -> Cou
     """
     layers, mode = work.layers, work.mode
     card = batch - beside(device, work, precision, batch)
+    relief = device.accelerators.relief.value if device.accelerators else 1.0
     steps = np.array([layer.steps for layer in layers], np.float64)
     weights = np.array([weight_bytes(layer, precision) for layer in layers], np.float64)
     values = np.array([value_bytes(layer, precision) for layer in layers], np.float64)
     room = device.cache.share.value * device.cache.capacity.value
     refetched = weights * np.where(weights > room, steps, 1.0)
-    cold = _missed(weights.sum(), room) / max(weights.sum(), 1.0)
-    missed = _missed(card * values / steps, room) * steps + refetched * cold
+    # Values come from memory where they overflow the cache, weights where those of the network do.
+    missed = card * values * _missed(card * values / steps, room) + refetched * _missed(weights.sum(), room)
     tiles = work_in_tiles(device, layers, precision, card)
+    tensor = device.precision[precision].unit == "tensor"
     products = np.array([layer.operator in PRODUCTS for layer in layers])
     deep = np.array([layer.macs if layer.operator == "depthwise" else 0 for layer in layers], np.float64)
     names = (
@@ -132,17 +136,18 @@ def counts(device: Gpu, work: Workload, precision: Precision, batch: int) -> Cou
     gates = np.array([layer.steps > 1 and layer.operator not in PRODUCTS for layer in layers])
     launches = steps * np.where(gates, device.gates.value, 1.0)
     stages = np.zeros((len(layers) + 1, 4, len(names)), np.float64)
-    stages[:-1, 0, :4] = np.stack([tiles.macs, tiles.steps, tiles.fills, card * deep], axis=1)
+    stages[:-1, 0, :4] = np.stack([tiles.macs, tiles.steps * tensor, tiles.fills, card * deep], axis=1)
     stages[:-1, 1, 4] = np.where(products, tiles.bytes, card * values + weights)
     stages[:-1, 2, 5] = missed
     stages[:-1, 2, 6] = launches
     stages[:-1, 3, 7] = launches
     stages[-1, 0, 8:] = launches.sum(), 1
-    macs = sum(layer.macs * (layer.density if layer.pattern == "2:4" else 1.0) for layer in layers)
+    halved = device.sparsity is not None and tensor
+    macs = sum(layer.macs * (layer.density if halved and layer.pattern == "2:4" else 1.0) for layer in layers)
     events = {
-        f"mac_{precision}": batch * macs,
+        f"mac_{precision}": (card + (batch - card) * relief) * macs,
         "cache_byte": (batch * values + weights * steps).sum(),
-        "memory_byte": missed.sum() * batch / card,
+        "memory_byte": missed.sum() + (batch - card) * values.sum(),
     }
     clock = clock_share(device, stages, names, events)
     stages[:-1, :2] *= device.sustained.value / clock
@@ -172,7 +177,8 @@ def work_in_tiles(device: Gpu, layers: tuple[LayerWork, ...], precision: Precisi
         number=number,
         rate=own * device.efficiency[rate.unit].value,
         feed=tile.feed.value * own * WIDTH[precision] / (clock * tile.port.value),
-        step=tile.step.value / clock,
+        # Vector units take so long over a step that the next operands arrive meanwhile.
+        step=tile.step.value / clock if rate.unit == "tensor" else 0.0,
         fill=tile.fill.value / clock,
         exposed=tile.exposed.value,
         bandwidth=device.cache.width.value * number * clock,
@@ -181,9 +187,9 @@ def work_in_tiles(device: Gpu, layers: tuple[LayerWork, ...], precision: Precisi
     return tiled(layers, batch, WIDTH[precision], machine, sparse)
 
 
-def _missed(bytes: Float[np.ndarray, "..."], room: float) -> Float[np.ndarray, "..."]:
-    """What of `bytes` is fetched from memory: nothing up to `room`, all beyond twice that."""
-    return bytes * np.clip(bytes / room - 1, 0.0, 1.0)
+def _missed(size: np.ndarray | float, room: float) -> np.ndarray | float:
+    """The share of `size` bytes that is fetched from memory: nothing up to `room`, all beyond twice that."""
+    return np.clip(size / room - 1, 0.0, 1.0)
 
 
 def voltage(device: Gpu, clock: Scalar) -> Scalar:
@@ -208,7 +214,7 @@ def clock_share(
 
     def over(share: float) -> bool:
         time = np.maximum(core * top / share, rest).sum() + busy[-1].max()
-        return fixed + scaled * float(voltage(device, share)) ** 2 > room * time
+        return bool(fixed + scaled * float(voltage(device, share)) ** 2 > room * time)
 
     low, high = 0.1 * top, top
     if not over(high):

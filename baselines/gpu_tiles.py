@@ -24,11 +24,13 @@ PARTIAL = 8.0
 
 @dataclass(frozen=True)
 class Multiprocessors:
-    """What a tile meets. number: of multiprocessors. rate: multiply-accumulates per second of one, reached inside a
-    tile. feed: operands fetched into a multiprocessor cost as much time as so many multiply-accumulates. step: the
-    time of a depth step at the least, s. fill: the time before the first step and after the last, s; of waves but the first only
-    the share `exposed` is not hidden behind the wave before. bandwidth: of
-    the cache, bytes per second."""
+    """What a tile meets.
+
+    number: of multiprocessors. rate: multiply-accumulates per second of one. feed: fetching the operands of a row or
+    a column costs the time of so many multiply-accumulates. step: waiting in each depth step, s. fill: the time
+    before the first step and after the last, s. exposed: share of both that the wave before does not hide.
+    bandwidth: of the cache, bytes per second.
+    """
 
     number: float
     rate: float
@@ -54,9 +56,9 @@ def tiled(
 ) -> Tiled:
     """The matrix products of `layers` for `batch` samples of values of `width` bytes; zeros for other kernels.
 
-    In one wave every multiprocessor computes one tile: (rows columns + feed (rows + columns)) depth
-    multiply-accumulates, or its depth steps if they take longer. Of all shapes and splits the one with the least
-    max(waves tile + fills, bytes / bandwidth) is taken. sparse: speed-up of layers with 2:4 zeros.
+    In one wave every multiprocessor computes one tile, (rows columns + feed (rows + columns)) depth
+    multiply-accumulates; what it waits for is hidden in part by the next wave. Of all shapes and splits the one with
+    the least max(multiply-accumulates + waiting, bytes / bandwidth) is taken. sparse: speed-up by 2:4 zeros.
     """
     axes = np.array([_axes(layer, batch, sparse) for layer in layers], np.float64).reshape(-1, 6)
     m, n, k, groups, steps, speed = (axis[:, None, None] for axis in axes.T)
@@ -69,7 +71,7 @@ def tiled(
     macs = waves * (rows * columns / speed + machine.feed * (rows + columns)) * depth
     read = tiles * splits * (np.minimum(rows, m) + np.minimum(columns, n)) * depth * width
     moved = read + m * n * groups * np.where(splits > 1, PARTIAL * splits, width)
-    starts = 1 + machine.exposed * (waves - 1)
+    starts = np.minimum(waves, 1.0) + machine.exposed * np.maximum(waves - 1, 0.0)
     walked = starts * deep
     arithmetic = macs / machine.rate + walked * machine.step + starts * machine.fill
     time = np.maximum(arithmetic, moved / machine.bandwidth).reshape(len(axes), -1)
@@ -88,4 +90,4 @@ def _axes(layer: LayerWork, batch: int, sparse: float) -> tuple[float, ...]:
     speed = sparse if layer.pattern == "2:4" else 1.0
     # Products of activations are one for every sample; weights serve the whole batch.
     rows, groups = (layer.m, layer.groups * batch) if layer.operator == "matmul" else (layer.m * batch, layer.groups)
-    return float(rows * product), layer.n, layer.k, groups, layer.steps, speed
+    return float(rows * product), float(layer.n), float(layer.k), float(groups), float(layer.steps), speed

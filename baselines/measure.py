@@ -27,7 +27,7 @@ from neuro.graph import Graph
 
 Runtime: TypeAlias = Literal["jax", "onnxruntime"]
 Platform: TypeAlias = Literal["cpu", "gpu"]
-Job: TypeAlias = Callable[[], None]
+Job: TypeAlias = Callable[[], object]
 
 WARM_UP = 3
 LEAST_RUNS = 5
@@ -126,7 +126,9 @@ def measure(
     if not 0 < seconds < float("inf"):
         raise BadInput(f"--seconds {seconds:g} must be above zero and finite.")
     if samples is not None and (not len(samples) or samples.shape[1:] != runner.shape):
-        raise BadInput(f"samples of shape {samples.shape}; {network} takes [sample, {', '.join(map(str, runner.shape))}].")
+        raise BadInput(
+            f"samples of shape {samples.shape}; {network} takes [sample, {', '.join(map(str, runner.shape))}]."
+        )
     sensor = counters.sensor(runner.platform) if sensor is None else sensor
     source = _random(runner.shape, seed) if samples is None else samples
     resting: Reading | str = sensor if isinstance(sensor, str) else counters.rest(sensor, min(2.0, seconds / 5))
@@ -134,9 +136,7 @@ def measure(
     single, single_energy = _single(runner, source, seconds / 2, resting)
     progress("batches")
     offline, offline_energy = _offline(runner, source, seconds / 2, single, resting)
-    return Measured(
-        network, runner, seed if samples is None else None, single, offline, single_energy, offline_energy
-    )
+    return Measured(network, runner, seed if samples is None else None, single, offline, single_energy, offline_energy)
 
 
 def latency(times: list[float]) -> Latency:
@@ -256,16 +256,16 @@ def on_onnxruntime(path: Path, shape: tuple[int, ...]) -> Runner:
     except Exception as error:  # its own exceptions share no base class
         raise DoesNotFit(f"{path}: ONNX Runtime cannot run it: {str(error).splitlines()[0]}") from None
     entry = session.get_inputs()[0]
-    known = [size if isinstance(size, int) else None for size in entry.shape]
-    values = prod(size or 1 for size in known)
-    fixed = known[0] is not None or values != prod(shape)
+    first, *rest = (size if isinstance(size, int) else None for size in entry.shape)
+    inner = [size or own for size, own in zip(rest, shape, strict=False)] if len(rest) == len(shape) else rest
+    if first not in (None, 1) or prod(size or 1 for size in inner) != prod(shape):
+        raise DoesNotFit(f"{path}: takes {entry.shape}, not single samples of {shape}; export it with a batch of 1.")
 
     def prepare(x: np.ndarray) -> Job:
-        size = known if fixed else [len(x), *known[1:]]
-        feed = {entry.name: np.ascontiguousarray(x, np.float32).reshape([s or 1 for s in size])}
+        feed = {entry.name: np.ascontiguousarray(x, np.float32).reshape([len(x), *(size or 1 for size in inner)])}
         return lambda: session.run(None, feed)
 
-    largest = max(known[0] or 1, 1) if fixed else LARGEST_BATCH
+    largest = 1 if first else LARGEST_BATCH
     version = importlib.metadata.version("onnxruntime")
     return Runner(
         "onnxruntime", version, "cpu", "CPU", shape, prepare, largest, threads(), "its option intra_op_num_threads"

@@ -33,9 +33,9 @@ class Unrolled(Table):
     """`count` arrays that share a layer, each inputs × taps × outputs × positions multiply-accumulates a cycle.
 
     folded: taps of a kernel that share the input lanes which few channels leave empty (1: none do). depthwise:
-    channels of a depthwise layer that work side by side. held: positions whose sums wait in accumulators while the
-    weights stay; an output-stationary array holds its `positions`. efficiency: share of the cycles in which a filled
-    array works.
+    channels of a depthwise layer that work side by side, where that is more than the diagonal of a tile. held:
+    positions whose sums wait in accumulators while the weights stay; an output-stationary array holds its
+    `positions`. efficiency: share of the cycles in which a filled array works.
     """
 
     inputs: Number
@@ -123,7 +123,7 @@ def sizes(work: Workload, precision: Precision, batch: int) -> Sizes:
     """The layers of `work` at `precision`, `batch` samples together."""
     width = WIDTH[precision]
 
-    def row(layer: LayerWork) -> tuple[float, ...]:
+    def row(layer: LayerWork) -> tuple[float | int, ...]:
         taps = prod(layer.kernel) if layer.k % prod(layer.kernel) == 0 else 1
         halo = max(layer.kernel[0] - layer.stride[0], 0)
         return (
@@ -136,9 +136,14 @@ def sizes(work: Workload, precision: Precision, batch: int) -> Sizes:
 
 
 def cycles(device: Npu, s: Sizes) -> Float[np.ndarray, "layer"]:
-    """Cycles of each layer at one pass: tiles of the unrolled product, spread over all arrays; 0 if not weighted."""
+    """Cycles of each layer at one pass: tiles of the unrolled product, spread over all arrays; 0 if not weighted.
+
+    Groups share a tile along its diagonal as far as they fit, zeros beside them.
+    """
     a = device.array
-    together = np.where((s.channels == 1) & (s.n == 1), np.minimum(a.depthwise.value, s.groups), 1)
+    together = np.maximum(np.minimum(a.inputs.value // s.channels, a.outputs.value // s.n), 1)
+    together = np.where((s.channels == 1) & (s.n == 1), np.maximum(together, a.depthwise.value), together)
+    together = np.minimum(together, s.groups)
     spare = np.clip(a.inputs.value // s.channels, 1, np.where(s.groups == 1, a.folded.value, 1))
     tiles = np.ceil(s.groups / together) * np.ceil(s.channels / a.inputs.value)
     tiles *= np.ceil(s.taps / (a.taps.value * spare))
@@ -187,8 +192,8 @@ def passes(device: Npu, s: Sizes, batch: int) -> tuple[np.ndarray, np.ndarray]:
     ways = np.stack([np.where(fits, first, np.inf), np.where(fits, second, np.inf)])
     weight = np.stack(np.broadcast_arrays(1.0, outer * np.ones_like(first)))
     value = np.stack([inner * enter + s.outputs, np.broadcast_to(enter + s.outputs, second.shape)])
-    flat = (x.reshape(-1, len(s.m)) for x in (ways, np.broadcast_to(weight, ways.shape), value))
-    cost, weight, value = flat
+    tried = (ways, np.broadcast_to(weight, ways.shape), value)
+    cost, weight, value = (x.reshape(-1, len(s.m)) for x in tried)
     pick = np.argmin(cost, axis=0)
     column = np.arange(len(s.m))
     found = np.isfinite(cost[pick, column])
@@ -200,7 +205,10 @@ def passes(device: Npu, s: Sizes, batch: int) -> tuple[np.ndarray, np.ndarray]:
         turns = np.ceil(batch / np.maximum(samples, 1))
         stays = (samples >= 1) & (turns * s.weights <= weight * s.weights + value)
         weight, value = np.where(stays, turns, weight), np.where(stays, 0.0, value)
-    return weight, value
+    # A recurrent layer meets its weights again in every step.
+    weight = np.where(s.weights > room, weight * s.steps, weight)
+    # What is no product (a norm, the rows of a table) streams through once.
+    return np.where(s.macs > 0, weight, 1.0), np.where((s.macs > 0) | (value == 0), value, values)
 
 
 NAMES = ("cycle", "buffer_byte", "weight_byte", "memory_byte", "layer", "inference")
@@ -224,14 +232,14 @@ def counts(device: Npu, work: Workload, precision: Precision, batch: int) -> Cou
     for i, column in enumerate(columns):
         stages[:, 0, i, i] = column
     stages[:, 1, 0, NAMES.index("layer")] = 1
-    # Work that repeats for every sample of a pipeline overlaps; the call does not.
     flat = stages.reshape(-1, 4, len(NAMES))
     call = np.zeros((1, 4, len(NAMES)), np.float32)
-    call[0, 0, -1] = 1
-    depth = device.pipeline.depth.value / batch if device.pipeline else 1.0
+    call[0, 0, NAMES.index("inference")] = 1
+    # The last sample of a batch leaves the pipeline `depth` intervals after it entered, one behind the other.
+    behind = 1 + (device.pipeline.depth.value - 1) / batch if device.pipeline else 1.0
     used = [i for i, name in enumerate(NAMES) if _priced(device, name)]
     names = tuple(NAMES[i] for i in used)
-    interval, latency = (np.concatenate([call, flat * factor])[..., used] for factor in (1.0, max(depth, 1.0)))
+    interval, latency = (np.concatenate([call, flat * factor])[..., used] for factor in (1.0, behind))
     events = {f"mac_{precision}": s.macs.sum(), "buffer_byte": port.sum()}
     events |= {"weight_byte": stored.sum()} if device.weights else {}
     events |= {"memory_byte": memory.sum()} if device.memory else {}
@@ -280,11 +288,3 @@ def needs(device: Npu, work: Workload, precision: Precision, batch: int) -> list
         most = float((s.inputs + s.outputs).max())
         found.append(Need("values", most, device.scratch.value, "bytes of on-chip memory"))
     return found
-
-
-def roof(device: Npu, precision: Precision) -> tuple[float, float]:
-    """Peak multiply-accumulates per second, and bytes per second of the memory (infinite if all is on chip)."""
-    a = device.array
-    cells = a.inputs.value * a.taps.value * a.outputs.value * a.positions.value * a.count.value
-    peak = cells * a.clock.value / device.precision[precision].passes.value
-    return peak, device.memory.bandwidth.value if device.memory else float("inf")

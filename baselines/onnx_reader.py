@@ -94,6 +94,8 @@ def read(path: Path, supported: frozenset[str], shapes: Mapping[str, Shape], sam
         if node.domain not in ("", "ai.onnx") and node.domain not in declared:
             model.opset_import.add(domain=node.domain, version=1)
             declared.add(node.domain)
+    for result in graph.output:
+        result.type.tensor_type.shape.SetInParent()  # inferred below; the checker wants one
     try:
         onnx.checker.check_model(model)
     except (onnx.checker.ValidationError, ValueError) as error:
@@ -127,11 +129,15 @@ def _parsed(path: Path) -> Any:
 
 
 def _refuse_unsupported(file: str, graph: Any, supported: frozenset[str]) -> None:
+    sizes = [d for info in graph.input for d in info.type.tensor_type.shape.dim]
+    names = [item.name for item in (*graph.input, *graph.output, *graph.initializer)] + [d.dim_param for d in sizes]
+    for node in graph.node:
+        names += [node.name, node.op_type, node.domain, *node.input, *node.output]
+        names += [attribute.name for attribute in node.attribute]
+    if damaged := [text for text in names if not isinstance(text, str)]:  # protobuf gives bytes for what is no UTF-8
+        raise BadInput(f"{file} is damaged: the name {damaged[0]!r} is no text; copy or export it again.")
     unknown: dict[str, list[str]] = {}
     for index, node in enumerate(graph.node):
-        for text in (node.name, node.op_type, *node.input, *node.output):
-            if not isinstance(text, str):
-                raise BadInput(f"{file} is damaged: the name {text!r} is no text; copy or export it again.")
         if node.op_type not in supported:
             unknown.setdefault(node.op_type, []).append(node.name or f"node {index}")
     if unknown:
@@ -200,7 +206,7 @@ def _inferred(file: str, model: Any, same: frozenset[str]) -> dict[str, Shape]:
     model.ir_version = max(model.ir_version, 4)  # before, only inputs could have stored values
     del model.graph.value_info[:]
     for result in model.graph.output:
-        result.type.tensor_type.ClearField("shape")
+        result.ClearField("type")
     known = _shapes(file, model)
     for _ in range(MOST_ROUNDS):
         if all(o in known for node in model.graph.node for o in node.output if o) or not _folded(model, known):

@@ -6,9 +6,9 @@ from importlib import resources
 from math import inf, prod
 from typing import NamedTuple
 
-from baselines import mcu
+from baselines import fpga, mcu
 from baselines.cpu import Cpu
-from baselines.description import WIDTH, Precision
+from baselines.description import Precision
 from baselines.device import Device, native
 from baselines.eyeriss import Asic
 from baselines.fpga import Fpga
@@ -59,13 +59,10 @@ def roof(device: Device, precision: Precision) -> Roof:
         case Cpu(core=core):
             rate = core.number.value * core.clock.value * device.precision[precision].macs.value
             return Roof(rate, bandwidth)
-        case Mcu(core=core):
-            fastest = min(getattr(device.precision[precision], kernel).value for kernel in mcu.KERNELS)
-            return Roof(core.clock.value / fastest, inf)
-        case Fpga(part=part):
-            packed = device.precision[precision].packed
-            cells = part.dsp.value * packed.value if packed else part.lut.value / (2 * 8 * WIDTH[precision])
-            return Roof(cells * device.clock.value, inf)
+        case Mcu():
+            return Roof(mcu.peak(device, precision), inf)
+        case Fpga():
+            return Roof(fpga.peak(device, precision), inf)
 
 
 def seconds(device: Device, work: Workload, precision: str, batch: int) -> float:

@@ -170,10 +170,11 @@ def price(
 
 def half_widths(arm: Arm) -> tuple[float, float]:
     """Half of the 90 % interval of the logarithm of the model's error, on energy and on latency."""
-    evidence, kind = arm.machine.description.evidence, arm.machine.kind
+    evidence, kind, errors = arm.machine.description.evidence, arm.machine.kind, model_error.load()
+    regime = model_error.regime(arm.batch)
     return (
-        model_error.half_width(kind, arm.batch, "energy", evidence.energy),
-        model_error.half_width(kind, arm.batch, "time", evidence.latency),
+        model_error.half_width(errors, (kind, regime, "energy"), evidence.energy),
+        model_error.half_width(errors, (kind, regime, "time"), evidence.latency),
     )
 
 

@@ -16,7 +16,6 @@ from neuro.codes import Code
 from neuro.errors import BadInput
 from neuro.graph import Graph
 
-
 RIVALS = (
     "h100_pcie", "a100_pcie_40gb", "l4", "tpu_v4", "epyc_9654",
     "jetson_orin_agx", "jetson_orin_nano", "edge_tpu", "hailo8", "pynq_z2", "raspberry_pi_4",

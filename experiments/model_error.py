@@ -50,7 +50,8 @@ def key(r: Replay) -> Key:
 def measure(replays: list[Replay]) -> dict[Key, ModelError]:
     """The error of each model: mean square of the residuals less what the draws of the constants explain.
 
-    Every machine weighs the same, however many cases it has. Fewer than `FEWEST` cases say nothing.
+    Every machine weighs the same, however many cases it has, and one whose constants explain more than its residuals
+    does not make up for another. Fewer than `FEWEST` cases say nothing.
     """
     found = {}
     played = [r for r in replays if not r.reason]
@@ -60,9 +61,10 @@ def measure(replays: list[Replay]) -> dict[Key, ModelError]:
             continue
         machines = sorted({r.measurement.target for r in mine})
         excess = [
-            np.mean([r.residual**2 - r.variance for r in mine if r.measurement.target == name]) for name in machines
+            max(0.0, float(np.mean([r.residual**2 - r.variance for r in mine if r.measurement.target == name])))
+            for name in machines
         ]
-        found[k] = ModelError(float(np.sqrt(max(0.0, float(np.mean(excess))))), len(mine), len(machines))
+        found[k] = ModelError(float(np.sqrt(np.mean(excess))), len(mine), len(machines))
     return found
 
 
@@ -73,16 +75,26 @@ def load() -> Mapping[Key, ModelError]:
     return {(kind, regime, aspect): error for name, error in rows.items() for kind, regime, aspect in [name.split("/")]}
 
 
-def half_width(kind: str, batch: int, aspect: str, grade: Grade) -> float:
+def applicable(errors: Mapping[Key, ModelError], key: Key, grade: Grade) -> ModelError | None:
+    """The measured error that holds for a machine of that grade; none for one whose insides are undisclosed."""
+    return None if grade == "undisclosed" else errors.get(key)
+
+
+def half_width(errors: Mapping[Key, ModelError], key: Key, grade: Grade) -> float:
     """Half of the 90 % interval of the logarithm of a model's error: as measured, else by the grade of the evidence."""
-    known = load().get((kind, "batch 1" if batch == 1 else "batch", aspect))
+    known = applicable(errors, key, grade)
     return known.half_width if known else log(GRADE_FACTOR[grade])
 
 
 def evidence(kind: str, batch: int, aspect: str, grade: Grade) -> str:
     """What a model has been held against, in words: so many measurements, else the grade of the machine's evidence."""
-    known = load().get((kind, "batch 1" if batch == 1 else "batch", aspect))
+    known = applicable(load(), (kind, regime(batch), aspect), grade)
     return f"{known.cases} measurements of {known.machines} machines" if known else grade
+
+
+def regime(batch: int | None) -> str:
+    """The regime of that many samples in flight (None: as many as are fastest)."""
+    return "batch 1" if batch == 1 else "batch"
 
 
 def main() -> None:

@@ -45,8 +45,9 @@ def _row(device: Device, work: Workload, precision: str | None, batch: str, boun
     except DoesNotFit as error:
         return row | {"energy_j": None, "latency_s": None, "throughput_hz": None, "reason": str(error)}
     drawn, evidence = drawn_prices(device, boundary), device.evidence
-    energy = model_error.half_width(device.kind, row["batch"], "energy", evidence.energy)
-    time = model_error.half_width(device.kind, row["batch"], "time", evidence.latency)
+    errors, regime = model_error.load(), model_error.regime(row["batch"])
+    energy = model_error.half_width(errors, (device.kind, regime, "energy"), evidence.energy)
+    time = model_error.half_width(errors, (device.kind, regime, "time"), evidence.latency)
     return row | {
         "energy_j": band(widened(quantity("energy", counts, drawn), energy)),
         "latency_s": band(widened(quantity("latency", counts, drawn), time)),

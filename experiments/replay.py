@@ -14,7 +14,7 @@ from baselines.device import Device
 from baselines.workload import Workload
 from experiments.measurement import Measurement, Quantity
 from experiments.uncertainty import Latent, draw
-from neuro.constants import leaves
+from neuro.constants import Grade, leaves
 from neuro.cost import Prices
 from neuro.counts import Counts, Path
 from neuro.errors import BadInput, NeuroError, nearest
@@ -43,7 +43,7 @@ class Replay:
     draws: Float[np.ndarray, "draw"] = field(default_factory=lambda: np.full(1, np.nan))
     reason: str = ""
     kind: str = ""
-    evidence: str = "undisclosed"
+    evidence: Grade = "undisclosed"
     fitted: bool = False
 
     @property

@@ -12,7 +12,7 @@ from experiments.fit import Fit
 from experiments.measurement import Measurement
 from experiments.model_error import Key, ModelError
 from experiments.replay import Replay, replay
-from experiments.uncertainty import ERROR_FREEDOM, GRADE_FACTOR
+from experiments.uncertainty import ERROR_FREEDOM
 
 
 @dataclass(frozen=True)
@@ -105,8 +105,7 @@ def _shares(r: Replay, key: Key, group: str) -> bool:
 def _banded(r: Replay, errors: Mapping[Key, ModelError]) -> Row:
     if r.reason:
         return Row(r, float("nan"), float("nan"), float("nan"))
-    error = errors.get(model_error.key(r))
-    half = error.half_width if error else float(np.log(GRADE_FACTOR[r.evidence]))
+    half = model_error.half_width(errors, model_error.key(r), r.evidence)
     low, median, high = np.quantile(widened(r.draws * (r.held_out / r.value), half), [0.05, 0.5, 0.95])
     return Row(r, float(low), float(median), float(high))
 

@@ -87,10 +87,10 @@ def figure(validation: Validation, path: Path) -> Path:
     """Draws predicted against measured, logarithmic, with bands, times left and energies right, as PNG to `path`."""
     played = [row for row in validation.rows if not row.replay.reason]
     sets = list(dict.fromkeys(row.replay.measurement.set for row in played))
-    panels = [p for p in (("time", "s"), ("energy", "J")) if any(_in(row, p[0]) for row in played)]
+    panels = [p for p in ("time", "energy") if any(_in(row, p) for row in played)]
     with rc_context({"font.size": 9.0, "axes.spines.top": False, "axes.spines.right": False}):
         drawn = Figure(figsize=(6.4 * max(1, len(panels)), 6.8), layout="constrained")
-        for axes, (aspect, unit) in zip(np.atleast_1d(drawn.subplots(1, max(1, len(panels)))), panels, strict=False):
+        for axes, aspect in zip(np.atleast_1d(drawn.subplots(1, max(1, len(panels)))), panels, strict=False):
             ends = []
             for i, name in enumerate(sets):
                 rows = [row for row in played if row.replay.measurement.set == name and _in(row, aspect)]
@@ -101,15 +101,15 @@ def figure(validation: Validation, path: Path) -> Path:
                 ends += [points.min(), points.max()]
                 colour, marker = COLOURS[i % len(COLOURS)], "os^Dv"[i // len(COLOURS) % 5]
                 axes.errorbar(
-                    x, y, yerr=[y - low, high - y], fmt=marker, color=colour, markersize=3.5 if len(rows) < 60 else 1.5,
+                    x, y, yerr=np.array([y - low, high - y]), fmt=marker, color=colour, markersize=3.5 if len(rows) < 60 else 1.5,
                     elinewidth=0.7 if len(rows) < 60 else 0.2, alpha=0.8, label=name,
                 )  # fmt: skip
             span = [min(ends) / 1.5, max(ends) * 1.5]
             axes.plot(span, span, color="#444444", linewidth=0.8)
             axes.fill_between(span, [s / 2 for s in span], [s * 2 for s in span], color="#000000", alpha=0.05, lw=0)
             axes.set(xscale="log", yscale="log", xlim=span, ylim=span)
-            what = "time per batch or per sample" if aspect == "time" else "energy (J) or power (W)"
-            axes.set(xlabel=f"measured: {what} [{unit}]", ylabel="predicted, group held out; shaded: factor 2")
+            what = "time of a batch or a sample (s)" if aspect == "time" else "energy (J) or power (W)"
+            axes.set(xlabel=f"measured: {what}", ylabel="predicted, group held out; shaded: factor 2")
             axes.legend(fontsize=7, frameon=False, loc="upper left")
         drawn.savefig(path, dpi=150)
     return path

@@ -1,144 +1,260 @@
-"""The GPU model against tiles counted by hand and MLPerf ResNet-50."""
+"""The GPU model against tiles counted by hand, limits that no machine passes, and MLPerf."""
+
+from dataclasses import replace
+from typing import cast
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from baselines import device as machines
 from baselines import gpu
-from baselines.device import Gpu, load, nominal
-from baselines.workload import LayerWork, Workload, dense, elementwise
+from baselines.description import Precision
+from baselines.device import adjusted, known, load, nominal
+from baselines.gpu import Gpu
+from baselines.gpu_tiles import Multiprocessors, tiled
+from baselines.workload import LayerWork, Workload, convolution, dense, elementwise, product
 from neuro.cost import cost
 
+GPUS = {name: device for name in known() if isinstance(device := load(name), Gpu)}
+A100 = GPUS["a100_pcie_40gb"]
+# 100 multiprocessors of 1 GMAC/s without any overhead, and a cache that never limits.
+PLAIN = Multiprocessors(100.0, 1e9, 0.0, 0.0, 0.0, 0.0, 1e18)
 
-def product(m: int, n: int, k: int, groups: int = 1) -> LayerWork:
-    return LayerWork("product", "conv", m, n, k, groups, groups * m * n * k, groups * n * k, groups * m * k, m * n)
+
+def weighted(m: int, n: int, k: int) -> LayerWork:
+    return LayerWork("product", "conv", m, n, k, 1, m * n * k, n * k, m * k, m * n)
 
 
-A100 = load("a100_pcie_40gb")
-assert isinstance(A100, Gpu)
+def spent(device: machines.Device, work: Workload, precision: str, batch: int, boundary: str = "chip"):
+    counts = machines.counts(device, work, precision, batch)
+    return cost(counts, machines.prices(device, nominal(device), boundary))
 
 
 @pytest.mark.parametrize(
-    ("layer", "batch", "expected"),
+    ("layer", "batch", "macs"),
     [
-        # 4 × 4 = 16 tiles of 64 × 32, one wave, depth 64 + 64, efficiency 0.5.
-        (product(256, 128, 64), 1, 64 * 32 * 128 / 0.5),
-        # Depth 1024: 8 tiles of 64 × 64, split by 8, are 64 blocks, one wave of depth 128 + 64 at 0.7. Tiles of
-        # 64 × 32 would be 128 blocks, two waves on 108 multiprocessors.
-        (product(256, 128, 1024), 1, 64 * 64 * 192 / 0.7),
-        # A depth of 65 is walked in two steps of 64, and splitting it in two saves one.
-        (product(1, 1, 65), 1, 64 * 32 * 128 / 0.5),
-        # 128 × 128 = 16384 tiles of 256 × 128 in 152 waves (16384 / 108 = 151.7); the rest lose by efficiency.
-        (product(32768, 16384, 4096), 1, 152 * 256 * 128 * (4096 + 64) / 1.0),
-        (product(1, 512, 64), 64, 64 * 32 * 128 / 0.5),
+        # One tile of 32 × 32, its depth of 64 split between two multiprocessors.
+        (weighted(32, 32, 64), 1, 32 * 32 * 32),
+        # A depth of 33 needs two steps, split in two one each.
+        (weighted(1, 1, 33), 1, 32 * 32 * 32),
+        # 100 tiles of 32 × 32 in one wave; depth 32 cannot be split.
+        (weighted(320, 320, 32), 1, 32 * 32 * 32),
+        # 101 tiles of 32 × 32 would be two waves of 32 columns; 64 × 32 needs 51 tiles in one.
+        (weighted(3232, 32, 32), 1, 64 * 32 * 32),
+        # 16384 tiles of 256 × 128 in 164 waves and 32768 of 128 × 128 in 328 waves are the same work: 164 · 256 · 128.
+        # 64 × 32 does it in 2622 waves, less: 2622 · 2048 = 5369856 < 5373952; 32 × 32 in 5243: 5368832.
+        (weighted(32768, 16384, 32), 1, 5243 * 32 * 32 * 32),
+        # Rows of the whole batch fill a tile together.
+        (weighted(1, 32, 32), 32, 32 * 32 * 32),
+        # A product of activations is one per sample: 32 tiles, one wave.
+        (product("scores", 1, 32, 32), 32, 32 * 32 * 32),
+        # 101 of them take two waves.
+        (product("scores", 1, 32, 32), 101, 2 * 32 * 32 * 32),
     ],
 )
-def test_serial_macs_by_hand(layer, batch, expected):
-    assert gpu.serial_macs(A100, layer, batch) == pytest.approx(expected, rel=1e-12)
+def test_work_of_the_busiest_multiprocessor_by_hand(layer, batch, macs):
+    assert tiled([layer], batch, 1.0, PLAIN).macs[0] == pytest.approx(macs, rel=1e-12)
 
 
-def test_kernels_without_a_matrix_product_wait_for_memory_alone():
-    assert gpu.serial_macs(A100, elementwise("pool", "pool", 64, 16), 1) == 0.0
+def test_overheads_of_a_tile_by_hand():
+    """One tile in three depth steps, no choice of another: operands cost 2 each, a step 1 ms, fill 5 ms."""
+    machine = Multiprocessors(1.0, 1e9, 2.0, 1e-3, 5e-3, 0.5, 1e18)
+    found = tiled([weighted(32, 32, 96)], 1, 1.0, machine)
+    assert found.macs[0] == (32 * 32 + 2 * (32 + 32)) * 96
+    assert found.steps[0] == 3
+    assert found.fills[0] == 1
+    assert tiled([elementwise("pool", "pool", 9, 1)], 1, 1.0, machine).fills[0] == 0
+    assert found.bytes[0] == (32 + 32) * 96 + 32 * 32
+    # Ten products one after another on the one multiprocessor: half of nine fills is exposed.
+    assert tiled([product("p", 32, 32, 32)], 10, 1.0, machine).fills[0] == 1 + 0.5 * 9
 
 
-def test_one_layer_by_hand():
-    """2048 × 512 weights, 100 samples, int8: what moves is within 0.6 × 40 MiB of the cache."""
-    counts = gpu.counts(A100, Workload("one", (dense("fc", 2048, 512),)), "int8", 100)
-    priced = cost(counts, gpu.prices(A100, nominal(A100), "chip"))
-    traffic = 2048 * 512 + 512 + 100 * (2048 + 512)
-    assert float(counts.events["cache_byte"]) == traffic
-    assert float(counts.events["memory_byte"]) == 0.0
-    # 8 tiles of 128 × 64, split by 8, are 64 blocks: one wave of depth 256 + 64 at 0.85, 3.08 M in turn. Runners-up
-    # are 64 × 64 split by 4 (3.37 M) and by 8, two waves (3.74 M).
-    arithmetic = 128 * 64 * 320 / 0.85 * 108 / (312e12 * 0.95 * 0.75)
-    assert arithmetic > max(traffic / (1555e9 * 2.5), 0.6e-6)
-    latency = arithmetic + 2.5e-6 + 0.2e-3
-    assert float(priced.latency) == pytest.approx(latency, rel=1e-5)
-    dynamic = 100 * 2048 * 512 * 0.7e-12 + traffic * 4e-12
-    assert float(priced.total) == pytest.approx((dynamic + 80 * latency) / 100, rel=1e-5)
+def test_a_slow_cache_prefers_large_tiles():
+    """Operands per multiply-accumulate fall with the tile's sides."""
+    layer, slow = weighted(320, 320, 512), replace(PLAIN, bandwidth=1e6)
+    assert tiled([layer], 1, 1.0, slow).bytes[0] < tiled([layer], 1, 1.0, PLAIN).bytes[0]
 
 
-def test_a_kernel_waits_at_least_for_the_first_byte():
-    counts = gpu.counts(A100, Workload("tiny", (dense("fc", 1, 1),)), "int8", 1)
-    latency = float(cost(counts, gpu.prices(A100, nominal(A100), "chip")).latency)
-    assert latency == pytest.approx(0.6e-6 + 2.5e-6 + 0.2e-3, rel=1e-5)
+def test_recurrent_steps_run_one_after_another():
+    one, many = dense("cell", 128, 512), dense("cell", 128, 512, steps=784)
+    assert tiled([many], 1, 4.0, PLAIN).macs[0] == 784 * tiled([one], 1, 4.0, PLAIN).macs[0]
+    for mode in ("compiled", "eager"):
+        launches = gpu.counts(A100, Workload("lstm", (many,), mode), "fp32", 1).latency
+        assert float(launches.counts[-1, 0, launches.names.index(f"launch_{mode}")]) == 784
+
+
+def test_kernels_without_a_product_wait_for_memory_alone():
+    assert tiled([elementwise("pool", "pool", 64, 16)], 1, 1.0, PLAIN).macs[0] == 0.0
+
+
+def test_a_small_kernel_by_hand():
+    """fp32, one weight: one tile in one step, the overheads and nothing else."""
+    latency = float(spent(A100, Workload("tiny", (dense("fc", 1, 1),)), "fp32", 1).latency)
+    tile = (32 * 32 + 0.2 * (9.75e12 / 108 * 4 / (1.41e9 * 128)) * 64) * 32
+    arithmetic = tile * 108 / (9.75e12 * 0.85) + 5000 / 1.41e9
+    assert latency == pytest.approx(arithmetic + 2.7e-6 + 0.07e-3, rel=1e-5)
 
 
 def test_weights_beyond_the_cache_come_from_memory():
-    """Two layers of 16 M weights in int8 pass 0.6 × 40 MiB together, though each alone would fit."""
-    one, two = dense("a", 4096, 4096), dense("b", 4096, 4096)
-    alone = gpu.counts(A100, Workload("alone", (one,)), "int8", 1)
-    both = gpu.counts(A100, Workload("both", (one, two)), "int8", 1)
+    """Room is 0.6 × 40 MiB: one layer of 16.8 MB stays, four exceed twice the room and are all fetched."""
+    layers = tuple(dense(name, 4096, 4096) for name in "abcd")
+    alone = gpu.counts(A100, Workload("alone", layers[:1]), "int8", 1)
+    four = gpu.counts(A100, Workload("four", layers), "int8", 1)
     assert float(alone.events["memory_byte"]) == 0.0
-    assert float(both.events["memory_byte"]) == 2 * (4096 * 4096 + 4096)
+    assert float(four.events["memory_byte"]) == 4 * (4096 * 4096 + 4096)
+
+
+def test_frameworks_wait_for_the_host():
+    """Eager small kernels cost a dispatch and a launch each, compiled ones a launch and their fill."""
+    layers = tuple(elementwise(f"a{i}", "add", 10, 10) for i in range(100))
+    eager = float(spent(A100, Workload("e", layers, "eager"), "fp32", 1).latency)
+    assert eager == pytest.approx(1.25e-3 + 100 * (10e-6 + 2e-6), rel=1e-5)
+    assert float(spent(A100, Workload("c", layers), "fp32", 1).latency) < eager / 3
+
+
+def test_structured_zeros_save_time_and_scattered_ones_bytes():
+    full = dense("fc", 8192, 8192, rows=512)
+    time = {p: float(spent(A100, Workload(p, (layer,)), "fp16", 8).latency) for p, layer in {
+        "dense": full, "unstructured": replace(full, density=0.5, pattern="unstructured"),
+        "2:4": replace(full, density=0.5, pattern="2:4"),
+    }.items()}  # fmt: skip
+    # Fewer bytes leave more of the power limit to the clock, no more.
+    assert time["dense"] * 0.99 < time["unstructured"] <= time["dense"]
+    # Half the multiply-accumulates lift the clock under the power limit above the 1.5 of the units.
+    assert 1.2 < time["dense"] / time["2:4"] < 1.8
+    # Without units for zeros only bytes are saved.
+    pruned, whole = (
+        spent(GPUS["t4"], Workload("p", (layer,)), "fp16", 8)
+        for layer in (replace(full, density=0.5, pattern="2:4"), full)
+    )
+    assert float(pruned.latency) == pytest.approx(float(whole.latency), rel=0.01)
+
+
+@pytest.mark.parametrize("name", GPUS)
+def test_power_stays_below_the_limit(networks, name):
+    for precision in GPUS[name].precision:
+        for batch in (1, 64):
+            found = spent(GPUS[name], networks["vgg16"], precision, batch)
+            assert float(found.total / found.interval) <= GPUS[name].power_cap.value * 1.001
+
+
+def test_a_lower_power_limit_costs_time_and_saves_energy(networks):
+    """Voltage falls with the clock, so that energy falls less than time rises."""
+    full, capped = (
+        spent(adjusted(A100, {"power_cap": cap}), networks["resnet50"], "int8", 512) for cap in (250.0, 150.0)
+    )
+    assert float(capped.interval) > float(full.interval)
+    assert float(capped.total) < float(full.total)
+    assert float(capped.total / capped.interval) == pytest.approx(150.0, rel=1e-3)
+
+
+def test_engines_beside_the_gpu_serve_large_batches_of_convolutions(networks):
+    orin = GPUS["jetson_orin_agx"]
+    work = networks["resnet50"]
+    assert gpu.beside(orin, work, "int8", 1) == 0
+    assert gpu.beside(orin, work, "int8", 100) == 28
+    assert gpu.beside(orin, work, "fp32", 100) == 0
+    assert gpu.beside(orin, replace(work, mode="eager"), "int8", 100) == 0
+    assert gpu.beside(orin, Workload("bert", (dense("fc", 8, 8), product("s", 4, 4, 4))), "int8", 100) == 0
+
+
+@settings(deadline=None)
+@given(
+    m=st.integers(1, 5000), n=st.integers(1, 2000), k=st.integers(1, 4000), batch=st.integers(1, 300),
+    axis=st.sampled_from("mnkb"), grown=st.integers(1, 500), precision=st.sampled_from(["int8", "fp16", "fp32"]),
+    name=st.sampled_from(["a100_pcie_40gb", "t4", "jetson_orin_agx"]),
+)  # fmt: skip
+def test_more_work_is_never_faster_or_cheaper_and_the_roof_holds(m, n, k, batch, axis, grown, precision, name):
+    device = GPUS[name]
+
+    def run(m: int, n: int, k: int, b: int) -> tuple[float, float]:
+        counts = gpu.counts(device, Workload("w", (weighted(m, n, k),)), native, b)
+        found = cost(counts, prices)
+        return float(found.latency), float(found.total) * b
+
+    native: Precision = cast(Precision, precision)
+    prices = gpu.prices(device, nominal(device), "chip")
+
+    sizes = {"m": m, "n": n, "k": k, "b": batch}
+    less, more = run(**sizes), run(**{**sizes, axis: sizes[axis] + grown})
+    assert more[0] >= less[0] * (1 - 1e-5)
+    assert more[1] >= less[1] * (1 - 1e-5)
+    beside = device.accelerators.share.value if device.accelerators else 0.0
+    macs, bandwidth = gpu.roof(device, native)
+    assert m * n * k * batch * (1 - beside) / less[0] <= macs
+    counts = gpu.counts(device, Workload("w", (weighted(m, n, k),)), native, batch)
+    missed = float(counts.latency.counts[0, 2, counts.latency.names.index("memory_byte")])
+    assert missed / less[0] <= bandwidth
+
+
+FAMILIES = [
+    ["a2", "a10", "a100_pcie_40gb", "a100_pcie_80gb", "h100_pcie", "h100_sxm", "b200"],
+    ["a2", "a30", "a100_pcie_40gb", "a100_sxm_40gb", "a100_sxm_80gb", "h100_sxm", "h200_sxm"],
+    ["l4", "l40s"],
+    ["t4", "a10"],
+    ["jetson_orin_nano", "jetson_orin_nx", "jetson_orin_agx"],
+    ["jetson_xavier_nx", "jetson_xavier_agx", "jetson_orin_agx"],
+    ["jetson_nano", "jetson_tx1", "jetson_xavier_nx"],
+    ["v100_pcie", "v100_sxm2"],
+]
+
+
+@pytest.mark.parametrize("network", ["resnet50", "vgg16", "mobilenet"])
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f[0])
+def test_a_bigger_machine_of_a_family_is_never_slower_at_large_batch(networks, family, network):
+    for precision in ("int8", "fp16", "fp32"):
+        times = [float(spent(GPUS[name], networks[network], precision, 128).interval) for name in family]
+        assert times == sorted(times, reverse=True), precision
 
 
 @pytest.mark.parametrize(
     ("name", "batch", "published"),
     [
         # Samples per second in MLPerf Inference, ResNet-50 int8; 1 / latency where one sample is in flight.
-        # Predicted: +2 %, +23 %, -29 % (two more accelerators ran beside the GPU), 0 %.
-        ("a100_pcie_40gb", 1024, 32779),
-        ("a100_pcie_40gb", 1, 1 / 0.4945e-3),
+        ("a100_pcie_40gb", 1024, 34778),
+        ("h100_pcie", 1024, 57182),
+        ("a10", 1024, 14634),
+        ("a2", 1024, 3212),
         ("jetson_orin_agx", 256, 6438),
+        ("a100_pcie_40gb", 1, 1 / 0.441e-3),
+        ("h100_pcie", 1, 1 / 0.4155e-3),
+        ("a10", 1, 1 / 0.4319e-3),
         ("jetson_orin_agx", 1, 1 / 0.6304e-3),
     ],
 )
-def test_resnet50_rate(networks, priced, name, batch, published):
-    predicted = 1 / float(priced(name, networks["resnet50"], "int8", batch).interval)
-    assert predicted == pytest.approx(published, rel=0.35)
+def test_resnet50_rate(networks, name, batch, published):
+    predicted = 1 / float(spent(GPUS[name], networks["resnet50"], "int8", batch).interval)
+    assert predicted == pytest.approx(published, rel=0.15)
 
 
 @pytest.mark.parametrize(
-    ("name", "batch", "published"),
+    ("name", "batch", "mode", "published"),
     [
-        # At the wall. Predicted: -1 % (eight cards, v1.1); +24 % and -12 % (efficient mode, v3.0), -10 % and -22 %
-        # (balanced mode, v2.0: 40.77 W at 4750/s, 26.12 W times 0.9119 ms).
-        ("a100_pcie_40gb", 1024, 8.55e-3),
-        ("jetson_orin_agx", 256, 6.25e-3),
-        ("jetson_orin_agx", 1, 21.1e-3),
-        ("jetson_orin_agx", 256, 8.58e-3),
-        ("jetson_orin_agx", 1, 23.8e-3),
+        # Joules at the wall in MLPerf: eight cards at 175, 200 and 215 W, modules at 0.47 and 0.6 of their clock.
+        ("a100_pcie_40gb", 1024, {"power_cap": 175.0}, 8.55e-3),
+        ("a100_pcie_80gb", 1024, {"power_cap": 200.0}, 7.64e-3),
+        ("h100_pcie", 1024, {"power_cap": 215.0}, 5.88e-3),
+        ("jetson_orin_agx", 256, {"sustained": 0.47}, 6.25e-3),
+        ("jetson_xavier_agx", 256, {"sustained": 0.6}, 16.2e-3),
     ],
 )
-def test_resnet50_energy_per_sample(networks, priced, name, batch, published):
-    predicted = float(priced(name, networks["resnet50"], "int8", batch, "system").total)
-    assert published / 1.3 <= predicted <= published * 1.3
+def test_resnet50_energy_per_sample(networks, name, batch, mode, published):
+    predicted = float(spent(adjusted(GPUS[name], mode), networks["resnet50"], "int8", batch, "system").total)
+    assert predicted == pytest.approx(published, rel=0.25)
 
 
-@pytest.mark.parametrize(("name", "limit"), [("a100_pcie_40gb", 250.0), ("jetson_orin_agx", 60.0)])
-@pytest.mark.parametrize("precision", ["int8", "fp16", "fp32"])
-def test_power_stays_below_the_limit_of_the_card(networks, priced, name, limit, precision):
-    for batch in (1, 64, 1024):
-        spent = priced(name, networks["vgg16"], precision, batch)
-        assert float(spent.total / spent.interval) < limit
-
-
-@given(
-    m=st.integers(1, 5000), n=st.integers(1, 2000), k=st.integers(1, 4000), batch=st.integers(1, 300),
-    axis=st.sampled_from("mnkb"), grown=st.integers(1, 500),
-)  # fmt: skip
-def test_more_work_is_never_faster_or_cheaper(m, n, k, batch, axis, grown):
-    prices = gpu.prices(A100, nominal(A100), "chip")
-
-    def run(m: int, n: int, k: int, batch: int) -> tuple[float, float]:
-        spent = cost(gpu.counts(A100, Workload("w", (product(m, n, k),)), "int8", batch), prices)
-        return float(spent.latency), float(spent.total) * batch
-
-    sizes = {"m": m, "n": n, "k": k, "batch": batch}
-    key = "batch" if axis == "b" else axis
-    less, more = run(**sizes), run(**{**sizes, key: sizes[key] + grown})
-    assert more[0] >= less[0] * (1 - 1e-6)
-    assert more[1] >= less[1] * (1 - 1e-6)
-    peak = 312e12 * 0.95 * 0.75
-    assert m * n * k * batch / less[0] <= peak
+def test_depthwise_convolutions_wait_for_the_vector_units():
+    """Many channels of a small map: 2^20 × 9 multiply-accumulates of 100 samples at 0.24 of 9.75 T/s."""
+    layer = convolution("dw", (4096, 4096), (3, 3), (1, 1), (16, 16), (16, 16), 4096, inputs=4096 * 256)
+    found = float(spent(A100, Workload("dw", (layer,)), "int8", 100).latency) - 2.7e-6 - 0.07e-3
+    assert found == pytest.approx(100 * 2**20 * 9 / (0.24 * 9.75e12), rel=1e-4)
 
 
 def test_small_batches_cannot_fill_the_card(networks):
     """Utilisation rises with the batch and stays below the peak."""
     work = networks["resnet50"]
-    prices = gpu.prices(A100, nominal(A100), "chip")
-    rates = [1 / float(cost(gpu.counts(A100, work, "int8", b), prices).interval) for b in (1, 8, 64, 512)]
+    rates = [1 / float(spent(A100, work, "int8", batch).interval) for batch in (1, 8, 64, 512)]
     assert np.all(np.diff(rates) > 0)
-    assert rates[-1] * work.macs < 312e12 * 0.95 * 0.75
+    assert rates[-1] * work.macs < 312e12

@@ -10,6 +10,7 @@ from baselines import device as machines
 from baselines.description import precisions
 from baselines.device import known, load, nominal
 from baselines.workload import Workload, dense
+from neuro.constants import leaves
 from neuro.cost import cost, unpriced
 from neuro.errors import BadInput, DoesNotFit
 
@@ -95,8 +96,7 @@ def test_constants_flow_through_as_traced_draws(name, precision):
     device = load(name)
     counts = machines.counts(device, SMALL, precision, 1)
     values = nominal(device)
-    scaled = [p for p in values if p.startswith("power.") or p.endswith((".mac", "memory.energy", "cache.energy"))]
-    scaled += ["weights.energy"] if "weights.energy" in values else []
+    scaled = [path for path, constant in leaves(device) if constant.unit in ("J", "W")]
 
     @jax.jit
     def total(factor):
@@ -111,7 +111,7 @@ def test_constants_flow_through_as_traced_draws(name, precision):
 
 @pytest.mark.parametrize(
     ("name", "constant"),
-    [("a100_pcie_40gb", "overhead.host"), ("tpu_v4", "overhead.inference"), ("edge_tpu", "overhead.inference"),
+    [("a100_pcie_40gb", "overhead.compiled.host"), ("tpu_v4", "overhead.inference"), ("edge_tpu", "overhead.inference"),
      ("eyeriss_v1", "energy.external"), ("stm32l4r5", "precision.int8.dense")],
 )  # fmt: skip
 def test_cost_rises_with_a_constant(name, constant):

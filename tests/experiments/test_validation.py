@@ -47,7 +47,7 @@ def off(residual: float, machine: str = "m", spread: float = 0.0, **changes) -> 
     """A prediction of 1 s that is off by exp(residual), its draws log-normal of standard deviation `spread`."""
     m = measured(target=machine, value=float(np.exp(-residual)), **changes)
     draws = np.exp(spread * stats.norm.ppf((np.arange(2000) + 0.5) / 2000))
-    return Replay(m, value=1.0, held_out=1.0, draws=draws, kind="tpu")
+    return Replay(m, value=1.0, held_out=1.0, draws=draws, kind="tpu", evidence="same chip")
 
 
 def test_a_models_error_is_what_the_constants_do_not_explain():
@@ -79,11 +79,16 @@ def test_half_width_is_that_of_a_student_t_of_the_same_standard_deviation():
 
 
 def test_where_nothing_is_known_the_grade_stands_in(monkeypatch):
-    monkeypatch.setattr(model_error, "load", lambda: {("gpu", "batch 1", "time"): ModelError(0.2, 5, 2)})
-    assert half_width("gpu", 1, "time", "undisclosed") == ModelError(0.2, 5, 2).half_width
-    assert half_width("gpu", 2, "time", "same family") == pytest.approx(np.log(GRADE_FACTOR["same family"]))
-    assert model_error.evidence("gpu", 1, "time", "undisclosed") == "5 measurements of 2 machines"
-    assert model_error.evidence("gpu", 1, "energy", "undisclosed") == "undisclosed"
+    key = ("gpu", "batch 1", "time")
+    known = {key: ModelError(0.2, 5, 2)}
+    assert half_width(known, key, "same chip") == known[key].half_width
+    assert half_width(known, key, "undisclosed") == pytest.approx(np.log(GRADE_FACTOR["undisclosed"]))
+    other = ("gpu", "batch", "time")
+    assert half_width(known, other, "same family") == pytest.approx(np.log(GRADE_FACTOR["same family"]))
+    monkeypatch.setattr(model_error, "load", lambda: known)
+    assert model_error.evidence("gpu", 1, "time", "same chip") == "5 measurements of 2 machines"
+    assert model_error.evidence("gpu", 1, "time", "undisclosed") == "undisclosed"
+    assert model_error.evidence("gpu", 2, "time", "same chip") == "same chip"
 
 
 def test_widening_adds_the_error_to_the_draws():
