@@ -42,7 +42,7 @@ class Efficiency(Table):
     product: share of the peak in a large matrix product. convolution: of a convolution, relative to that. winograd:
     speed-up of 3×3 convolutions of stride 1 in floating point by fewer multiplications (1: the library has none).
     depthwise: share of the peak. element: values per cycle and core of a pool or an addition. packing:
-    multiply-accumulates that could be done while one patch is gathered, where a kernel spans more than one value.
+    multiply-accumulates that could be done while one run of neighbouring values is gathered: a k×k patch has k runs.
     """
 
     product: Number
@@ -112,7 +112,7 @@ def vector_work(device: Cpu, layer: LayerWork, batch: int) -> float:
     any the values that it handles.
 
     rows × columns, one of them filled up to whole vectors, × depth, of all groups and steps; for a convolution also
-    rows × packing.
+    rows × runs of a patch × packing.
     """
     if not layer.macs:
         return float(batch * max(layer.inputs, layer.outputs))
@@ -120,7 +120,8 @@ def vector_work(device: Cpu, layer: LayerWork, batch: int) -> float:
         return float(batch * layer.macs)
     lanes, rows = device.core.lanes.value, batch * layer.m
     across = min(rows * np.ceil(layer.n / lanes) * lanes, layer.n * np.ceil(rows / lanes) * lanes)
-    gathered = rows * device.efficiency.packing.value if prod(layer.kernel) > 1 else 0.0
+    runs = prod(layer.kernel[:-1]) if prod(layer.kernel) > 1 else 0
+    gathered = rows * runs * device.efficiency.packing.value
     return float(layer.steps * layer.groups * (across * layer.k + gathered))
 
 

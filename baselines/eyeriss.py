@@ -277,3 +277,10 @@ def prices(device: Asic, values: Mapping[str, Scalar], boundary: str) -> Prices:
 def needs(device: Asic, work: Workload, precision: Precision, batch: int) -> list[Need]:
     """What `batch` samples take of the machine's memory; external memory is unlimited."""
     return []
+
+
+def roof(device: Asic, precision: Precision) -> tuple[float, float]:
+    """Peak multiply-accumulates per second of all elements, zeros not skipped, and bytes per second of the link."""
+    array = device.array
+    cells = array.rows.value * array.columns.value * array.lanes.value
+    return cells * array.clock.value, device.external.bandwidth.value

@@ -7,7 +7,7 @@ block RAMs and multipliers at work, memory traffic, and the power of the board.
 """
 
 from collections.abc import Mapping
-from math import prod
+from math import inf, prod
 from typing import Annotated, Literal, NamedTuple, TypeAlias
 
 import jax.numpy as jnp
@@ -384,10 +384,10 @@ def needs(device: Fpga, work: Workload, precision: Precision, batch: int) -> lis
     return found
 
 
-def peak(device: Fpga, precision: Precision) -> float:
-    """Multiply-accumulates per second of all look-up tables and multiplier slices together, for a roofline."""
+def roof(device: Fpga, precision: Precision) -> tuple[float, float]:
+    """Multiply-accumulates per second of all look-up tables and multiplier slices together; weights lie on chip."""
     width = round(8 * WIDTH[precision])
     bits = Bits(width, width, width)
     each = device.fabric.slack.value * (multiplier_luts(bits) + product_bits(bits))
     slices = device.part.dsp.value * device.overlay.pump.value * _packed(device, precision)
-    return device.clock.value * (device.part.lut.value / each + slices)
+    return device.clock.value * (device.part.lut.value / each + slices), inf

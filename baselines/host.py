@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,12 +29,15 @@ ROUNDS = 3
 QUICK = 0.5
 """Share of the runs that are quicker than the one that counts: what other programs take is no part of the machine."""
 CHAIN = 16
-BIG, SMALL, VECTOR, COPY = 512, 64, 768, 1 << 23
-# Convolutions, (batch, channels in and out, side, kernel side), that rate and packing are taken from.
+BIG, VECTOR, COPY = 768, 768, 1 << 23
+# Convolutions, (batch, channels in and out, side, kernel side), that rate, packing and sharing are taken from.
 CONVOLUTIONS = (
-    (1, 1, 8, 24, 3), (8, 1, 8, 24, 3), (1, 3, 16, 24, 3), (8, 3, 16, 24, 3), (1, 8, 8, 24, 3), (4, 8, 8, 24, 3),
-    (4, 32, 32, 14, 3), (1, 64, 64, 28, 3), (1, 128, 128, 14, 3), (4, 8, 32, 16, 5),
+    (1, 1, 8, 24, 3), (8, 1, 8, 24, 3), (64, 1, 8, 24, 3), (1, 3, 16, 24, 3), (8, 3, 16, 24, 3), (64, 3, 16, 24, 3),
+    (1, 8, 8, 24, 3), (4, 8, 8, 24, 3), (64, 8, 8, 24, 3), (4, 8, 32, 16, 5), (64, 8, 32, 16, 5),
+    (4, 32, 32, 14, 3), (1, 64, 64, 28, 3), (1, 128, 128, 14, 3),
 )  # fmt: skip
+FEW = 0.02
+"""Weight of the logarithm of the cores beside the errors of a fit."""
 DEEP = (1, 32, 28)
 POOLED = (1, 64, 56)
 
@@ -42,15 +46,14 @@ POOLED = (1, 64, 56)
 class Probes:
     """Seconds of each probe, its own dispatch included.
 
-    small_1, small_n: 1 and 1 + `CHAIN` tiny convolutions in one call. product: `BIG`³. products: `CHAIN` of `SMALL`³
-    in turn. vector: [1, `VECTOR`] by a square. convolutions: `CONVOLUTIONS`. depthwise: `DEEP`. pool: 2×2 over
-    `POOLED`. add, copy: over `COPY` values, by the runtime and in memory alone.
+    small_1, small_n: 1 and 1 + `CHAIN` tiny convolutions in one call. product: `BIG`³. vector: [1, `VECTOR`] by a
+    square. convolutions: `CONVOLUTIONS`. depthwise: `DEEP`. pool: 2×2 over `POOLED`. add, copy: over `COPY` values,
+    by the runtime and in memory alone.
     """
 
     small_1: float
     small_n: float
     product: float
-    products: float
     vector: float
     convolutions: tuple[float, ...]
     depthwise: float
@@ -73,16 +76,10 @@ def probe(seconds: float = SECONDS) -> Probes:
         jobs[name] = lambda: run(*arguments).block_until_ready()
 
     tiny = [array(8, 8, 3, 3) for _ in range(1 + CHAIN)]
-    squares = [array(SMALL, SMALL) for _ in range(CHAIN)]
 
     def chain(x, kernels):
         for kernel in kernels:
             x = jnp.maximum(_convolve(x, kernel), jnp.float32(0))
-        return x
-
-    def products(x):
-        for square in squares:
-            x = _multiply(x, square)
         return x
 
     def convolution(name: str, batch: int, enter: int, leave: int, side: int, size: int, groups: int = 1) -> None:
@@ -92,7 +89,6 @@ def probe(seconds: float = SECONDS) -> Probes:
     add("small_1", lambda x: chain(x, tiny[:1]), array(1, 8, 4, 4))
     add("small_n", lambda x: chain(x, tiny), array(1, 8, 4, 4))
     add("product", _multiply, array(BIG, BIG), array(BIG, BIG))
-    add("products", products, array(SMALL, SMALL))
     add("vector", _multiply, array(1, VECTOR), array(VECTOR, VECTOR))
     for i, shape in enumerate(CONVOLUTIONS):
         convolution(f"convolution {i}", *shape)
@@ -106,33 +102,37 @@ def probe(seconds: float = SECONDS) -> Probes:
         for name, job in jobs.items():
             times[name] += repeated(job, seconds / ROUNDS)
     found = {name: float(np.quantile(runs, QUICK)) for name, runs in times.items()}
-    convolutions = tuple(found.pop(f"convolution {i}") for i in range(len(CONVOLUTIONS)))
-    return Probes(convolutions=convolutions, **found)
+    convolved = tuple(found.pop(f"convolution {i}") for i in range(len(CONVOLUTIONS)))
+    return Probes(convolutions=convolved, **found)
 
 
 def describe(probes: Probes, cores: int | None = None) -> Cpu:
     """This machine's CPU under XLA, from its probes.
 
-    cores: hardware threads (default those usable); as many are taken as the large product shows to be at work
-    beside the small ones. One multiply-accumulate per cycle stands for the rate that the large product reached:
-    every other kernel is relative to it. Powers are not probed: they are bounds, and no energy rests on them.
+    cores: hardware threads (default those usable); as many are taken as the probes show to be at work. The rate that
+    the large product reached is the peak: every other kernel is relative to it. Powers are not probed: they are
+    bounds, and no energy rests on them.
     """
     kernel = max((probes.small_n - probes.small_1) / CHAIN, 1e-8)
     call = max(probes.small_1 - kernel, 1e-7)
 
-    def net(seconds: float, kernels: int = 1) -> float:
-        return max(seconds - call - kernels * kernel, 0.1 * seconds)
+    def net(seconds: float) -> float:
+        return max(seconds - call - kernel, 0.1 * seconds)
 
-    rate = BIG**3 / net(probes.product)
-    alone = CHAIN * SMALL**3 / net(probes.products, CHAIN)
-    number = int(np.clip(round(rate / alone), 1, cores or threads()))
-    lanes = _lanes()
-    sizes = [(b * side**2, float(np.ceil(out / lanes)) * lanes, k * k * c) for b, c, out, side, k in CONVOLUTIONS]
-    convolution, packing = packed(sizes, [net(seconds) for seconds in probes.convolutions])
+    lanes, usable = _lanes(), cores or threads()
+    sizes = [(b * side**2, float(np.ceil(out / lanes)) * lanes, k * k * c, k) for b, c, out, side, k in CONVOLUTIONS]
+    convolution = convolutions(sizes, [net(seconds) for seconds in probes.convolutions], usable)
+    number = int(np.clip(round(convolution.cores), 1, usable))
+
+    def alone(seconds: float) -> float:
+        """Time of a probe's work on one core: as the model has it, all take part in what then lasts beyond a grain."""
+        return net(seconds) * (number if net(seconds) > convolution.grain else 1)
+
+    rate = BIG**3 / alone(probes.product)
     values = float(prod(POOLED[:2])) * POOLED[2] ** 2
     deep = 9.0 * prod(DEEP[:2]) * DEEP[2] ** 2
     clock = _clock()
-    peak = rate / number / clock
+    peak = rate / clock
 
     def stated(value: float, unit: str = "", note: str = "") -> dict[str, str]:
         return {"value": f"{value:.6g} {unit}".strip(), "source": "probes", "basis": "measured", "note": note}
@@ -162,23 +162,25 @@ def describe(probes: Probes, cores: int | None = None) -> Cpu:
             "power": {"chip": {"active": guessed(60.0, 5.0, 300.0, "W"), "idle": guessed(30.0, 1.0, 150.0, "W")}},
             "precision": {"fp32": {"macs": stated(peak, note="by the large product, which is the peak here")}},
             "core": {
-                "number": stated(float(number), note="large against small products"),
+                "number": stated(float(number), note="large against small products and convolutions"),
                 "clock": stated(clock, "Hz", "as the system gives it"),
                 "lanes": stated(float(lanes)),
-                "grain": guessed(1e-5, 5e-6, 3e-5, "s"),
+                "grain": stated(convolution.grain, "s", "small convolutions against large batches of them"),
                 "power": guessed(5.0, 0.5, 15.0, "W"),
             },
             "efficiency": {
                 "product": stated(1.0),
-                "convolution": stated(convolution / rate),
+                "convolution": stated(convolution.rate * convolution.cores / number / rate),
                 "winograd": stated(1.0, note="XLA has none"),
-                "depthwise": stated(deep / net(probes.depthwise) / rate),
-                "element": stated(values / net(probes.pool) / number / clock),
-                "packing": stated(packing),
+                "depthwise": stated(deep / alone(probes.depthwise) / rate),
+                "element": stated(values / alone(probes.pool) / clock),
+                "packing": stated(convolution.packing),
             },
             "cache": {
                 "capacity": stated(_cache_bytes(), "byte"),
-                "bandwidth": stated(4 * VECTOR**2 / net(probes.vector), "byte/s", "weights of a product of one row"),
+                "bandwidth": stated(
+                    number * 4 * VECTOR**2 / alone(probes.vector), "byte/s", "weights of a product of one row"
+                ),
                 "share": guessed(0.6, 0.4, 0.9),
                 "energy": guessed(15e-12, 5e-12, 40e-12, "J"),
             },
@@ -193,20 +195,39 @@ def describe(probes: Probes, cores: int | None = None) -> Cpu:
     )
 
 
-def packed(sizes: list[tuple[int, float, int]], seconds: list[float]) -> tuple[float, float]:
-    """Multiply-accumulates per second, and those lost per patch, that come nearest to several convolutions.
+class Convolutions(NamedTuple):
+    """rate: multiply-accumulates per second of one core. packing: those lost per run of a patch. grain: s of work for
+    which one more core takes part, up to `cores` in effect."""
 
-    seconds = rows × (columns × depth + packing) / rate, by least squares of the logarithms. sizes: (rows, columns,
-    depth) of each.
+    rate: float
+    packing: float
+    grain: float
+    cores: float
+
+
+def convolutions(sizes: list[tuple[int, float, int, int]], seconds: list[float], usable: int) -> Convolutions:
+    """What comes nearest to the times of several convolutions on `usable` hardware threads.
+
+    work = rows × (columns × depth + runs × packing) / rate; seconds = work / cores at work, these 1 to `cores` as work
+    is to grain; by least squares of the logarithms, with the fewest cores where that decides nothing. sizes: (rows,
+    columns, depth, runs) of each.
     """
-    rows, columns, depth = np.array(sizes, np.float64).T
+    rows, columns, depth, runs = np.array(sizes, np.float64).T
 
     def errors(logs: np.ndarray) -> np.ndarray:
-        rate, packing = np.exp(logs)
-        return np.log(rows * (columns * depth + packing) / rate / np.array(seconds))
+        rate, packing, grain, cores = np.exp(logs)
+        work = rows * (columns * depth + runs * packing) / rate
+        off = np.log(work / np.clip(work / grain, 1.0, cores) / np.array(seconds))
+        return np.append(off, FEW * np.log(cores))
 
-    found = least_squares(errors, np.log([1e10, 1e2]), loss="soft_l1", f_scale=0.3, bounds=(0.0, np.log([1e15, 1e6])))
-    return float(np.exp(found.x[0])), float(np.exp(found.x[1]))
+    low, high = (1e6, 1e-2, 1e-6, 1.0), (1e15, 1e6, 1e-3, usable + 1e-6)
+    starts = [(1e10, 1e3, grain, cores) for grain in (1e-5, 1e-4, 9e-4) for cores in (1.01, usable**0.5, usable)]
+    bounds = (np.log(low), np.log(high))
+    fits = [
+        least_squares(errors, np.log(np.clip(start, *np.exp(bounds))), loss="soft_l1", f_scale=0.3, bounds=bounds)
+        for start in starts
+    ]
+    return Convolutions(*np.exp(min(fits, key=lambda fit: fit.cost).x).tolist())
 
 
 def _convolve(x, kernel, groups: int = 1):

@@ -6,7 +6,7 @@ power times time.
 """
 
 from collections.abc import Mapping
-from math import prod
+from math import inf, prod
 from typing import Annotated, Literal
 
 import jax.numpy as jnp
@@ -123,7 +123,7 @@ def needs(device: Mcu, work: Workload, precision: Precision, batch: int) -> list
     ]
 
 
-def peak(device: Mcu, precision: Precision) -> float:
-    """Multiply-accumulates per second of the fastest kernel, for a roofline."""
+def roof(device: Mcu, precision: Precision) -> tuple[float, float]:
+    """Multiply-accumulates per second of the fastest kernel; everything is on chip."""
     fastest = min(getattr(device.precision[precision], name).value for name in KERNELS[:-1])
-    return device.core.clock.value / (device.core.pace.value * device.stack[device.runs].slowdown.value * fastest)
+    return device.core.clock.value / (device.core.pace.value * device.stack[device.runs].slowdown.value * fastest), inf

@@ -7,7 +7,7 @@ stay in the scratch memory as far as they fit; else a layer is cut so that least
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import prod
+from math import inf, prod
 from typing import Literal
 
 import jax.numpy as jnp
@@ -288,3 +288,11 @@ def needs(device: Npu, work: Workload, precision: Precision, batch: int) -> list
         most = float((s.inputs + s.outputs).max())
         found.append(Need("values", most, device.scratch.value, "bytes of on-chip memory"))
     return found
+
+
+def roof(device: Npu, precision: Precision) -> tuple[float, float]:
+    """Peak multiply-accumulates per second of all arrays, and bytes per second of the memory, if there is one."""
+    array = device.array
+    cells = prod(c.value for c in (array.count, array.inputs, array.taps, array.outputs, array.positions))
+    rate = cells * array.clock.value / device.precision[precision].passes.value
+    return rate, device.memory.bandwidth.value if device.memory else inf

@@ -3,19 +3,9 @@
 import tomllib
 from functools import cache
 from importlib import resources
-from math import inf, prod
 from typing import NamedTuple
 
-from baselines import fpga, mcu
-from baselines.cpu import Cpu
-from baselines.description import Precision
-from baselines.device import Device, native
-from baselines.eyeriss import Asic
-from baselines.fpga import Fpga
-from baselines.gpu import Gpu
-from baselines.mcu import Mcu
-from baselines.npu import Npu
-from baselines.systolic import Systolic
+from baselines.device import Device, model, native
 from baselines.workload import Workload, value_bytes, weight_bytes
 from neuro.constants import Joules, Source, Table
 
@@ -40,29 +30,9 @@ class Roof(NamedTuple):
     bytes: float
 
 
-def roof(device: Device, precision: Precision) -> Roof:
-    """The peaks of `device` at a native precision; no limit of bandwidth where nothing leaves the chip."""
-    memory = getattr(device, "memory", None)
-    bandwidth = memory.bandwidth.value if memory else inf
-    match device:
-        case Gpu():
-            return Roof(device.precision[precision].rate.value, bandwidth)
-        case Systolic(array=array):
-            cells = array.count.value * array.rows.value * array.columns.value
-            return Roof(cells * array.clock.value / device.precision[precision].passes.value, bandwidth)
-        case Npu(array=array):
-            cells = prod(getattr(array, side).value for side in ("count", "inputs", "taps", "outputs", "positions"))
-            return Roof(cells * array.clock.value / device.precision[precision].passes.value, bandwidth)
-        case Asic(array=array):
-            cells = array.rows.value * array.columns.value * array.lanes.value
-            return Roof(cells * array.clock.value, device.external.bandwidth.value)
-        case Cpu(core=core):
-            rate = core.number.value * core.clock.value * device.precision[precision].macs.value
-            return Roof(rate, bandwidth)
-        case Mcu():
-            return Roof(mcu.peak(device, precision), inf)
-        case Fpga():
-            return Roof(fpga.peak(device, precision), inf)
+def roof(device: Device, precision: str) -> Roof:
+    """The peaks of `device` at a native precision; infinite bandwidth where nothing leaves the chip."""
+    return Roof(*model(device).roof(device, precision))
 
 
 def seconds(device: Device, work: Workload, precision: str, batch: int) -> float:

@@ -221,3 +221,10 @@ def needs(device: Systolic, work: Workload, precision: Precision, batch: int) ->
         Need("weights", weights, device.memory.capacity.value, "bytes of memory"),
         Need("values of a layer", values, device.scratch.value, "bytes of scratch memory"),
     ]
+
+
+def roof(device: Systolic, precision: Precision) -> tuple[float, float]:
+    """Peak multiply-accumulates per second of all arrays, and bytes per second of the memory or link."""
+    array = device.array
+    cells = array.count.value * array.rows.value * array.columns.value
+    return cells * array.clock.value / device.precision[precision].passes.value, device.memory.bandwidth.value

@@ -15,7 +15,11 @@ app = App(
     help_format="markdown",
 )
 
-Names = Annotated[str | None, Parameter(help="Names or .toml files, separated by commas; default all.")]
+Chips = Annotated[str | None, Parameter(help="Names or .toml files, separated by commas; default all.")]
+Names = Annotated[
+    str | None,
+    Parameter(help="Names or .toml files, separated by commas, or all; default the strongest of each kind."),
+]
 Numbers = Annotated[str | None, Parameter(help="One number, or one per channel, separated by commas.")]
 
 
@@ -30,7 +34,7 @@ def compare(
     layout: Literal["NCHW", "NHWC"] | None = None,
     samples: int | None = None,
     calibration: Path | None = None,
-    chips: Names = None,
+    chips: Chips = None,
     devices: Names = None,
     code: Literal["auto", "unary", "bits", "rate"] = "auto",
     levels: int = 15,
@@ -152,7 +156,7 @@ def validate(
 def price(
     network: str,
     *,
-    devices: Names = None,
+    devices: Chips = None,
     precision: str | None = None,
     batch: Annotated[str, Parameter(help="A number, or best: the batch of least energy.")] = "1",
     mode: Literal["compiled", "eager"] = "compiled",
@@ -184,6 +188,55 @@ def price(
 
 
 @app.command
+def measure(
+    network: str,
+    *,
+    seconds: float = 10.0,
+    platform: Literal["cpu", "gpu", "all"] = "all",
+    data: str | None = None,
+    seed: int = 0,
+    predict: bool = True,
+    out: Path | None = None,
+    json_: Annotated[bool, Parameter(name="--json")] = False,
+) -> None:
+    """Run a network on this machine: latency sample by sample, throughput, and energy where a counter can be read.
+
+    Parameters
+    ----------
+    network
+        A bundled name (digits-cnn) or an .onnx file.
+    seconds
+        Time for each runtime.
+    platform
+        Where to run: on the CPU, on a GPU that JAX finds, or both.
+    data
+        Samples to run, as for compare; default random ones.
+    seed
+        Of the random samples.
+    predict
+        Probe the CPU as well and print what its model predicts.
+    out
+        A JSON file to write as well.
+    json_
+        Print one JSON object and nothing else.
+    """
+    from experiments.job import Request, dataset_for
+    from experiments.measured import carry_out, print_result, store, summary
+    from experiments.networks import load
+    from experiments.terminal import progress_bars
+
+    inputs = None if data is None else dataset_for(Request(network, data=data), load(network)).network_input
+    with progress_bars() as progress:
+        result = carry_out(network, seconds, platform, inputs, seed, predict, progress)
+    if out is not None:
+        store(result, out)
+    if json_:
+        print(json.dumps(summary(result)))
+    else:
+        print_result(result)
+
+
+@app.command
 def chips(name: str | None = None) -> None:
     """What is known of spiking chips: every constant with range, unit, source and basis.
 
@@ -208,13 +261,15 @@ def devices(name: str | None = None) -> None:
     Parameters
     ----------
     name
-        A bundled device or a .toml file; default all.
+        A bundled device or a .toml file; default a list of all.
     """
     from baselines import device
-    from experiments.terminal import description
+    from experiments.terminal import description, descriptions
 
-    for known in device.known() if name is None else [name]:
-        description(device.load(known))
+    if name is None:
+        descriptions([device.load(n) for n in device.known()])
+    else:
+        description(device.load(name))
 
 
 def _names(text: str | None) -> tuple[str, ...] | None:

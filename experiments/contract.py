@@ -12,8 +12,8 @@ Finding = tuple[Status, str]
 
 OFF_CHIP = ("memory.", "external.", "weights.")
 """Tables of a device file that describe memory or links outside the chip."""
-SKIPS_ZEROS = ("asic",)
-"""Kinds of machine that spend less on a zero."""
+SKIPS_ZEROS = "energy.local"
+"""A constant that only machines have whose multipliers rest on a zero (row-stationary arrays)."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,8 @@ def _best_effort(record: Record) -> Finding:
     rivals = [a for a in _priced(record) if not a.spiking]
     if not rivals:
         return "not applicable", "no rival was priced."
-    skipping, dense = ({a.machine for a in rivals if (a.kind in SKIPS_ZEROS) == skips} for skips in (True, False))
+    gated = {c.machine for c in record.constants if c.path == SKIPS_ZEROS}
+    skipping, dense = ({a.machine for a in rivals if (a.machine in gated) == skips} for skips in (True, False))
     said = [f"zeros measured in this run are skipped on {_list(skipping)}"] if skipping else []
     said += [f"every product is computed, as the hardware does, on {_list(dense)}"] if dense else []
     return "held", f"rivals reuse data in caches and buffers, with the best of several mappings; {'; '.join(said)}."

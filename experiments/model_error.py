@@ -7,20 +7,20 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from math import log
+from math import ceil, log
 from typing import get_args
 
-import numpy as np
 from pydantic import TypeAdapter
-from scipy import stats
 
 from experiments import fit, measurement
 from experiments.replay import Replay, replay
-from experiments.uncertainty import ERROR_FREEDOM, GRADE_FACTOR
+from experiments.uncertainty import GRADE_FACTOR
 from neuro.constants import Grade
 
 FEWEST = 3
 """Cases from which a model's error is taken instead of from the grade of its evidence."""
+COVERED = 0.9
+"""Share of the cases that the bands are to hold."""
 
 Key = tuple[str, str, str]
 """Kind of machine, regime (batch 1, batch) and aspect (time, energy): what a model's error is known for."""
@@ -28,18 +28,14 @@ Key = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class ModelError:
-    """How far a model has been off: scale of the natural logarithm of prediction over measurement, beyond what its
-    constants explain, over so many cases of so many machines."""
+    """How far a model has been off, beyond what its constants explain, over so many cases of so many machines.
 
-    scale: float
+    half_width: of the 90 % interval of the natural logarithm of prediction over measurement.
+    """
+
+    half_width: float
     cases: int
     machines: int
-
-    @property
-    def half_width(self) -> float:
-        """Half of the 90 % interval of the logarithm: a Student-t of that standard deviation."""
-        t = stats.t(ERROR_FREEDOM)
-        return float(self.scale * t.ppf(0.95) / t.std())
 
 
 def key(r: Replay) -> Key:
@@ -48,10 +44,10 @@ def key(r: Replay) -> Key:
 
 
 def measure(replays: list[Replay]) -> dict[Key, ModelError]:
-    """The error of each model: mean square of the residuals less what the draws of the constants explain.
+    """The error of each model: the half-width that nine tenths of its measurements ask for.
 
-    Every machine weighs the same, however many cases it has, and one whose constants explain more than its residuals
-    does not make up for another. Fewer than `FEWEST` cases say nothing.
+    It is the smallest of which at least 0.9 (n + 1) of n cases ask for no more, so that a further case is held in nine
+    of ten; the largest where there are too few for that. Fewer than `FEWEST` cases say nothing.
     """
     found = {}
     played = [r for r in replays if not r.reason]
@@ -59,12 +55,9 @@ def measure(replays: list[Replay]) -> dict[Key, ModelError]:
         mine = [r for r in played if key(r) == k]
         if len(mine) < FEWEST:
             continue
-        machines = sorted({r.measurement.target for r in mine})
-        excess = [
-            max(0.0, float(np.mean([r.residual**2 - r.variance for r in mine if r.measurement.target == name])))
-            for name in machines
-        ]
-        found[k] = ModelError(float(np.sqrt(np.mean(excess))), len(mine), len(machines))
+        asked = sorted(r.asked for r in mine)
+        place = min(ceil(COVERED * (len(mine) + 1)), len(mine)) - 1
+        found[k] = ModelError(asked[place], len(mine), len({r.measurement.target for r in mine}))
     return found
 
 

@@ -13,7 +13,7 @@ from experiments import model_error
 from experiments.replay import drawn_prices, quantity
 from experiments.summary import band
 from experiments.terminal import screen
-from experiments.validation import widened
+from experiments.uncertainty import widened
 from neuro.errors import BadInput, DoesNotFit
 from neuro.units import show
 

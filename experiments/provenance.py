@@ -10,7 +10,7 @@ import jax
 
 from baselines import device
 from neuro import chip
-from neuro.constants import Description, bundled, locate, read
+from neuro.constants import Description, bundled, locate
 
 PACKAGES = (
     "neuro-verdict", "jax", "jaxlib", "numpy", "scipy", "h5py", "h5netcdf", "xarray", "onnx", "pydantic", "pint",
@@ -57,11 +57,9 @@ def _git(root: Path, *arguments: str) -> str:
 
 def file_text(description: Description) -> str:
     """The file behind `description`: verbatim where it is a bundled one, else its content in SI as JSON."""
-    for package in (chip.PACKAGE, device.PACKAGE):
-        if description.name in bundled(package):
-            path = locate(description.name, package, "machine")
-            if read(path, type(description)) == description:
-                return path.read_text(encoding="utf-8")
+    for package, load in ((chip.PACKAGE, chip.load), (device.PACKAGE, device.load)):
+        if description.name in bundled(package) and load(description.name) == description:
+            return locate(description.name, package, "machine").read_text(encoding="utf-8")
     return description.model_dump_json(indent=2)
 
 

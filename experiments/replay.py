@@ -13,7 +13,7 @@ from baselines import from_shapes, roofline
 from baselines.device import Device
 from baselines.workload import Workload
 from experiments.measurement import Measurement, Quantity
-from experiments.uncertainty import Latent, draw
+from experiments.uncertainty import Latent, draw, widened
 from neuro.constants import Grade, leaves
 from neuro.cost import Prices
 from neuro.counts import Counts, Path
@@ -24,6 +24,8 @@ Override = Mapping[str, float]
 """Values (SI) of constants by dotted path that stand in for those of the files."""
 
 DRAWS = 512
+WIDEST = 0.1
+"""Half-width at which the search for the one that a case asks for begins, beside twice its residual."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +53,27 @@ class Replay:
         """Signed, relative to the measurement; of the prediction with the case held out where it was fitted on."""
         return self.held_out / self.measurement.value - 1
 
+    def band(self, half_width: float) -> tuple[float, float, float]:
+        """5, 50 and 95 % of the prediction, held out: the draws times a model's error of that 90 % half-width."""
+        low, median, high = np.quantile(
+            widened(self.draws * (self.held_out / self.value), half_width), [0.05, 0.5, 0.95]
+        )
+        return float(low), float(median), float(high)
+
     @cached_property
-    def variance(self) -> float:
-        """Variance of the logarithm of the draws: what the doubt of the constants explains."""
-        return float(np.log(self.draws).var())
+    def asked(self) -> float:
+        """The least half-width with which the band holds the measurement, to 0.1 %; 0 where the draws alone do."""
+        least, most = 0.0, 2.0 * abs(self.residual) + WIDEST
+        if self._holds(least):
+            return least
+        while most - least > 1e-3 * most:
+            middle = (least + most) / 2
+            least, most = (least, middle) if self._holds(middle) else (middle, most)
+        return most
+
+    def _holds(self, half_width: float) -> bool:
+        low, _, high = self.band(half_width)
+        return low <= self.measurement.value <= high
 
     @property
     def residual(self) -> float:
@@ -191,7 +210,8 @@ def quantity(name: Quantity, counts: Counts, prices: Prices) -> Float[np.ndarray
     dynamic = sum(float(number) * np.asarray(prices.energy[name]) for name, number in counts.events.items())
     energy = dynamic / counts.batch + np.asarray(prices.active_power) * interval
     if name.startswith("dynamic"):
-        energy = energy - np.asarray(prices.idle_power) * interval
+        # What is drawn for the idle power may exceed what is drawn for work; a machine never does.
+        energy = energy - np.minimum(prices.idle_power, prices.active_power) * interval
     return energy if name.endswith("energy") else energy / interval
 
 

@@ -72,6 +72,13 @@ def factors(latents: list[Latent], z: Float[np.ndarray, "draw latent"]) -> Float
     return np.exp(np.where(z > 0, up * z, down * z))
 
 
+def widened(draws: Float[np.ndarray, "draw"], half_width: float) -> Float[np.ndarray, "draw"]:
+    """`draws` times the error of a model: Student-t in the logarithm, 90 % within +- `half_width`."""
+    t = stats.t(ERROR_FREEDOM)
+    order = np.random.default_rng(0).permutation(len(draws))
+    return draws * np.exp(t.ppf((order + 0.5) / len(order)) / t.ppf(0.95) * half_width)
+
+
 def bootstrap(events: Float[np.ndarray, "item event"], number: int, seed: int) -> Float[np.ndarray, "draw event"]:
     """Means of the rows of `events` over `number` resamples of the items (Poisson bootstrap).
 

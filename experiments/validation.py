@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
 from scipy import stats
 
 from experiments import model_error
@@ -12,7 +11,6 @@ from experiments.fit import Fit
 from experiments.measurement import Measurement
 from experiments.model_error import Key, ModelError
 from experiments.replay import Replay, replay
-from experiments.uncertainty import ERROR_FREEDOM
 
 
 @dataclass(frozen=True)
@@ -106,15 +104,7 @@ def _banded(r: Replay, errors: Mapping[Key, ModelError]) -> Row:
     if r.reason:
         return Row(r, float("nan"), float("nan"), float("nan"))
     half = model_error.half_width(errors, model_error.key(r), r.evidence)
-    low, median, high = np.quantile(widened(r.draws * (r.held_out / r.value), half), [0.05, 0.5, 0.95])
-    return Row(r, float(low), float(median), float(high))
-
-
-def widened(draws: Float[np.ndarray, "draw"], half_width: float) -> Float[np.ndarray, "draw"]:
-    """`draws` times the error of a model: Student-t in the logarithm, 90 % within +- `half_width`."""
-    t = stats.t(ERROR_FREEDOM)
-    order = np.random.default_rng(0).permutation(len(draws))
-    return draws * np.exp(t.ppf((order + 0.5) / len(order)) / t.ppf(0.95) * half_width)
+    return Row(r, *r.band(half))
 
 
 def _summaries(rows: list[Row], group: Callable[[Replay], str]) -> tuple[Summary, ...]:

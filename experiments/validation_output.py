@@ -100,9 +100,10 @@ def figure(validation: Validation, path: Path) -> Path:
                 x, y, low, high = points.T
                 ends += [points.min(), points.max()]
                 colour, marker = COLOURS[i % len(COLOURS)], "os^Dv"[i // len(COLOURS) % 5]
+                size, line = (3.5, 0.7) if len(rows) < LONG else (1.5, 0.2)
                 axes.errorbar(
-                    x, y, yerr=np.array([y - low, high - y]), fmt=marker, color=colour, markersize=3.5 if len(rows) < 60 else 1.5,
-                    elinewidth=0.7 if len(rows) < 60 else 0.2, alpha=0.8, label=name,
+                    x, y, yerr=np.array([y - low, high - y]), fmt=marker, color=colour, markersize=size,
+                    elinewidth=line, alpha=0.8, label=name,
                 )  # fmt: skip
             span = [min(ends) / 1.5, max(ends) * 1.5]
             axes.plot(span, span, color="#444444", linewidth=0.8)

@@ -1,5 +1,6 @@
 """A validation as plain values: the object that ``--json`` prints, and the tree that the record holds."""
 
+from dataclasses import asdict
 from math import isnan
 from typing import Any
 
@@ -17,10 +18,7 @@ def summary(validation: Validation, record: str) -> dict[str, Any]:
     return {
         "cases": [case(row) for row in validation.rows],
         "summary": {s.name: group(s) for s in (*validation.kinds, *validation.sets)},
-        "model_errors": {
-            "/".join(key): {"scale": e.scale, "half_width": e.half_width, "cases": e.cases, "machines": e.machines}
-            for key, e in validation.errors.items()
-        },
+        "model_errors": {"/".join(key): asdict(e) for key, e in validation.errors.items()},
         "record": record,
     }
 

@@ -29,6 +29,8 @@ def nearest(name: str, known: list[str]) -> str:
     """`known` as a sentence for an error message, the closest spelling first where there is one."""
     import difflib
 
-    close = difflib.get_close_matches(name, known, n=1) or [k for k in sorted(known) if name and name.lower() in k]
+    begun = [k for k in sorted(known) if len(name) > 2 and k.startswith(f"{name.lower()}_")]
+    close = begun or difflib.get_close_matches(name, known, n=1)
+    close = close or [k for k in sorted(known) if name and name.lower() in k]
     hint = f" Did you mean {close[0]!r}?" if close else ""
     return f"{hint} Known: {', '.join(sorted(known))}."

@@ -64,7 +64,7 @@ def test_kernel_of_a_layer(layer, precision, kernel):
     [
         (dense("d", 100, 10), 1, 16 * 100),  # one row; 10 columns fill two vectors of 8
         (dense("d", 100, 10), 8, 8 * 10 * 100),  # eight rows fill one vector
-        (convolution("c", (3, 16), (3, 3), (1, 1), (6, 6), (4, 4)), 2, 32 * 16 * 27 + 32 * 100),
+        (convolution("c", (3, 16), (3, 3), (1, 1), (6, 6), (4, 4)), 2, 32 * 16 * 27 + 32 * 3 * 100),
         (convolution("c", (8, 8), (3, 3), (1, 1), (6, 6), (4, 4), groups=8), 3, 3 * 16 * 8 * 9),
         (elementwise("e", "pool", 64, 16), 2, 128),
         (dense("r", 8, 8, steps=5), 1, 5 * 64),
@@ -143,7 +143,7 @@ def test_more_work_is_never_faster_nor_cheaper(name, enter, leave, out, batch, k
             "conv": convolution("c", (enter, leave), (3, 3), (1, 1), (out + 2, out + 2), (out, out)),
             "pointwise": convolution("c", (enter, leave), (1, 1), (1, 1), (out, out), (out, out)),
             "dense": dense("d", enter, leave, rows=out),
-            "depthwise": convolution("c", (leave, leave), (3, 3), (1, 1), (out + 2, out + 2), (out, out), leave),
+            "depthwise": convolution("c", (leave + 1,) * 2, (3, 3), (1, 1), (out + 2, out + 2), (out, out), leave + 1),
             "pool": elementwise("p", "pool", enter * leave * out, leave),
         }[kind]
         found = spent(device, Workload("w", (layer,), mode), "fp32", batch)

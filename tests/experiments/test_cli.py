@@ -102,6 +102,39 @@ def test_every_constant_is_printed_with_its_source(call, name):
     assert ("loihi2" if name == "chips" else "tpu_v4") in listed
 
 
+def test_a_users_measurements_are_replayed(call, tmp_path):
+    (tmp_path / "mine.csv").write_text(
+        "case,target,workload,precision,quantity,value,unit\na,edge_tpu,mobilenet_v1,int8,latency,2.4,ms\n"
+    )
+    code, out, err = call("validate", "--cases", "mine.csv", "--json")
+    assert (code, err) == (0, "")
+    (case,) = json.loads(out)["cases"]
+    assert case["predicted"]["p5"] < 2.4e-3 < case["predicted"]["p95"]
+    assert Path(json.loads(out)["record"]).is_file()
+    code, out, _ = call("validate", "--cases", "mine.csv")
+    assert code == 0
+    assert "2.4 ms" in out
+
+
+def test_a_network_without_a_spiking_form_has_a_price(call):
+    code, out, _ = call("price", "bert_large:sequence=64", "--devices", "l4,tpu_v5e,stm32l4r5", "--json")
+    assert code == 0
+    l4, tpu, mcu = json.loads(out)
+    assert l4["latency_s"]["p50"] > 0
+    assert tpu["energy_j"]["p50"] > 0
+    assert "flash" in mcu["reason"]
+
+
+def test_this_machine_is_measured(call):
+    code, out, _ = call("measure", "digits-cnn", "--seconds", "0.5", "--no-predict", "--platform", "cpu", "--json")
+    assert code == 0
+    (run,) = json.loads(out)["runs"]
+    single = run["single_stream"]
+    assert 0 < single["p50_s"] <= single["p90_s"] <= single["p99_s"]
+    assert run["threads"] >= 1
+    assert single["energy"]["joules"] is not None or single["energy"]["reason"]
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
@@ -125,6 +158,14 @@ def test_every_constant_is_printed_with_its_source(call, name):
         (["report", "nothing.h5"], 2, "no such record"),
         (["chips", "loihi9"], 2, "unknown chip 'loihi9'"),
         (["devices", "toaster"], 2, "unknown device 'toaster'"),
+        (["validate", "--kind", "abacus"], 2, "abacus"),
+        (["validate", "--cases", "absent.csv"], 2, "absent.csv: no such file"),
+        (["price", "resnet51"], 2, "Did you mean 'resnet50'"),
+        (["price", "resnet50", "--batch", "0"], 2, "--batch '0'"),
+        (["price", "resnet50", "--precision", "int9"], 2, "unknown precision 'int9'"),
+        (["price", "resnet50", "--devices", "l5"], 2, "unknown device 'l5'"),
+        (["measure", "digits-cnnn"], 2, "Did you mean 'digits-cnn'?"),
+        (["measure", "digits-cnn", "--seconds", "-1"], 2, "seconds"),
         (["dance"], 2, "dance"),
     ],
 )
