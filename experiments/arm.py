@@ -171,6 +171,8 @@ def price(
 def half_widths(arm: Arm) -> tuple[float, float]:
     """Half of the 90 % interval of the logarithm of the model's error, on energy and on latency."""
     evidence, kind, errors = arm.machine.description.evidence, arm.machine.kind, model_error.load()
+    if kind == "measured":  # no model: the spread of the runs is that of the constants
+        return 0.0, 0.0
     regime = model_error.regime(arm.batch)
     return (
         model_error.half_width(errors, (kind, regime, "energy"), evidence.energy),

@@ -7,9 +7,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from math import ceil, log
+from math import log
 from typing import get_args
 
+import numpy as np
+from jaxtyping import Float
 from pydantic import TypeAdapter
 
 from experiments import fit, measurement
@@ -20,7 +22,7 @@ from neuro.constants import Grade
 FEWEST = 3
 """Cases from which a model's error is taken instead of from the grade of its evidence."""
 COVERED = 0.9
-"""Share of the cases that the bands are to hold."""
+"""Share of the cases that bands are to hold."""
 
 Key = tuple[str, str, str]
 """Kind of machine, regime (batch 1, batch) and aspect (time, energy): what a model's error is known for."""
@@ -44,21 +46,45 @@ def key(r: Replay) -> Key:
 
 
 def measure(replays: list[Replay]) -> dict[Key, ModelError]:
-    """The error of each model: the half-width that nine tenths of its measurements ask for.
+    """The error of each model: the half-width that enough of its measurements ask for.
 
-    It is the smallest of which at least 0.9 (n + 1) of n cases ask for no more, so that a further case is held in nine
-    of ten; the largest where there are too few for that. Fewer than `FEWEST` cases say nothing.
+    Enough is the least share of cases with which, every group judged by the others alone, `COVERED` of all cases get
+    what they ask for. Fewer than `FEWEST` cases say nothing.
     """
     found = {}
     played = [r for r in replays if not r.reason]
     for k in sorted({key(r) for r in played}):
         mine = [r for r in played if key(r) == k]
-        if len(mine) < FEWEST:
-            continue
-        asked = sorted(r.asked for r in mine)
-        place = min(ceil(COVERED * (len(mine) + 1)), len(mine)) - 1
-        found[k] = ModelError(asked[place], len(mine), len({r.measurement.target for r in mine}))
+        if len(mine) >= FEWEST:
+            asked = np.array([r.asked for r in mine])
+            share = enough(asked, np.array([group(r) for r in mine]))
+            machines = {r.measurement.target for r in mine}
+            found[k] = ModelError(float(_quantile(np.sort(asked), np.array([share]))[0]), len(mine), len(machines))
     return found
+
+
+def group(r: Replay) -> str:
+    """What must be left out to judge a replay fairly: its fit group, else its machine."""
+    return r.measurement.fit or r.measurement.target
+
+
+def enough(asked: Float[np.ndarray, "case"], groups: np.ndarray) -> float:
+    """The least share of cases whose quantile of `asked`, taken without a case's own group, covers `COVERED` of all;
+    1 where none does or there is one group only."""
+    shares = np.arange(1, len(asked) + 1) / len(asked)
+    covered = np.zeros(len(asked))
+    for name in np.unique(groups):
+        own, others = asked[groups == name], np.sort(asked[groups != name])
+        if len(others) == 0:
+            return 1.0
+        covered += (own[:, None] <= _quantile(others, shares)).sum(axis=0)
+    reached = covered / len(asked) >= COVERED
+    return float(shares[np.argmax(reached)]) if reached.any() else 1.0
+
+
+def _quantile(ordered: Float[np.ndarray, "case"], shares: Float[np.ndarray, "share"]) -> Float[np.ndarray, "share"]:
+    """The values of `ordered` that these shares of them do not exceed."""
+    return ordered[np.maximum(np.ceil(shares * len(ordered) - 1e-9).astype(int), 1) - 1]
 
 
 @cache

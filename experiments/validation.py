@@ -74,30 +74,26 @@ def validate(
     without: dict[tuple[Key, str], Mapping[Key, ModelError]] = {}
     rows: list[Row] = []
     for r in found:
-        mine = (model_error.key(r), _group(r))
+        mine = (model_error.key(r), model_error.group(r))
         if errors is None and not r.reason and mine not in without:
             rest = [other for other in found if not _shares(other, *mine)]
             without[mine] = model_error.measure(rest)
         rows.append(_banded(r, without.get(mine, {}) if errors is None else errors))
+    played = [row for row in rows if row.replay.kind]
     return Validation(
         rows=tuple(rows),
         sets=_summaries(rows, lambda r: r.measurement.set),
-        kinds=_summaries(
-            [row for row in rows if row.replay.kind],
-            lambda r: f"{r.kind}, {r.measurement.regime}, {r.measurement.aspect}",
+        kinds=(
+            *_summaries(played, lambda r: r.kind),
+            *_summaries(played, lambda r: f"{r.kind}, {r.measurement.regime}, {r.measurement.aspect}"),
         ),
         errors=known,
     )
 
 
-def _group(r: Replay) -> str:
-    """What must be left out to judge a replay fairly: its fit group, else its machine."""
-    return r.measurement.fit or r.measurement.target
-
-
 def _shares(r: Replay, key: Key, group: str) -> bool:
     """Whether a replay is of another model, or of the same model and group."""
-    return bool(r.reason) or model_error.key(r) != key or _group(r) == group
+    return bool(r.reason) or model_error.key(r) != key or model_error.group(r) == group
 
 
 def _banded(r: Replay, errors: Mapping[Key, ModelError]) -> Row:

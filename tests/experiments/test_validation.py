@@ -10,7 +10,7 @@ from scipy import stats
 from experiments import model_error, validation
 from experiments.fit import Fit
 from experiments.measurement import Measurement
-from experiments.model_error import ModelError, half_width, measure
+from experiments.model_error import ModelError, enough, half_width, measure
 from experiments.replay import Replay
 from experiments.uncertainty import GRADE_FACTOR, widened
 from experiments.validate import carry_out
@@ -59,12 +59,28 @@ def test_what_a_case_asks_for_is_what_its_constants_do_not_explain():
     assert off(0.0).asked == 0.0
 
 
-def test_a_model_errs_by_what_nine_tenths_of_its_cases_ask_for():
-    """Of 19 cases 0.9 * 20 = 18 are held; three cases are too few, and the largest is taken."""
-    errors = measure([off(0.01 * i) for i in range(1, 20)])["tpu", "batch 1", "time"]
-    assert errors.half_width == pytest.approx(0.18, rel=0.02)
-    assert (errors.cases, errors.machines) == (19, 1)
-    assert measure([off(0.1), off(0.2), off(0.4)])["tpu", "batch 1", "time"].half_width == pytest.approx(0.4, rel=0.02)
+def test_a_model_errs_by_what_nine_tenths_of_the_cases_of_other_groups_ask_for():
+    """Ten machines, two cases each. Without its own group each is judged by eighteen others."""
+    asked = np.repeat(np.arange(1.0, 11.0), 2)
+    groups = np.repeat(np.arange(10), 2)
+    share = enough(asked, groups)
+    held = [
+        a <= np.quantile(asked[groups != g], share, method="inverted_cdf") for a, g in zip(asked, groups, strict=True)
+    ]
+    assert np.mean(held) == pytest.approx(0.9)
+    assert share < 1.0
+    less = share - 1 / 20
+    held = [
+        a <= np.quantile(asked[groups != g], less, method="inverted_cdf") for a, g in zip(asked, groups, strict=True)
+    ]
+    assert np.mean(held) < 0.9
+
+
+def test_one_group_or_too_few_cases_take_the_largest():
+    assert enough(np.array([0.1, 0.2, 0.4]), np.array(["m", "m", "m"])) == 1.0
+    errors = measure([off(0.1), off(0.2), off(0.4)])["tpu", "batch 1", "time"]
+    assert errors.half_width == pytest.approx(0.4, rel=0.02)
+    assert (errors.cases, errors.machines) == (3, 1)
 
 
 def test_two_cases_say_nothing_and_regimes_and_aspects_are_kept_apart():
@@ -100,7 +116,7 @@ def test_bands_cover_nine_tenths_of_cases_that_err_as_the_model_is_said_to(monke
     found = [off(0.2 * e, machine=f"m{i}") for i, e in enumerate(rng.standard_normal(300))]
     monkeypatch.setattr(validation, "replay", lambda measurements, held_out, done: found)
     result = validate([r.measurement for r in found], {})
-    (kind,) = result.kinds
+    _, kind = result.kinds
     assert kind.coverage == pytest.approx(0.9, abs=0.04)
     low, high = kind.coverage_interval
     assert low < 0.9 < high
