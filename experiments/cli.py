@@ -43,6 +43,7 @@ def compare(
     steps: int = 64,
     boundary: Literal["chip", "board", "system"] = "chip",
     rate: float | None = None,
+    measure: Annotated[bool, Parameter(negative="")] = False,
     seed: int = 0,
     out: Path | None = None,
     json_: Annotated[bool, Parameter(name="--json")] = False,
@@ -77,6 +78,8 @@ def compare(
         What is inside the energy bill.
     rate
         Inferences a second; default back to back, with 10 Hz beside it.
+    measure
+        Run the network on this machine too, beside a model of its processor.
     out
         The record to write; default runs/NAME-HASH.h5.
     json_
@@ -89,7 +92,7 @@ def compare(
         network=network, data=data, scale=scale, mean=_numbers("--mean", mean), std=_numbers("--std", std),
         layout=layout, samples=samples, calibration=calibration, chips=_names(chips), devices=_names(devices),
         code=code, levels=levels, input_levels=input_levels, weight_bits=weight_bits, steps=steps,
-        boundary=boundary, rate=rate, seed=seed, out=out,
+        boundary=boundary, rate=rate, measure=measure, seed=seed, out=out,
     )  # fmt: skip
     with progress_bars() as progress:
         comparison, summary = carry_out(request, progress)
@@ -221,7 +224,8 @@ def measure(
         Print one JSON object and nothing else.
     """
     from experiments.job import Request, dataset_for
-    from experiments.measured import carry_out, print_result, store, summary
+    from experiments.measured import carry_out
+    from experiments.measured_output import print_result, store, summary
     from experiments.networks import load
     from experiments.terminal import progress_bars
 

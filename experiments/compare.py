@@ -3,19 +3,22 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal, TypeAlias
+from typing import Literal
 
 import numpy as np
 
 from baselines import device as conventional
 from baselines.device import Device
 from baselines.from_graph import workload
+from baselines.measure import Measured
 from baselines.workload import Workload
 from converters import fold, quantise
 from converters.encode import encode
 from experiments.arm import Arm, Machine, Priced
 from experiments.dataset import DataSet
 from experiments.judge import judge
+from experiments.measured import arms as measured_arms
+from experiments.progress import Progress, silent
 from experiments.run import CodeRun, classify, mean_spikes, run, zero_shares
 from experiments.verdict import Verdict
 from neuro import capability, mapping
@@ -61,15 +64,6 @@ class Options:
             raise BadInput(f"--seed {self.seed} is negative; give 0 or more.")
 
 
-Progress: TypeAlias = Callable[[str, int], Callable[[int], None]]
-"""Told the name of a stage and its number of parts as it begins; the result is called as parts end."""
-
-
-def silent(stage: str, parts: int) -> Callable[[int], None]:
-    """A `Progress` that says nothing."""
-    return lambda done: None
-
-
 @dataclass(frozen=True)
 class Comparison:
     """All arms side by side on the same items, and the verdict.
@@ -105,10 +99,12 @@ def compare(
     options: Options,
     progress: Progress = silent,
     named: bool = False,
+    measured: tuple[Measured, ...] = (),
 ) -> Comparison:
     """Runs and prices `network` on `dataset` (already fitted to its input).
 
-    named: the chips were asked for by name, so that one which cannot run the chosen code is an error.
+    named: the chips were asked for by name, so that one which cannot run the chosen code is an error. measured: runs of
+    the float network on this machine, which become arms beside the modelled ones.
 
     Raises:
         Unsupported: the network has no spiking form. DoesNotFit: no chip can run it under any code, with the reasons.
@@ -149,6 +145,9 @@ def compare(
     dense = [Machine(d.kind, d, partial(conventional.prices, d)) for d in devices]
     arms += _dense_arms(dense, network, zeros, float_accuracy, integer_accuracy, options)
     machines = [*machines, *dense]
+    for found in measured:
+        own = measured_arms(found, float_accuracy)
+        arms, machines = [*arms, *own], [*machines, own[0].machine]
     arms = [_at_boundary(arm, options.boundary) for arm in arms]
     rates = (None, DUTY) if options.rate is None else (options.rate,)
     judged = judge(

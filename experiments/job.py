@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from baselines import device
-from experiments import data, networks, record
-from experiments.compare import Comparison, Options, Progress, compare, silent
+from experiments import data, measured, networks, record
+from experiments.compare import Comparison, Options, compare
 from experiments.dataset import DataSet, Layout
+from experiments.progress import Progress, silent
 from experiments.summary import summary
 from neuro import chip
 from neuro.codes import Code
@@ -28,7 +29,8 @@ RIVALS = (
 class Request:
     """The options of ``neuro compare``; None stands for the default named in its help.
 
-    devices: ``all`` alone stands for every bundled one.
+    devices: ``all`` alone stands for every bundled one. measure: run the network on this machine as well, and price it
+    on a model of this processor.
     """
 
     network: str
@@ -48,6 +50,7 @@ class Request:
     steps: int = 64
     boundary: str = "chip"
     rate: float | None = None
+    measure: bool = False
     seed: int = 0
     out: Path | None = None
 
@@ -70,9 +73,25 @@ def carry_out(request: Request, progress: Progress = silent) -> tuple[Comparison
     record.check_writable(path)
     network = networks.load(request.network)
     dataset = dataset_for(request, network)
-    comparison = compare(network, dataset, chips, devices, options, progress, named=request.chips is not None)
+    here = (
+        measured.carry_out(request.network, inputs=dataset.network_input, progress=progress)
+        if request.measure
+        else None
+    )
+    if here is not None and here.processor is not None:
+        devices.append(here.processor)
+    comparison = compare(
+        network, dataset, chips, devices, options, progress,
+        named=request.chips is not None, measured=() if here is None else here.runs,
+    )  # fmt: skip
     written = record.write(comparison, path, command=" ".join(["neuro", *sys.argv[1:]]))
     return comparison, summary(comparison, str(written))
+
+
+def _measured(request: Request, dataset: DataSet, progress: Progress) -> measured.Result | None:
+    if not request.measure:
+        return None
+    return measured.carry_out(request.network, inputs=dataset.network_input, progress=progress)
 
 
 def dataset_for(request: Request, network: Graph) -> DataSet:

@@ -108,7 +108,9 @@ def half_width(errors: Mapping[Key, ModelError], key: Key, grade: Grade) -> floa
 def evidence(kind: str, batch: int, aspect: str, grade: Grade) -> str:
     """What a model has been held against, in words: so many measurements, else the grade of the machine's evidence."""
     known = applicable(load(), (kind, regime(batch), aspect), grade)
-    return f"{known.cases} measurements of {known.machines} machines" if known else grade
+    if known is None:
+        return grade
+    return f"{known.cases} measurements of {known.machines} machine{'s' if known.machines > 1 else ''}"
 
 
 def regime(batch: int | None) -> str:

@@ -13,6 +13,8 @@ from experiments.compare import Comparison
 from neuro.constants import Description, leaves
 from neuro.units import show
 
+HOST, MODELLED_RUNTIME = "this-machine", "this-cpu-jax"
+"""Names of the model of this processor and of the runtime that it stands for."""
 LABELS = {"energy": "energy", "latency": "latency", "edp": "energy x delay"}
 LEGEND = (
     "An arm is machine/network/code or precision/regime. spiking: the converted network; integer: the same numbers as "
@@ -54,8 +56,10 @@ def table(comparison: Comparison, summary: dict[str, Any]) -> None:
     )
     console.print(_arms(summary))
     console.print(LEGEND, style="dim")
+    for line in _measured_here(comparison, summary):
+        console.print(f"  {line}")
     for arm in summary["arms"]:
-        if arm["energy_j"] is None:
+        if arm["energy_j"] is None and arm["kind"] != "measured":
             console.print(f"  [dim]not priced: {arm['name']}: {arm['reason']}[/dim]")
     words = (f"{LABELS[name]} {v['word']} (P = {v['p_snn_wins']:.2f})" for name, v in summary["verdict"].items())
     console.print(f"\n[bold]Does the spiking network win? {'; '.join(words)}.[/bold]")
@@ -152,9 +156,32 @@ def _arms(summary: dict[str, Any]) -> Table:
         style = "bold" if arm["network"] == "spiking" else ""
         rows.add_row(
             arm["name"], _percent(arm["accuracy"]), _band(arm["energy_j"], "J"), _band(arm["latency_s"], "s"),
-            str(arm["batch"]), arm["basis"].split("energy ")[1].split(",")[0], style=style,
+            str(arm["batch"]), _held_against(arm["basis"]), style=style,
         )  # fmt: skip
     return rows
+
+
+def _measured_here(comparison: Comparison, summary: dict[str, Any]) -> list[str]:
+    """What was measured on this machine, with the prediction of the model of its processor and the residual."""
+    lines = []
+    modelled = {arm["regime"]: arm for arm in summary["arms"] if arm["machine"] == HOST and arm["network"] == "float"}
+    for arm in summary["arms"]:
+        if arm["kind"] != "measured" or arm["regime"] != "batch1":
+            continue
+        found = next(m.description for m in comparison.machines if m.name == arm["machine"])
+        latency, interval = (getattr(found, name).value for name in ("latency", "interval"))
+        line = f"measured here: {arm['machine']}, float: {show(latency, 's')} a sample, {1 / interval:,.4g} samples/s"
+        if modelled and arm["machine"] == MODELLED_RUNTIME:
+            said = modelled["batch1"]["nominal_latency_s"]
+            line += f"; model of this processor: {show(said, 's')} a sample ({said / latency - 1:+.0%})"
+        energy = arm["reason"].split("; ")[-1] if arm["energy_j"] is None else f"energy {_band(arm['energy_j'], 'J')}"
+        lines.append(f"{line}; {energy}")
+    return lines
+
+
+def _held_against(basis: str) -> str:
+    """What the energy was held against, or that it was measured."""
+    return basis.split("energy ")[1].split(",")[0] if "energy " in basis else basis
 
 
 def _band(band: dict[str, float], unit: str) -> str:

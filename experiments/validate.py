@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from experiments import fit, measurement, model_error, record
-from experiments.compare import Progress, silent
 from experiments.measurement import Kind
+from experiments.progress import Progress, silent
 from experiments.validation import Validation, validate
 from experiments.validation_output import figure
 from experiments.validation_summary import summary, tree
