@@ -27,4 +27,5 @@ lint: install
 	$(BIN)/lint-imports
 
 bench: install
+	$(BIN)/python -m experiments.benchmarks.machines
 	$(BIN)/python -m experiments.benchmarks.stages

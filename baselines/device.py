@@ -62,12 +62,16 @@ def load(name: str | Path) -> Device:
     kind = tree.get("kind")
     if kind not in MODELS:
         raise BadDescription(f"{path}: kind: {kind!r} is no model.{nearest(str(kind), list(MODELS))}")
-    described, module = _entry(kind, tree.get("dataflow"))
+    return read(path, _entry(kind, tree.get("dataflow"))[0], completed(tree))
+
+
+def completed(tree: dict[str, Any]) -> dict[str, Any]:
+    """What a device file says, laid over what its kind shares."""
+    kind = tree["kind"]
+    _, module = _entry(kind, tree.get("dataflow"))
     family = f"{kind}-{'spatial' if module is npu else 'row'}" if kind == "asic" else kind
     common = resources.files(KINDS) / f"{family}.toml"
-    if common.is_file():
-        tree = merged(tomllib.loads(common.read_text(encoding="utf-8")), tree)
-    return read(path, described, tree)
+    return merged(tomllib.loads(common.read_text(encoding="utf-8")), tree) if common.is_file() else tree
 
 
 def _entry(kind: str, dataflow: str | None) -> tuple[type[Device], Any]:

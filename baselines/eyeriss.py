@@ -202,7 +202,7 @@ def best(device: Asic, layer: LayerWork, width: float, batch: int) -> Moves:
     sets = np.where(e <= columns, floors * (columns // e), floors // -(-e // columns))
     r = np.unique(np.geomspace(1, floors * columns, 16).astype(int))[:, None, None]
     q = np.arange(1, array.input_words.value // s.width + 1)[:, None]
-    images = 2 ** np.arange(int(np.log2(batch)) + 1)
+    images = np.unique(np.append(2 ** np.arange(int(np.log2(batch)) + 1), batch))
     e, r, q, images = np.broadcast_arrays(e, r, q, images)
     t = np.broadcast_to(sets, e.shape) // r
     p = np.minimum(array.sum_words.value, array.weight_words.value // (q * s.width))

@@ -65,7 +65,7 @@ def print_prices(rows: list[dict[str, Any]]) -> None:
     for row in sorted((r for r in rows if not r["reason"]), key=lambda r: r["energy_j"]["p50"]):
         table.add_row(
             row["device"], row["precision"], str(row["batch"]), _band(row["energy_j"], "J"),
-            _band(row["latency_s"], "s"), _band(row["throughput_hz"], ""),
+            _band(row["latency_s"], "s"), "{p50:,.3g} [{p5:,.3g} .. {p95:,.3g}]".format(**row["throughput_hz"]),
         )  # fmt: skip
     out.print(table)
     for row in rows:

@@ -11,7 +11,7 @@ from experiments import figures
 from experiments.contract import clauses
 from experiments.figures import chance, distinct, times
 from experiments.record import check_writable, read
-from experiments.record_rows import ArmRow, Band, ConstantRow, Record, Scenario
+from experiments.record_rows import ArmRow, Band, ConstantRow, Record, Scenario, held_against
 from experiments.verdict import Verdict
 from neuro.errors import BadInput
 from neuro.units import show
@@ -142,13 +142,12 @@ def equality(record: Record) -> list[str]:
 
 def line(record: Record, arm: ArmRow) -> Line:
     """The arm's row of the table."""
-    machine = next(m for m in record.machines if m.name == arm.machine)
     return Line(
         arm=arm,
         energy=band(record.chosen.energy[arm.name], "J"),
         latency=band(record.chosen.latency[arm.name], "s"),
         at_rate=at_rate(record.duty, arm) if record.duty else "",
-        held_against=tuple(dict.fromkeys((machine.evidence_energy, machine.evidence_latency))),
+        held_against=held_against(arm.basis),
     )
 
 

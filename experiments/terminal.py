@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from experiments.compare import Comparison
+from experiments.record_rows import held_against
 from neuro.constants import Description, leaves
 from neuro.units import show
 
@@ -156,7 +157,7 @@ def _arms(summary: dict[str, Any]) -> Table:
         style = "bold" if arm["network"] == "spiking" else ""
         rows.add_row(
             arm["name"], _percent(arm["accuracy"]), _band(arm["energy_j"], "J"), _band(arm["latency_s"], "s"),
-            str(arm["batch"]), _held_against(arm["basis"]), style=style,
+            str(arm["batch"]), held_against(arm["basis"])[0], style=style,
         )  # fmt: skip
     return rows
 
@@ -177,11 +178,6 @@ def _measured_here(comparison: Comparison, summary: dict[str, Any]) -> list[str]
         energy = arm["reason"].split("; ")[-1] if arm["energy_j"] is None else f"energy {_band(arm['energy_j'], 'J')}"
         lines.append(f"{line}; {energy}")
     return lines
-
-
-def _held_against(basis: str) -> str:
-    """What the energy was held against, or that it was measured."""
-    return basis.split("energy ")[1].split(",")[0] if "energy " in basis else basis
 
 
 def _band(band: dict[str, float], unit: str) -> str:

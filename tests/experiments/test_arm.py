@@ -1,11 +1,16 @@
 """Pricing of arms: the ledger, the algebra of constants and rates, the bootstrap."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 
-from experiments.arm import Arm, Machine, item_events, latents, mean_counts, price, pricer
+from baselines import device
+from baselines.device import load
+from experiments import model_error
+from experiments.arm import Arm, Machine, half_widths, item_events, latents, mean_counts, price, pricer
+from experiments.model_error import ModelError
 from experiments.uncertainty import Draws
 from neuro import chip
 from neuro.constants import leaves
@@ -25,8 +30,8 @@ def machine(**changed) -> Machine:
     return Machine("neuromorphic", loihi.model_copy(update={"energy": energy}), chip.prices)
 
 
-def draws(machines, factor: float = 1.0, error: float = 1.0) -> Draws:
-    return Draws(np.full((1, len(latents(machines))), factor), np.full((1, len(machines), 2), error))
+def draws(machines, factor: float = 1.0, score: float = 0.0) -> Draws:
+    return Draws(np.full((1, len(latents(machines))), factor), np.full((1, len(machines), 2), score))
 
 
 def priced(arm: Arm, rate=None, **kwargs):
@@ -77,7 +82,20 @@ def test_energy_scales_with_all_constants_together_and_with_the_model_error():
     twice = priced(spiking(), factor=2.0)
     parts = plain.components[0]
     assert twice.energy[0, 0] == pytest.approx(2 * parts["synop_dense"] + 4 * parts["static"], rel=1e-5)
-    assert priced(spiking(), error=3.0).energy[0, 0] == pytest.approx(3 * plain.energy[0, 0], rel=1e-6)
+    # Loihi 1 has the grade "same chip": at a score of 1 its model is 1.3 times too low.
+    assert priced(spiking(), score=1.0).energy[0, 0] == pytest.approx(1.3 * plain.energy[0, 0], rel=1e-6)
+    assert priced(spiking(), score=-2.0).latency[0, 0] == pytest.approx(plain.latency[0, 0] / 1.3**2, rel=1e-6)
+
+
+def test_models_err_as_measured_and_measurements_do_not(monkeypatch):
+    known = {("gpu", "batch 1", "energy"): ModelError(0.1, 9, 3), ("gpu", "batch", "time"): ModelError(0.2, 9, 3)}
+    monkeypatch.setattr(model_error, "load", lambda: known)
+    a100 = load("a100_pcie_40gb")
+    one = Arm(Machine("gpu", a100, partial(device.prices, a100)), "integer", "batch1", "int8", None)
+    assert half_widths(one) == pytest.approx((0.1, np.log(1.3)))
+    counts = replace(spiking().counts, batch=8)
+    assert half_widths(replace(one, counts=counts)) == pytest.approx((np.log(1.3), 0.2))
+    assert half_widths(replace(one, machine=replace(one.machine, kind="measured"))) == (0.0, 0.0)
 
 
 def test_events_of_items_are_laid_out_and_put_back():

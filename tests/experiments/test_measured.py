@@ -9,7 +9,7 @@ from baselines import measure
 from baselines.counters import Sensor
 from baselines.device import load, nominal
 from baselines.measure import Energy, Latency, Measured, Offline, Runner
-from experiments import measured
+from experiments import measured, measured_output
 from experiments.measured import Prediction, Result
 from neuro.constants import leaves
 from neuro.cost import cost
@@ -81,13 +81,13 @@ def test_a_sample_no_dearer_than_rest_has_a_price_all_the_same():
 
 def test_summary_and_store(tmp_path):
     result = Result("net", (counted(), run((REASON, REASON))), ("no gpu",), None, Prediction(1e-3, 5000.0))
-    row = measured.summary(result)
+    row = measured_output.summary(result)
     assert row["runs"][0]["single_stream"]["energy"]["joules"] == 50e-3
     assert row["runs"][1]["offline"]["energy"] == {"joules": None, "reason": REASON}
     assert row["prediction"]["latency_error"] == pytest.approx(-0.5)
     assert row["prediction"]["throughput_error"] == pytest.approx(1.0)
     path = tmp_path / "runs" / "net.json"
-    measured.store(result, path)
+    measured_output.store(result, path)
     assert json.loads(path.read_text()) == json.loads(json.dumps(row))
     assert list(path.parent.iterdir()) == [path]
 
@@ -99,16 +99,16 @@ def test_interrupted_store_keeps_the_last_good_one(tmp_path, monkeypatch):
     def stopped(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(measured.json, "dumps", stopped)
+    monkeypatch.setattr(measured_output.json, "dumps", stopped)
     with pytest.raises(KeyboardInterrupt):
-        measured.store(Result("net", (), (), None, None), path)
+        measured_output.store(Result("net", (), (), None, None), path)
     assert path.read_text() == "good"
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_print(capsys):
     result = Result("net", (counted(),), ("JAX finds no gpu here",), None, Prediction(1e-3, 5000.0))
-    measured.print_result(result)
+    measured_output.print_result(result)
     printed = " ".join(capsys.readouterr().out.split())
     for text in (
         "net, measured in fp32",
