@@ -7,7 +7,7 @@ empty cell stands for the default named at the field of `Measurement`.
 
 import csv
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
@@ -40,7 +40,7 @@ class Measurement:
     mode: compiled (default) or eager. value: SI; per sample for energies; one device's. boundary: chip (default),
     board or system. settings: other values for constants of the device, as text. fit: the group with which this case
     is left out of fits that used it, empty if none did. reason: why it cannot be replayed, empty if it can.
-    folder: what relative paths start from.
+    folder: what relative paths start from. kind: of machine, where the file says so.
     """
 
     case: str
@@ -59,6 +59,7 @@ class Measurement:
     source: str = ""
     note: str = ""
     folder: Path | None = None
+    kind: str = ""
 
     @property
     def unit(self) -> str:
@@ -78,7 +79,7 @@ class Measurement:
 
 def bundled(kind: Kind) -> list[Measurement]:
     """The published measurements of machines of that kind that come with the program."""
-    return read(Path(str(resources.files(PACKAGE) / f"{kind}.csv")))
+    return [replace(m, kind=kind) for m in read(Path(str(resources.files(PACKAGE) / f"{kind}.csv")))]
 
 
 def read(path: Path) -> list[Measurement]:

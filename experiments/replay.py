@@ -98,7 +98,7 @@ def replay(
     for m in measurements:
         done(1)
         if m.reason:
-            found.append(Replay(m, reason=m.reason))
+            found.append(Replay(m, reason=m.reason, kind=m.kind))
             continue
         key = (m.folder, m.target, m.settings, m.boundary)
         try:
