@@ -291,8 +291,9 @@ def needs(device: Npu, work: Workload, precision: Precision, batch: int) -> list
 
 
 def roof(device: Npu, precision: Precision) -> tuple[float, float]:
-    """Peak multiply-accumulates per second of all arrays, and bytes per second of the memory, if there is one."""
+    """Peak multiply-accumulates per second of all arrays, and bytes per second of the memory, unless weights have a
+    store on the chip."""
     array = device.array
     cells = prod(c.value for c in (array.count, array.inputs, array.taps, array.outputs, array.positions))
     rate = cells * array.clock.value / device.precision[precision].passes.value
-    return rate, device.memory.bandwidth.value if device.memory else inf
+    return rate, device.memory.bandwidth.value if device.memory and not device.weights else inf

@@ -5,8 +5,9 @@ from functools import cache
 from importlib import resources
 from typing import NamedTuple
 
+from baselines.description import WIDTH
 from baselines.device import Device, model, native
-from baselines.workload import Workload, value_bytes, weight_bytes
+from baselines.workload import Workload, weight_bytes
 from neuro.constants import Joules, Source, Table
 
 # Which of the priced widths stands for a precision.
@@ -31,21 +32,23 @@ class Roof(NamedTuple):
 
 
 def roof(device: Device, precision: str) -> Roof:
-    """The peaks of `device` at a native precision; infinite bandwidth where nothing leaves the chip."""
+    """The peaks of `device` at a native precision; infinite bandwidth where weights may stay on the chip."""
     return Roof(*model(device).roof(device, precision))
 
 
 def seconds(device: Device, work: Workload, precision: str, batch: int) -> float:
-    """Time of a batch: the sum over kernels of max(MACs / peak, bytes / bandwidth)."""
+    """Least time of a batch: max(MACs / peak, bytes / bandwidth).
+
+    The bytes are those that no reuse spares: each weight once, and the network's own inputs and outputs.
+    """
     precise = native(device, precision)
     peak = roof(device, precise)
-    return sum(
-        max(
-            batch * layer.macs / peak.macs,
-            (weight_bytes(layer, precise) + batch * value_bytes(layer, precise)) / peak.bytes,
-        )
-        for layer in work.layers
-    )
+    width = WIDTH[precise]
+    values = batch * width * (work.layers[0].inputs + work.layers[-1].outputs)
+    rate = device.precision[precise]
+    narrow = getattr(rate, "weights", None)  # weights may be held in fewer bytes than values
+    weights = sum(weight_bytes(layer, precise) for layer in work.layers) * (narrow.value / width if narrow else 1.0)
+    return max(batch * work.macs / peak.macs, (weights + values) / peak.bytes)
 
 
 def joules(work: Workload, precision: str) -> float:

@@ -6,6 +6,7 @@ do the two overlap. Values pass from layer to layer in the scratch memory as far
 """
 
 from collections.abc import Mapping, Sequence
+from math import inf
 from typing import Literal, TypeAlias
 
 import jax.numpy as jnp
@@ -224,7 +225,9 @@ def needs(device: Systolic, work: Workload, precision: Precision, batch: int) ->
 
 
 def roof(device: Systolic, precision: Precision) -> tuple[float, float]:
-    """Peak multiply-accumulates per second of all arrays, and bytes per second of the memory or link."""
+    """Peak multiply-accumulates per second of all arrays, and bytes per second of the memory; what stays on the chip
+    from batch to batch does not wait for its link."""
     array = device.array
     cells = array.count.value * array.rows.value * array.columns.value
-    return cells * array.clock.value / device.precision[precision].passes.value, device.memory.bandwidth.value
+    bandwidth = inf if device.weights == "resident" else device.memory.bandwidth.value
+    return cells * array.clock.value / device.precision[precision].passes.value, bandwidth

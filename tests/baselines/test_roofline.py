@@ -37,14 +37,19 @@ def test_peaks_by_hand(name, precision, macs, bandwidth):
         assert peak.bytes == pytest.approx(bandwidth, rel=0.03)
 
 
-def test_time_is_the_slower_of_arithmetic_and_memory_kernel_by_kernel():
-    """A100, int8: one product waits for arithmetic, one for its 16 MB of weights and 4096 + 4096 values."""
+def test_time_is_the_slower_of_arithmetic_and_what_must_move():
+    """A100, int8: a convolution waits for arithmetic, a product for its 16 MB of weights and 4096 + 4096 values."""
     device = DEVICES["a100_pcie_40gb"]
     wide = convolution("c", (512, 512), (3, 3), (1, 1), (58, 58), (56, 56))
-    thin = dense("f", 4096, 4096)
     macs = 512 * 512 * 9 * 56 * 56
-    by_hand = 64 * macs / 312e12 + (4096 * 4096 + 4096 + 64 * 8192) / 1555e9
-    assert roofline.seconds(device, Workload("w", (wide, thin)), "int8", 64) == pytest.approx(by_hand, rel=1e-3)
+    assert roofline.seconds(device, Workload("w", (wide,)), "int8", 64) == pytest.approx(64 * macs / 312e12)
+    thin = dense("f", 4096, 4096)
+    moved = 4096 * 4096 + 4096 + 64 * 8192
+    assert roofline.seconds(device, Workload("w", (thin,)), "int8", 64) == pytest.approx(moved / 1555e9)
+    # Between two layers nothing must move: the second one's values stay in the cache.
+    two = Workload("w", (thin, dense("g", 4096, 10)))
+    moved += 4096 * 10 + 10 - 64 * (4096 - 10)
+    assert roofline.seconds(device, two, "int8", 64) == pytest.approx(moved / 1555e9)
 
 
 @pytest.mark.parametrize(("precision", "picojoules"), [("fp32", 4.6), ("fp16", 1.5), ("int8", 0.3), ("int4", 0.3)])
@@ -62,7 +67,7 @@ def test_quantities_are_consistent():
 
 @pytest.mark.parametrize("name", sorted(set(DEVICES) - SKIPPING))
 @pytest.mark.parametrize("network", ["resnet50", "mlperf_tiny_ic", "bert_large:sequence=64", "kws_blouw"])
-def test_no_network_beats_the_peak_rate(name, network):
+def test_no_network_beats_the_roofline(name, network):
     device, work = DEVICES[name], from_shapes.load(network)
     for precision in device.precision:
         for batch in (1, 32):
@@ -70,7 +75,7 @@ def test_no_network_beats_the_peak_rate(name, network):
                 found = spent(name, work, precision, batch)
             except DoesNotFit:
                 continue
-            assert work.macs / float(found.interval) <= roofline.roof(device, precision).macs * (1 + 1e-5)
+            assert float(found.interval) * batch >= roofline.seconds(device, work, precision, batch) * (1 - 1e-5)
 
 
 @given(
@@ -97,8 +102,10 @@ def test_a_bigger_network_is_never_faster_or_cheaper(name, sizes, batch, grown, 
         return
     for other in (wider, longer):
         assert float(other.latency) >= float(less.latency) * (1 - 1e-5)
-    assert float(wider.total) >= float(less.total) * (1 - 1e-5)
-    assert float(longer.total) * (batch + grown) >= float(less.total) * batch * (1 - 1e-5)
+    # A row-stationary array is cut for time; another cut for a layer that is a little larger may move fewer words.
+    slack = 0.03 if getattr(device, "dataflow", "") == "row" else 1e-5
+    assert float(wider.total) >= float(less.total) * (1 - slack)
+    assert float(longer.total) * (batch + grown) >= float(less.total) * batch * (1 - slack)
 
 
 @pytest.mark.parametrize("name", sorted(DEVICES))
