@@ -7,10 +7,11 @@ takes longer than `grain`; a product of one row, a pool or an addition stay on o
 
 from collections.abc import Mapping
 from math import prod
-from typing import Literal
+from typing import Annotated, Literal
 
 import jax.numpy as jnp
 import numpy as np
+from pydantic import Field
 
 from baselines.description import Machine, Memory, Need, Precision
 from baselines.workload import LayerWork, Mode, Workload, memory_need, value_bytes, weight_bytes
@@ -79,7 +80,7 @@ class Cpu(Machine):
     """
 
     kind: Literal["cpu"]
-    precision: dict[Precision, CpuRate]
+    precision: Annotated[dict[Precision, CpuRate], Field(min_length=1)]
     core: Cores
     efficiency: Efficiency
     cache: LastCache

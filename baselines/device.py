@@ -4,6 +4,7 @@ what these cost."""
 import tomllib
 from collections.abc import Mapping
 from importlib import resources
+from math import inf
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -60,7 +61,7 @@ def load(name: str | Path) -> Device:
     path = locate(str(name), PACKAGE, "device")
     tree = parsed(path)
     kind = tree.get("kind")
-    if kind not in MODELS:
+    if not isinstance(kind, str) or kind not in MODELS:
         raise BadDescription(f"{path}: kind: {kind!r} is no model.{nearest(str(kind), list(MODELS))}")
     return read(path, _entry(kind, tree.get("dataflow"))[0], completed(tree))
 
@@ -96,6 +97,8 @@ def adjusted(device: Device, values: Mapping[str, float]) -> Device:
     """
     paths = [path for path, _ in leaves(device)]
     for path, value in values.items():
+        if not 0 < value < inf:
+            raise BadInput(f"{path} = {value:g}: a constant must be above zero and finite.")
         if path not in paths:
             raise BadInput(f"{device.name} has no constant {path!r}.{nearest(path, paths)}")
         device = _replaced(device, path.split("."), value)
@@ -152,7 +155,13 @@ def counts(device: Device, work: Workload, precision: str, batch: int) -> Counts
         raise BadInput(f"a batch of {batch}; take 1 or more.")
     if reason := fits(device, work, precise, batch):
         raise DoesNotFit(reason)
-    return model(device).counts(device, work, precise, batch)
+    try:
+        return model(device).counts(device, work, precise, batch)
+    except (ArithmeticError, IndexError) as error:
+        raise DoesNotFit(
+            f"{device.name}: no way to run {work.name} with these constants ({error}); look for one that is far below "
+            "its usual size."
+        ) from None
 
 
 def prices(device: Device, values: Mapping[str, Scalar], boundary: str) -> Prices:
@@ -177,6 +186,11 @@ def fits(device: Device, work: Workload, precision: str, batch: int) -> str | No
                 f"{precision}; there are {need.limit:,.0f}. Lower the batch or the precision."
             )
     return None
+
+
+def model_name(device: Device) -> str:
+    """What the error of a model is known for: the kind of machine, for arrays with their dataflow."""
+    return f"{device.kind}-{'spatial' if isinstance(device, Npu) else 'row'}" if device.kind == "asic" else device.kind
 
 
 def model(device: Device) -> Any:

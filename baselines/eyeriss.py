@@ -8,10 +8,11 @@ and the rest of the transfers. After Chen et al. 2016; sparse elements (Eyeriss 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+from pydantic import Field
 
 from baselines.description import WIDTH, Machine, Need, Precision
 from baselines.workload import LayerWork, Workload
@@ -81,7 +82,7 @@ class Asic(Machine):
 
     kind: Literal["asic"]
     dataflow: Literal["row"]
-    precision: dict[Precision, AsicRate]
+    precision: Annotated[dict[Precision, AsicRate], Field(min_length=1, max_length=1)]
     array: Spatial
     buffer: Buffer
     external: External
@@ -153,7 +154,7 @@ def moves(device: Asic, layer: LayerWork, cut: Cut, width: float, batch: int) ->
     s = shape(device, layer)
     strips, channel_passes = -(-s.out_rows // cut.e), -(-s.channels // (cut.q * cut.r))
     filter_passes = -(-s.filters // (cut.p * cut.t))
-    runs = layer.groups * batch * layer.steps
+    runs = float(layer.groups * batch * layer.steps)  # a product of integers could overflow
     steps = -(-s.channels // cut.r) * s.width + channel_passes
     taken = -(-s.filters // (cut.t * device.array.lanes.value)) * _worked(device, layer)
     cycles = strips * s.out_width * runs * taken * steps

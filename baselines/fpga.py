@@ -108,7 +108,7 @@ class Fpga(Machine):
     """
 
     kind: Literal["fpga"]
-    precision: dict[Precision, FpgaRate]
+    precision: Annotated[dict[Precision, FpgaRate], Field(min_length=1)]
     clock: Hertz
     style: Style | None = None
     part: Part

@@ -159,7 +159,12 @@ def workload(
         if call.op in FREE:
             made: list[LayerWork] = []
         else:
-            made = _kernels(call)
+            try:
+                made = _kernels(call)
+            except (IndexError, ValueError, ZeroDivisionError) as error:
+                raise BadInput(
+                    f"{reading.file}: node {call.name} ({call.op}): its shapes do not fit together ({error})."
+                ) from None
             if _again(call, used):  # weights are held once
                 made = [replace(layer, stored=0) for layer in made]
         if made and before is not None and _fusable(call, made[0], groups[before][0]):
@@ -306,7 +311,8 @@ def _transposed(call: Call) -> LayerWork:
 def _gemm(call: Call) -> list[LayerWork]:
     left, right = call.shape(0), call.shape(1)
     rows, depth = reversed(left) if call.get("transA", 0) else left
-    columns = right[0] if call.get("transB", 0) else right[1]
+    columns, meets = right if call.get("transB", 0) else reversed(right)
+    _check_product(left, right, depth, meets)
     bias = prod(call.shape(2)) if call.has(2) else 0
     if call.constant(1):
         order = None if call.get("transB", 0) else (1, 0)
@@ -316,12 +322,19 @@ def _gemm(call: Call) -> list[LayerWork]:
     return [replace(made, weight_count=made.weight_count + bias)]
 
 
+def _check_product(left: tuple[int, ...], right: tuple[int, ...], depth: int, meets: int) -> None:
+    """Raises ValueError if two factors do not meet in the same number of values, or are empty."""
+    if depth != meets or not prod(left) * prod(right):
+        raise ValueError(f"{left} by {right}")
+
+
 def _matmul(call: Call, a: int, b: int) -> list[LayerWork]:
     """Weights on either side, or a product of activations; leading axes of both are separate products."""
     left, right = call.shape(a), call.shape(b)
     left = (1, *left) if len(left) == 1 else left
     right = (*right, 1) if len(right) == 1 else right
     rows, depth, columns = left[-2], left[-1], right[-1]
+    _check_product(left, right, depth, right[-2])
     if call.constant(b) and prod(right[:-2]) == 1:
         made = dense(call.name, depth, columns, rows=prod(left[:-1]), bias=False)
         return [_counted(call, made, b, (1, 0) if len(right) == 2 else None)]

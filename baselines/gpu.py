@@ -6,20 +6,24 @@ below its power limit; voltage, and so the energy of an operation, falls with it
 """
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Annotated, Literal
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
+from pydantic import Field, model_validator
 
 from baselines.description import WIDTH, Machine, Memory, Need, Precision
 from baselines.gpu_tiles import PRODUCTS, Multiprocessors, Tiled, tiled
-from baselines.workload import LayerWork, Mode, Workload, memory_need, value_bytes, weight_bytes
-from neuro.constants import Bytes, Hertz, Joules, Number, Seconds, Table, Watts, leaves
+from baselines.workload import LayerWork, Mode, Pattern, Workload, memory_need, value_bytes, weight_bytes
+from neuro.constants import Boundary, Bytes, Hertz, Joules, Number, Seconds, Table, Watts, leaves
 from neuro.cost import Prices, Scalar
 from neuro.counts import Counts, Path
+from neuro.errors import DoesNotFit
 
 Unit = Literal["tensor", "vector"]
+CAPPED: Boundary = "chip"
+"""Boundary at which the power limit of a card holds."""
 
 
 class GpuRate(Table):
@@ -89,7 +93,7 @@ class Gpu(Machine):
     """
 
     kind: Literal["gpu"]
-    precision: dict[Precision, GpuRate]
+    precision: Annotated[dict[Precision, GpuRate], Field(min_length=1)]
     multiprocessors: Number
     clock: Hertz
     sustained: Number
@@ -107,6 +111,14 @@ class Gpu(Machine):
     gates: Number
     accelerators: Accelerators | None = None
 
+    @model_validator(mode="after")
+    def _complete(self):
+        if CAPPED not in self.power:
+            raise ValueError(f"power.{CAPPED}: missing; the power limit holds there")
+        if "fp32" not in self.precision:
+            raise ValueError("precision.fp32: missing; depthwise convolutions run at its rate")
+        return self
+
 
 def counts(device: Gpu, work: Workload, precision: Precision, batch: int) -> Counts:
     """Events of one batch; `precision` must be native.
@@ -119,14 +131,16 @@ def counts(device: Gpu, work: Workload, precision: Precision, batch: int) -> Cou
     card = batch - beside(device, work, precision, batch)
     relief = device.accelerators.relief.value if device.accelerators else 1.0
     steps = np.array([layer.steps for layer in layers], np.float64)
-    weights = np.array([weight_bytes(layer, precision) for layer in layers], np.float64)
+    tensor = device.precision[precision].unit == "tensor"
+    halved = device.sparsity is not None and tensor
+    packed: tuple[Pattern, ...] = ("2:4",) if halved else ()
+    weights = np.array([weight_bytes(layer, precision, packed) for layer in layers], np.float64)
     values = np.array([value_bytes(layer, precision) for layer in layers], np.float64)
     room = device.cache.share.value * device.cache.capacity.value
     refetched = weights * np.where(weights > room, steps, 1.0)
     # Values come from memory where they overflow the cache, weights where those of the network do.
     missed = card * values * _missed(card * values / steps, room) + refetched * _missed(weights.sum(), room)
     tiles = work_in_tiles(device, layers, precision, card)
-    tensor = device.precision[precision].unit == "tensor"
     products = np.array([layer.operator in PRODUCTS for layer in layers])
     deep = np.array([layer.macs if layer.operator == "depthwise" else 0 for layer in layers], np.float64)
     names = (
@@ -142,10 +156,10 @@ def counts(device: Gpu, work: Workload, precision: Precision, batch: int) -> Cou
     stages[:-1, 2, 6] = launches
     stages[:-1, 3, 7] = launches
     stages[-1, 0, 8:] = launches.sum(), 1
-    halved = device.sparsity is not None and tensor
-    macs = sum(layer.macs * (layer.density if halved and layer.pattern == "2:4" else 1.0) for layer in layers)
+    macs = sum(layer.macs * (0.5 if halved and layer.pattern == "2:4" else 1.0) for layer in layers) - deep.sum()
     events = {
         f"mac_{precision}": (card + (batch - card) * relief) * macs,
+        f"depthwise_{precision}": batch * deep.sum(),
         "cache_byte": (batch * values + weights * steps).sum(),
         "memory_byte": missed.sum() + (batch - card) * values.sum(),
     }
@@ -203,7 +217,7 @@ def clock_share(
     """The highest share of the boost clock, up to `sustained`, at which active + dynamic energy / time stays below
     the power limit, at the values of the constants."""
     values = _values(device)
-    charged = prices(device, values, "chip")
+    charged = prices(device, values, CAPPED)
     spent = {name: number * float(charged.energy[name]) for name, number in events.items()}
     fixed = spent.pop("memory_byte")
     scaled = sum(spent.values())
@@ -219,6 +233,11 @@ def clock_share(
     low, high = 0.1 * top, top
     if not over(high):
         return high
+    if over(low):
+        raise DoesNotFit(
+            f"{device.name}: a power_cap of {device.power_cap.value:g} W cannot be kept even at a tenth of the clock; "
+            "raise it."
+        )
     for _ in range(20):
         middle = (low + high) / 2
         low, high = (low, middle) if over(middle) else (middle, high)
@@ -247,6 +266,7 @@ def prices(device: Gpu, values: Mapping[str, Scalar], boundary: str) -> Prices:
     for p, rate in device.precision.items():
         parts = WIDTH[p] if rate.unit == "tensor" else min(1.0, WIDTH[p] / WIDTH["fp32"])
         energy[f"mac_{p}"] = v[f"operation.{rate.unit}.mac"] * parts * v["scale"]
+        energy[f"depthwise_{p}"] = v["operation.vector.mac"] * min(1.0, WIDTH[p] / WIDTH["fp32"]) * v["scale"]
         reached = v[f"precision.{p}.rate"] * v["sustained"] * v[f"efficiency.{rate.unit}"]
         time[f"tile_mac_{p}"] = v["multiprocessors"] / reached
         time[f"depthwise_{p}"] = 1 / vector

@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from baselines.description import Machine, Need, Precision
-from baselines.workload import LayerWork, Workload, compiled, value_bytes, weight_bytes
+from baselines.workload import LayerWork, Workload, compiled, stored_bytes, value_bytes
 from neuro.constants import Bytes, Hertz, Number, Table
 from neuro.cost import Prices, Scalar
 from neuro.counts import Counts, Path
@@ -60,7 +60,7 @@ class Mcu(Machine):
     """
 
     kind: Literal["mcu"]
-    precision: dict[Precision, McuRate]
+    precision: Annotated[dict[Precision, McuRate], Field(min_length=1)]
     core: Core
     store: Store
     runs: str = "vendor"
@@ -97,7 +97,7 @@ def counts(device: Mcu, work: Workload, precision: Precision, batch: int) -> Cou
     stages = np.zeros((len(layers), 1, len(names)), np.float32)
     for i, layer in enumerate(layers):
         stages[i, 0, KERNELS.index(kernel(layer))] = batch * (layer.macs or layer.inputs)
-        stages[i, 0, -2:] = batch * layer.outputs if layer.macs else 0, batch
+        stages[i, 0, -2:] = batch * layer.outputs if layer.macs else 0, batch * layer.steps
     path = Path(names, jnp.asarray(stages))
     return Counts({}, latency=path, interval=path, batch=batch)
 
@@ -115,7 +115,7 @@ def prices(device: Mcu, values: Mapping[str, Scalar], boundary: str) -> Prices:
 def needs(device: Mcu, work: Workload, precision: Precision, batch: int) -> list[Need]:
     """What `batch` samples take of the machine's flash and RAM."""
     layers = compiled(work).layers
-    weights = sum(weight_bytes(layer, precision) for layer in layers)
+    weights = sum(stored_bytes(layer, precision) for layer in layers)
     values = batch * max(value_bytes(layer, precision) for layer in layers)
     return [
         Need("weights", weights, device.store.flash.value, "bytes of flash"),

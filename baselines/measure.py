@@ -130,6 +130,8 @@ def measure(
             f"samples of shape {samples.shape}; {network} takes [sample, {', '.join(map(str, runner.shape))}]."
         )
     sensor = counters.sensor(runner.platform) if sensor is None else sensor
+    if seed < 0:
+        raise BadInput(f"a seed of {seed}; give 0 or more.")
     source = _random(runner.shape, seed) if samples is None else samples
     resting: Reading | str = sensor if isinstance(sensor, str) else counters.rest(sensor, min(2.0, seconds / 5))
     progress("one sample at a time")

@@ -8,14 +8,15 @@ stay in the scratch memory as far as they fit; else a layer is cut so that least
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf, prod
-from typing import Literal
+from typing import Annotated, Literal
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
+from pydantic import Field
 
 from baselines.description import WIDTH, Machine, Memory, Need, Precision
-from baselines.workload import LayerWork, Workload, memory_need, weight_bytes
+from baselines.workload import LayerWork, Workload, memory_need, stored_bytes, weight_bytes
 from neuro.constants import Bytes, BytesPerSecond, Hertz, Joules, Number, Seconds, Table
 from neuro.cost import Prices, Scalar
 from neuro.counts import Counts, Path
@@ -87,7 +88,7 @@ class Npu(Machine):
 
     kind: Literal["asic"]
     dataflow: Literal["weight", "output"]
-    precision: dict[Precision, NpuRate]
+    precision: Annotated[dict[Precision, NpuRate], Field(min_length=1)]
     array: Unrolled
     buffer: NpuBuffer
     overhead: NpuOverhead
@@ -281,7 +282,7 @@ def needs(device: Npu, work: Workload, precision: Precision, batch: int) -> list
         return [memory_need(work, precision, batch, device.memory.capacity.value)]
     found = []
     if device.weights:
-        weights = sum(weight_bytes(layer, precision) for layer in work.layers)
+        weights = sum(stored_bytes(layer, precision) for layer in work.layers)
         found.append(Need("weights", weights, device.weights.capacity.value, "bytes of weight memory"))
     if device.scratch:
         s = sizes(work, precision, 1)

@@ -7,13 +7,14 @@ do the two overlap. Values pass from layer to layer in the scratch memory as far
 
 from collections.abc import Mapping, Sequence
 from math import inf
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import jax.numpy as jnp
 import numpy as np
+from pydantic import Field
 
 from baselines.description import WIDTH, Machine, Memory, Need, Precision
-from baselines.workload import LayerWork, Workload, memory_need, value_bytes, weight_bytes
+from baselines.workload import LayerWork, Workload, memory_need, stored_bytes, value_bytes, weight_bytes
 from neuro.constants import Bytes, Hertz, Joules, Number, Seconds, Table
 from neuro.cost import Prices, Scalar
 from neuro.counts import Counts, Path
@@ -77,7 +78,7 @@ class Systolic(Machine):
 
     kind: Literal["tpu"]
     weights: Literal["fetched", "prefetched", "resident"]
-    precision: dict[Precision, SystolicRate]
+    precision: Annotated[dict[Precision, SystolicRate], Field(min_length=1)]
     array: Array
     overhead: SystolicOverhead
     scratch: Bytes
@@ -216,7 +217,7 @@ def needs(device: Systolic, work: Workload, precision: Precision, batch: int) ->
     """What `batch` samples take of the machine's memories."""
     if device.weights != "prefetched":
         return [memory_need(work, precision, batch, device.memory.capacity.value)]
-    weights = sum(weight_bytes(layer, precision) for layer in work.layers)
+    weights = sum(stored_bytes(layer, precision) for layer in work.layers)
     values = batch * max(value_bytes(layer, precision) for layer in work.layers)
     return [
         Need("weights", weights, device.memory.capacity.value, "bytes of memory"),

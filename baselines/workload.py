@@ -114,22 +114,26 @@ def _fused(kernel: LayerWork, layer: LayerWork) -> LayerWork:
     return replace(kernel, inputs=kernel.inputs + others, outputs=layer.outputs, zero_outputs=layer.zero_outputs)
 
 
-def weight_bytes(layer: LayerWork, precision: str) -> float:
-    """Bytes of the weights that a layer reads; where some are zero a bit for each says which, if that is less."""
-    return layer.weight_count * _bytes_per_weight(layer, precision)
+def weight_bytes(layer: LayerWork, precision: str, packed: tuple[Pattern, ...] = ()) -> float:
+    """Bytes of the weights that a layer reads. packed: patterns of zeros that the machine unpacks as it computes; on
+    others zeros travel like any weight."""
+    return layer.weight_count * _bits(layer, precision, layer.pattern in packed) / 8
 
 
 def stored_bytes(layer: LayerWork, precision: str) -> float:
-    """Bytes of the parameters held for a layer, stored like those that it reads."""
-    return layer.parameters * _bytes_per_weight(layer, precision)
+    """Bytes of the parameters held for a layer, its zeros packed: a bit for each weight says where they are."""
+    return layer.parameters * _bits(layer, precision, True) / 8
 
 
-def _bytes_per_weight(layer: LayerWork, precision: str) -> float:
+def _bits(layer: LayerWork, precision: str, packed: bool) -> float:
+    """Bits of a weight. 2:4 keeps half of the weights, with two bits each for its place among four."""
     bits = 8 * WIDTH[precision]
     if layer.weight_bits is not None:
         bits = min(bits, layer.weight_bits)
-    stored = bits if layer.density == 1.0 else min(bits, layer.density * bits + 1)
-    return float(stored / 8)
+    if not packed or layer.pattern == "dense":
+        return float(bits)
+    share = 0.5 if layer.pattern == "2:4" else layer.density
+    return float(min(bits, share * bits + 1))
 
 
 def value_bytes(layer: LayerWork, precision: str) -> float:

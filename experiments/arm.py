@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from baselines.device import Device, model_name
 from experiments import model_error
 from experiments.uncertainty import Draws, Latent
 from neuro.constants import Description, leaves
@@ -29,6 +30,13 @@ class Machine:
     def name(self) -> str:
         """The description's own name."""
         return self.description.name
+
+    @property
+    def model(self) -> str:
+        """What the error of its model is known for."""
+        if self.kind in ("neuromorphic", "measured") or not isinstance(self.description, Device):
+            return self.kind
+        return model_name(self.description)
 
 
 @dataclass(frozen=True)
@@ -170,13 +178,13 @@ def price(
 
 def half_widths(arm: Arm) -> tuple[float, float]:
     """Half of the 90 % interval of the logarithm of the model's error, on energy and on latency."""
-    evidence, kind, errors = arm.machine.description.evidence, arm.machine.kind, model_error.load()
-    if kind == "measured":  # no model: the spread of the runs is that of the constants
+    evidence, model, errors = arm.machine.description.evidence, arm.machine.model, model_error.load()
+    if model == "measured":  # no model: the spread of the runs is that of the constants
         return 0.0, 0.0
     regime = model_error.regime(arm.batch)
     return (
-        model_error.half_width(errors, (kind, regime, "energy"), evidence.energy),
-        model_error.half_width(errors, (kind, regime, "time"), evidence.latency),
+        model_error.half_width(errors, (model, regime, "energy"), evidence.energy),
+        model_error.half_width(errors, (model, regime, "time"), evidence.latency),
     )
 
 

@@ -277,7 +277,11 @@ def devices(name: str | None = None) -> None:
 
 
 def _names(text: str | None) -> tuple[str, ...] | None:
-    return None if text is None else tuple(part.strip() for part in text.split(",") if part.strip())
+    if text is None:
+        return None
+    if not (names := tuple(part.strip() for part in text.split(",") if part.strip())):
+        raise BadInput(f"{text!r} names nothing; write names separated by commas, or leave the option out.")
+    return names
 
 
 def _numbers(option: str, text: str | None) -> tuple[float, ...] | None:

@@ -10,7 +10,7 @@ from experiments.verdict import TOLERANCE
 Status = Literal["held", "broken", "not applicable"]
 Finding = tuple[Status, str]
 
-OFF_CHIP = ("memory.", "external.", "weights.")
+OFF_CHIP = ("memory.", "external.")
 """Tables of a device file that describe memory or links outside the chip."""
 SKIPS_ZEROS = "energy.local"
 """A constant that only machines have whose multipliers rest on a zero (row-stationary arrays)."""

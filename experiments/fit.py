@@ -24,9 +24,14 @@ from baselines.workload import Workload
 from experiments import measurement
 from experiments.measurement import Measurement
 from experiments.replay import Override, nominal_prices, quantity, refitted, target
+from experiments.uncertainty import NINETY
 from neuro.constants import Table, parsed
 
 FOLDER = Path(str(resources.files("experiments.fits")))
+INSENSITIVE = 1e-4
+"""Change of the weighted residuals with the logarithm of a parameter below which no case depends on it."""
+WIDEST = 3.0
+"""Standard deviation of a logarithm beyond which the cases say nothing of a parameter but its bounds."""
 OUTLIER = 0.3
 """Residual (of the logarithm) beyond which a case counts less than quadratically."""
 
@@ -100,13 +105,12 @@ def fit(kind: measurement.Kind) -> Fit:
     held_out = {}
     for group in track(sorted({m.fit for m in measured}), f"{kind}: groups left out", console=Console(stderr=True)):
         held_out[group], _ = _solve(wanted, [c for c in cases if c.measurement.fit != group], devices, everything)
-    ranges = {
-        name: (
-            min(value * np.exp(-1.645 * spread[name]), *(v[name] for v in held_out.values())),
-            max(value * np.exp(1.645 * spread[name]), *(v[name] for v in held_out.values())),
-        )
-        for name, value in everything.items()
-    }
+    bounds = {key: (p.low, p.high) for p in wanted for key in p.keys}
+    ranges = {}
+    for name, value in everything.items():
+        low, high = (value * np.exp(sign * NINETY * min(spread[name], WIDEST)) for sign in (-1, 1))
+        found = [v[name] for v in held_out.values()]
+        ranges[name] = (max(min(low, *found), bounds[name][0]), min(max(high, *found), bounds[name][1]))
     return Fit(everything, ranges, held_out)
 
 
@@ -117,9 +121,14 @@ def _bench(m: Measurement) -> tuple:
 def _solve(
     wanted: list[Parameter], cases: list[_Case], devices: Mapping[tuple, Device], start: Override | None = None
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """Fitted values by key, and the standard deviations of their logarithms."""
+    """Fitted values by key, and the standard deviations of their logarithms.
+
+    `start` only saves time: a parameter on which no case depends goes back to the middle of its bounds, lest a held-out
+    group leave its own value behind.
+    """
     low, high = np.log([p.low for p in wanted]), np.log([p.high for p in wanted])
-    first = (low + high) / 2 if start is None else np.log([start[p.keys[0]] for p in wanted])
+    middle = (low + high) / 2
+    first = middle if start is None else np.log([start[p.keys[0]] for p in wanted])
     sets = [c.measurement.set for c in cases]
     weight = np.array([1 / np.sqrt(sets.count(name)) for name in sets])
     solved = least_squares(
@@ -134,7 +143,10 @@ def _solve(
     variance = np.linalg.pinv(solved.jac.T @ solved.jac) * 2 * solved.cost / freedom
     deviation = np.sqrt(np.diag(variance))
     keys = [p.keys for p in wanted]
-    return _values(wanted, solved.x), {k: float(s) for ks, s in zip(keys, deviation, strict=True) for k in ks}
+    felt = np.abs(solved.jac).max(axis=0) > INSENSITIVE
+    return _values(wanted, np.where(felt, solved.x, middle)), {
+        k: float(s) for ks, s in zip(keys, deviation, strict=True) for k in ks
+    }
 
 
 def _values(wanted: list[Parameter], x: Float[np.ndarray, "parameter"]) -> dict[str, float]:

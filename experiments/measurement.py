@@ -1,11 +1,12 @@
 """Published or own measurements of machines, one CSV row each: what was measured on what, and under which settings.
 
-Columns: case, set, target, workload, precision, batch, mode, quantity, value, unit, boundary, settings, fit, reason,
-source, note. Only case, target, workload, precision, quantity, value and unit are required; a missing column or an
-empty cell stands for the default named at the field of `Measurement`.
+Columns: case, set, target, workload, precision, batch, mode, quantity, value, unit, boundary, settings, fit, taken,
+reason, source, note. Only case, target, workload, precision, quantity, value and unit are required; a missing column or
+an empty cell stands for the default named at the field of `Measurement`.
 """
 
 import csv
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from importlib import resources
@@ -26,7 +27,7 @@ UNITS: dict[str, str] = {
     "latency": "s", "throughput": "1/s", "energy": "J", "dynamic energy": "J", "power": "W", "dynamic power": "W",
 }  # fmt: skip
 REQUIRED = ("case", "target", "workload", "precision", "quantity", "value", "unit")
-OPTIONAL = ("set", "batch", "mode", "boundary", "settings", "fit", "reason", "source", "note")
+OPTIONAL = ("set", "batch", "mode", "boundary", "settings", "fit", "taken", "reason", "source", "note")
 LONGEST = 100_000
 """Rows that a file may have."""
 
@@ -39,7 +40,8 @@ class Measurement:
     ``baselines.from_shapes.load``. batch: samples in flight; None: the batch of highest throughput (default 1).
     mode: compiled (default) or eager. value: SI; per sample for energies; one device's. boundary: chip (default),
     board or system. settings: other values for constants of the device, as text. fit: the group with which this case
-    is left out of fits that used it, empty if none did. reason: why it cannot be replayed, empty if it can.
+    is left out of fits that used it, empty if none did. taken: constants that were read off this very row, which is
+    therefore shown but tests nothing. reason: why it cannot be replayed, empty if it can.
     folder: what relative paths start from. kind: of machine, where the file says so.
     """
 
@@ -55,6 +57,7 @@ class Measurement:
     boundary: Boundary
     settings: tuple[tuple[str, str], ...] = ()
     fit: str = ""
+    taken: str = ""
     reason: str = ""
     source: str = ""
     note: str = ""
@@ -108,8 +111,8 @@ def read(path: Path) -> list[Measurement]:
             found.append(_measurement(row, path.parent))
         except ValueError as error:
             faults.append(f"  line {number}: {error}")
-    names = [m.case for m in found]
-    faults += [f"  case {name!r} stands there twice" for name in sorted({n for n in names if names.count(n) > 1})]
+    often = Counter(m.case for m in found)
+    faults += [f"  case {name!r} stands there twice" for name, number in sorted(often.items()) if number > 1]
     if faults:
         raise BadInput(f"{path}: {len(faults)} fault(s)\n" + "\n".join(faults[:20]))
     return found
@@ -149,6 +152,7 @@ def _measurement(row: dict[str | None, str | None], folder: Path) -> Measurement
         boundary=_one_of("boundary", cells.get("boundary") or "chip", get_args(Boundary)),
         settings=_settings(cells.get("settings", "")),
         fit=cells.get("fit", ""),
+        taken=cells.get("taken", ""),
         reason=reason,
         source=cells.get("source", ""),
         note=cells.get("note", ""),

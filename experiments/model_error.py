@@ -21,11 +21,15 @@ from neuro.constants import Grade
 
 FEWEST = 3
 """Cases from which a model's error is taken instead of from the grade of its evidence."""
+LEAST = log(1.05)
+"""No model is taken to be better than this, however much the ranges of its constants explain."""
+FAMILY = 3
+"""Machines whose measurements speak for others of their family; fewer speak for themselves."""
 COVERED = 0.9
 """Share of the cases that bands are to hold."""
 
 Key = tuple[str, str, str]
-"""Kind of machine, regime (batch 1, batch) and aspect (time, energy): what a model's error is known for."""
+"""Model (``baselines.device.model_name``), regime (batch 1, batch) and aspect (time, energy)."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ class ModelError:
 
 def key(r: Replay) -> Key:
     """What the error of a replay is an example of."""
-    return (r.kind, r.measurement.regime, r.measurement.aspect)
+    return (r.model, r.measurement.regime, r.measurement.aspect)
 
 
 def measure(replays: list[Replay]) -> dict[Key, ModelError]:
@@ -52,14 +56,15 @@ def measure(replays: list[Replay]) -> dict[Key, ModelError]:
     what they ask for. Fewer than `FEWEST` cases say nothing.
     """
     found = {}
-    played = [r for r in replays if not r.reason]
+    played = [r for r in replays if r.tests]
     for k in sorted({key(r) for r in played}):
         mine = [r for r in played if key(r) == k]
         if len(mine) >= FEWEST:
             asked = np.array([r.asked for r in mine])
             share = enough(asked, np.array([group(r) for r in mine]))
             machines = {r.measurement.target for r in mine}
-            found[k] = ModelError(float(_quantile(np.sort(asked), np.array([share]))[0]), len(mine), len(machines))
+            half_width = max(float(_quantile(np.sort(asked), np.array([share]))[0]), LEAST)
+            found[k] = ModelError(half_width, len(mine), len(machines))
     return found
 
 
@@ -95,8 +100,12 @@ def load() -> Mapping[Key, ModelError]:
 
 
 def applicable(errors: Mapping[Key, ModelError], key: Key, grade: Grade) -> ModelError | None:
-    """The measured error that holds for a machine of that grade; none for one whose insides are undisclosed."""
-    return None if grade == "undisclosed" else errors.get(key)
+    """The measured error that holds for a machine of that grade: for one that was measured itself any, for another of
+    its family one of `FAMILY` machines, none for one whose insides are undisclosed."""
+    known = errors.get(key)
+    if known is None or grade == "undisclosed" or (grade == "same family" and known.machines < FAMILY):
+        return None
+    return known
 
 
 def half_width(errors: Mapping[Key, ModelError], key: Key, grade: Grade) -> float:
@@ -105,9 +114,9 @@ def half_width(errors: Mapping[Key, ModelError], key: Key, grade: Grade) -> floa
     return known.half_width if known else log(GRADE_FACTOR[grade])
 
 
-def evidence(kind: str, batch: int, aspect: str, grade: Grade) -> str:
+def evidence(model: str, batch: int, aspect: str, grade: Grade) -> str:
     """What a model has been held against, in words: so many measurements, else the grade of the machine's evidence."""
-    known = applicable(load(), (kind, regime(batch), aspect), grade)
+    known = applicable(load(), (model, regime(batch), aspect), grade)
     if known is None:
         return grade
     return f"{known.cases} measurements of {known.machines} machine{'s' if known.machines > 1 else ''}"

@@ -8,14 +8,18 @@ from baselines import device as conventional
 from baselines import from_shapes
 from baselines.description import precisions
 from baselines.device import Device
+from baselines.from_graph import workload
 from baselines.workload import Mode, Workload
-from experiments import model_error
+from experiments import model_error, networks
 from experiments.replay import drawn_prices, quantity
 from experiments.summary import band
 from experiments.terminal import screen
 from experiments.uncertainty import widened
 from neuro.errors import BadInput, DoesNotFit
 from neuro.units import show
+
+LARGEST = 10**6
+"""Samples in flight that a user may ask for."""
 
 
 def prices(
@@ -26,10 +30,11 @@ def prices(
     Raises:
         NeuroError: a network or device that cannot be read, or a batch that is neither a number nor ``best``.
     """
-    if batch != "best" and not (batch.isascii() and batch.isdigit() and int(batch) >= 1):
-        raise BadInput(f"--batch {batch!r}: give a number from 1 on, or best.")
-    work = from_shapes.load(network, mode=mode)
-    loaded = [conventional.load(name) for name in devices or conventional.known()]
+    if batch != "best" and not (batch.isascii() and batch.isdigit() and len(batch) < 8 and 1 <= int(batch) <= LARGEST):
+        raise BadInput(f"--batch {batch[:20]!r}: give a number from 1 to {LARGEST:,}, or best.")
+    named = conventional.known() if devices in (None, ("all",)) else devices
+    work = workload(networks.load(network)) if network in networks.BUNDLED else from_shapes.load(network, mode=mode)
+    loaded = [conventional.load(name) for name in named]
     return [_row(device, work, precision, batch, boundary) for device in loaded]
 
 
@@ -46,8 +51,9 @@ def _row(device: Device, work: Workload, precision: str | None, batch: str, boun
         return row | {"energy_j": None, "latency_s": None, "throughput_hz": None, "reason": str(error)}
     drawn, evidence = drawn_prices(device, boundary), device.evidence
     errors, regime = model_error.load(), model_error.regime(row["batch"])
-    energy = model_error.half_width(errors, (device.kind, regime, "energy"), evidence.energy)
-    time = model_error.half_width(errors, (device.kind, regime, "time"), evidence.latency)
+    model_name = conventional.model_name(device)
+    energy = model_error.half_width(errors, (model_name, regime, "energy"), evidence.energy)
+    time = model_error.half_width(errors, (model_name, regime, "time"), evidence.latency)
     return row | {
         "energy_j": band(widened(quantity("energy", counts, drawn), energy)),
         "latency_s": band(widened(quantity("latency", counts, drawn), time)),

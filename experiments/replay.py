@@ -35,7 +35,7 @@ class Replay:
     value: predicted at the values of the constants; held_out: the same with the constants that were fitted without
     the measurement's group, where there was a fit; draws: predictions under joint draws of the constants [draw];
     naive: a bare roofline (for energies: arithmetic alone). reason: why there is no prediction; then all are NaN.
-    kind, evidence: of the machine.
+    kind, evidence: of the machine. model: the module that predicted.
     """
 
     measurement: Measurement
@@ -45,8 +45,14 @@ class Replay:
     draws: Float[np.ndarray, "draw"] = field(default_factory=lambda: np.full(1, np.nan))
     reason: str = ""
     kind: str = ""
+    model: str = ""
     evidence: Grade = "undisclosed"
     fitted: bool = False
+
+    @property
+    def tests(self) -> bool:
+        """Whether it was replayed and no constant was read off the very row."""
+        return not self.reason and not self.measurement.taken
 
     @property
     def error(self) -> float:
@@ -140,6 +146,7 @@ def _replay(m: Measurement, bench: _Bench, without: Override) -> Replay:
         naive=roofline.predict(device, work, m.precision, batch, m.quantity),
         draws=quantity(m.quantity, counts, bench.drawn),
         kind=device.kind,
+        model=conventional.model_name(device),
         evidence=device.evidence.energy if m.aspect == "energy" else device.evidence.latency,
         fitted=bool(m.fit),
     )

@@ -85,11 +85,11 @@ def arm_row(arm: Arm, priced: Priced) -> dict[str, Any]:
 
 def basis(arm: Arm) -> str:
     """What the arm's figures rest on."""
-    kind, grades = arm.machine.kind, arm.machine.description.evidence
-    if kind == "measured":
+    model, grades = arm.machine.model, arm.machine.description.evidence
+    if model == "measured":
         return "measured on this machine"
-    energy = model_error.evidence(kind, arm.batch, "energy", grades.energy)
-    latency = model_error.evidence(kind, arm.batch, "time", grades.latency)
+    energy = model_error.evidence(model, arm.batch, "energy", grades.energy)
+    latency = model_error.evidence(model, arm.batch, "time", grades.latency)
     return f"modelled; held against: energy {energy}, latency {latency}"
 
 

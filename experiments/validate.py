@@ -11,6 +11,7 @@ from experiments.progress import Progress, silent
 from experiments.validation import Validation, validate
 from experiments.validation_output import figure
 from experiments.validation_summary import summary, tree
+from neuro.errors import BadInput
 
 
 def carry_out(
@@ -26,9 +27,11 @@ def carry_out(
         measurements = [m for name in kinds for m in measurement.bundled(name)]
         fits, errors = {name: fit.load(name) for name in kinds}, None
     else:  # nothing was fitted on a user's own measurements, whatever the column says
-        measurements = [replace(m, fit="") for m in measurement.read(cases)]
+        measurements = [replace(m, fit="", taken="") for m in measurement.read(cases)]
         fits, errors = {}, model_error.load()
     path = out or record.default_path("validation", cases.stem if cases else kind)
+    if path.suffix == ".png":
+        raise BadInput(f"{path}: the figure goes there; give the record the ending .h5.")
     record.check_writable(path)
     validation = validate(measurements, fits, errors, progress("measurements", len(measurements)))
     found = summary(validation, str(path))

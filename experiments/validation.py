@@ -30,8 +30,8 @@ class Row:
 
 @dataclass(frozen=True)
 class Summary:
-    """Errors of a group of rows: medians of |error| of model, of model without refitting, and of the roofline; share
-    inside the band with its 95 % interval; median width p95/p5; counts."""
+    """Errors of a group: of those rows that test something the medians of |error|, of |error| with the shipped
+    constants and of the roofline's; share inside the band with its 95 % interval; median width p95/p5; counts."""
 
     name: str
     cases: int
@@ -92,8 +92,8 @@ def validate(
 
 
 def _shares(r: Replay, key: Key, group: str) -> bool:
-    """Whether a replay is of another model, or of the same model and group."""
-    return bool(r.reason) or model_error.key(r) != key or model_error.group(r) == group
+    """Whether a replay tests nothing, is of another model, or of the same model and group."""
+    return not r.tests or model_error.key(r) != key or model_error.group(r) == group
 
 
 def _banded(r: Replay, errors: Mapping[Key, ModelError]) -> Row:
@@ -109,7 +109,7 @@ def _summaries(rows: list[Row], group: Callable[[Replay], str]) -> tuple[Summary
 
 
 def _summary(name: str, rows: list[Row]) -> Summary:
-    played = [row for row in rows if not row.replay.reason]
+    played = [row for row in rows if row.replay.tests]
     if not played:
         nan = float("nan")
         return Summary(name, len(rows), 0, 0, nan, nan, nan, nan, (nan, nan), nan)

@@ -5,8 +5,10 @@ from pathlib import Path
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from rich.markup import escape
 from rich.table import Table
 
+from experiments.replay import Replay
 from experiments.terminal import screen
 from experiments.validation import Row, Summary, Validation
 from neuro.units import show
@@ -25,7 +27,8 @@ def print_validation(validation: Validation, everything: bool) -> None:
         if not rows:
             continue
         hidden = 0 if everything or len(rows) <= LONG else len(rows) - WORST
-        out.print(f"\n[bold]{s.name}[/bold]" + (f": the {WORST} worst of {len(rows)}; --all for all" if hidden else ""))
+        cut = f": the {WORST} worst of {len(rows)}; --all for all" if hidden else ""
+        out.print(f"\n[bold]{escape(s.name)}[/bold]{cut}")
         if hidden:
             rows = sorted(rows, key=lambda row: -abs(row.replay.residual))[:WORST]
         out.print(_cases(rows))
@@ -33,7 +36,7 @@ def print_validation(validation: Validation, everything: bool) -> None:
     if missing:
         out.print(f"\n[bold]Not replayed[/bold] ({len(missing)})")
         for r in missing:
-            out.print(f"  {r.measurement.case}: {r.reason}", style="dim")
+            out.print(f"  {escape(r.measurement.case)}: {escape(r.reason)}", style="dim")
     out.print("\n[bold]Median absolute error[/bold]; groups that constants were fitted on are held out")
     out.print(_groups([*validation.sets, *validation.kinds]))
 
@@ -47,8 +50,8 @@ def _cases(rows: list[Row]) -> Table:
         unit = m.unit
         band = f"{_show(r.held_out, unit)} [{_show(row.low, unit)} .. {_show(row.high, unit)}]"
         table.add_row(
-            m.case, _show(m.value, unit), band, f"{r.error:+.1%}", _show(r.naive, unit),
-            f"{r.naive / m.value - 1:+.0%}", m.fit, style="" if row.inside else "yellow",
+            escape(m.case), _show(m.value, unit), band, f"{r.error:+.1%}", _show(r.naive, unit),
+            f"{r.naive / m.value - 1:+.0%}", escape(_held(r)), style="" if row.inside else "yellow",
         )  # fmt: skip
     return table
 
@@ -75,8 +78,13 @@ def _groups(groups: list[Summary]) -> Table:
             if s.replayed
             else ["", "", "", "", ""]
         )  # fmt: skip
-        table.add_row(s.name, str(s.cases), str(s.replayed), str(s.machines), *numbers)
+        table.add_row(escape(s.name), str(s.cases), str(s.replayed), str(s.machines), *numbers)
     return table
+
+
+def _held(r: Replay) -> str:
+    """The group held out, or which constants make the row no test."""
+    return f"no test: {r.measurement.taken} taken from it" if r.measurement.taken else r.measurement.fit
 
 
 def _show(value: float, unit: str) -> str:

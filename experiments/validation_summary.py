@@ -44,7 +44,8 @@ def case(row: Row) -> dict[str, Any]:
         "in_sample_error": r.value / m.value - 1 if played else None,
         "inside": row.inside if played else None,
         "basis": basis(row),
-        "fitted": r.fitted,
+        "fitted": r.fitted or bool(m.taken),
+        "tests": r.tests,
         "reason": r.reason or None,
     }
 
@@ -54,6 +55,8 @@ def basis(row: Row) -> str:
     r, m = row.replay, row.replay.measurement
     if r.reason:
         return "not replayed"
+    if m.taken:
+        return f"modelled, evidence: {r.evidence}; no test: {m.taken} taken from this row"
     fitted = f"; fitted constants refitted without {m.fit}" if r.fitted else "; nothing fitted on it"
     return f"modelled, evidence: {r.evidence}{fitted}"
 
@@ -82,7 +85,19 @@ def tree(validation: Validation, command: str, created: str) -> xr.DataTree:
     rows = validation.rows
     texts = {
         name: ([str(getattr(row.replay.measurement, name)) for row in rows], name)
-        for name in ("case", "set", "target", "workload", "precision", "quantity", "unit", "boundary", "source", "note")
+        for name in (
+            "case",
+            "set",
+            "target",
+            "workload",
+            "precision",
+            "quantity",
+            "unit",
+            "boundary",
+            "taken",
+            "source",
+            "note",
+        )
     }
     texts["reason"] = ([row.replay.reason for row in rows], "why the case was not replayed")
     texts["basis"] = ([basis(row) for row in rows], "what the prediction rests on")

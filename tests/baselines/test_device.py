@@ -5,15 +5,16 @@ from pathlib import Path
 import pytest
 
 from baselines.cpu import Cpu
-from baselines.device import PACKAGE, adjusted, known, load, merged, nominal
+from baselines.device import PACKAGE, adjusted, counts, known, load, merged, nominal
 from baselines.eyeriss import Asic
 from baselines.fpga import Fpga
 from baselines.gpu import Gpu
 from baselines.mcu import Mcu
 from baselines.npu import Npu
 from baselines.systolic import Systolic
+from baselines.workload import Workload, convolution
 from neuro.constants import leaves, locate
-from neuro.errors import BadDescription, BadInput
+from neuro.errors import BadDescription, BadInput, DoesNotFit
 
 KINDS = {"a100_pcie_40gb": Gpu, "jetson_orin_agx": Gpu, "tpu_v4": Systolic, "edge_tpu": Systolic,
          "eyeriss_v1": Asic, "max78000": Npu, "stm32l4r5": Mcu,
@@ -145,3 +146,32 @@ def test_an_adjusted_constant_is_known_and_the_others_stay(name):
 def test_adjusting_what_is_not_there_suggests_the_nearest():
     with pytest.raises(BadInput, match=r"edge_tpu has no constant 'array.clok'\. Did you mean 'array.clock'"):
         adjusted(load("edge_tpu"), {"array.clok": 1.0})
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, float("inf"), float("nan")])
+def test_adjusted_constants_are_above_zero_and_finite(value):
+    with pytest.raises(BadInput, match="above zero and finite"):
+        adjusted(load("edge_tpu"), {"array.clock": value})
+
+
+@pytest.mark.parametrize(("path", "value"), [("array.rows", 0.5), ("array.weight_words", 1.0)])
+def test_constants_that_leave_no_way_to_run_are_said_to(path, value):
+    device = adjusted(load("eyeriss_v1"), {path: value})
+    with pytest.raises(DoesNotFit, match="eyeriss_v1: no way to run"):
+        counts(device, Workload("w", (convolution("c", (8, 8), (3, 3), (1, 1), (10, 10), (8, 8)),)), "int16", 1)
+
+
+ANOTHER = '[precision.int8]\nmac = { value = "1 pJ", source = "estimate", basis = "derived" }\n'
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "message"),
+    [
+        ("l4", "[power.chip]", "[power.board]", r"power.chip: missing"),
+        ("edge_tpu", 'kind = "tpu"', 'kind = ["tpu"]', r"kind: \['tpu'\] is no model"),
+        ("eyeriss_v1", "[precision.int16]", f"{ANOTHER}[precision.int16]", r"precision: .*at most 1 item"),
+    ],
+)  # fmt: skip
+def test_what_a_model_needs_is_asked_of_the_file(tmp_path, name, old, new, message):
+    with pytest.raises(BadDescription, match=f"(?s){message}"):
+        load(altered(tmp_path, name, old, new))

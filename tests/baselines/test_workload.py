@@ -120,9 +120,16 @@ def test_patterns_of_zeros(row, density, pattern):
     assert (layer.density, layer.pattern) == (density, pattern)
 
 
-def test_pruned_weights_cost_a_bit_each():
-    """100 weights, a quarter left: 25 bytes and 100 bits; at three quarters of 1 bit nothing is gained."""
+def test_zeros_travel_unless_the_machine_unpacks_them_and_are_stored_packed():
+    """100 weights, a quarter left: 25 bytes and 100 bits where packed; at three quarters of 1 bit nothing is gained."""
     layer = replace(dense("d", 10, 10, bias=False), density=0.25, pattern="unstructured")
-    assert weight_bytes(layer, "int8") == pytest.approx(25 + 12.5)
-    assert weight_bytes(layer, "int1") == pytest.approx(12.5)
-    assert weight_bytes(replace(layer, density=1.0, weight_bits=4), "fp16") == pytest.approx(50)
+    assert weight_bytes(layer, "int8") == weight_bytes(layer, "int8", ("2:4",)) == pytest.approx(100)
+    assert weight_bytes(layer, "int8", ("unstructured",)) == stored_bytes(layer, "int8") == pytest.approx(25 + 12.5)
+    assert stored_bytes(layer, "int1") == pytest.approx(12.5)
+    assert weight_bytes(replace(layer, density=1.0, pattern="dense", weight_bits=4), "fp16") == pytest.approx(50)
+
+
+def test_two_of_four_keep_half_whatever_else_is_zero():
+    """Half of 8 bits and one bit each for the places."""
+    layer = replace(dense("d", 10, 10, bias=False), density=0.1, pattern="2:4")
+    assert weight_bytes(layer, "int8", ("2:4",)) == pytest.approx(100 * (4 + 1) / 8)

@@ -102,3 +102,18 @@ def test_nothing_to_fit_is_an_empty_fit(monkeypatch):
     monkeypatch.setattr(fit, "parameters", lambda kind: [])
     assert fit.fit("gpu") == Fit()
     assert np.isfinite(list(fit.load("gpu").values.values())).all()
+
+
+def test_what_only_the_left_out_group_says_is_forgotten(monkeypatch):
+    """The link of the dev board is known from its own cases alone: without them it is the middle of its bounds."""
+    template = next(m for m in measurement.bundled("tpu") if m.target == "edge_tpu")
+    pairs = [(d, w) for d in ("edge_tpu", "edge_tpu_devboard") for w in ("vgg16", "resnet50_299")]
+    cases = [replace(template, case=f"{d} {w}", target=d, workload=w, fit=d, value=0.4) for d, w in pairs]
+    monkeypatch.setattr(measurement, "bundled", lambda kind: cases)
+    wanted = [Parameter(path="memory.bandwidth", low=1e8, high=1e9, devices=(d,)) for d in dict(pairs)]
+    monkeypatch.setattr(fit, "parameters", lambda kind: wanted)
+    found = fit.fit("tpu")
+    key = "edge_tpu_devboard:memory.bandwidth"
+    assert found.held_out["edge_tpu_devboard"][key] == pytest.approx(np.sqrt(1e8 * 1e9))
+    assert found.held_out["edge_tpu"][key] == pytest.approx(found.values[key], rel=0.01)
+    assert found.values[key] != pytest.approx(np.sqrt(1e8 * 1e9), rel=0.05)

@@ -47,7 +47,7 @@ def off(residual: float, machine: str = "m", spread: float = 0.0, **changes) -> 
     """A prediction of 1 s that is off by exp(residual), its draws log-normal of standard deviation `spread`."""
     m = measured(target=machine, value=float(np.exp(-residual)), **changes)
     draws = np.exp(spread * stats.norm.ppf((np.arange(2000) + 0.5) / 2000))
-    return Replay(m, value=1.0, held_out=1.0, draws=draws, kind="tpu", evidence="same chip")
+    return Replay(m, value=1.0, held_out=1.0, draws=draws, kind="tpu", model="tpu", evidence="same chip")
 
 
 def test_what_a_case_asks_for_is_what_its_constants_do_not_explain():
@@ -133,8 +133,30 @@ def test_a_case_does_not_widen_its_own_band(monkeypatch):
     assert result.rows[0].high > 1.5
 
 
+def test_a_row_that_a_constant_was_read_off_tests_nothing(monkeypatch):
+    found = [off(0.1, "a"), off(0.1, "b"), off(0.1, "c"), off(0.0, "d", taken="active power")]
+    monkeypatch.setattr(validation, "replay", lambda measurements, held_out, done: found)
+    result = validate([r.measurement for r in found], {})
+    assert result.errors["tpu", "batch 1", "time"].cases == 3
+    assert result.kinds[0].cases == 4
+    assert result.kinds[0].replayed == 3
+    assert result.kinds[0].error == pytest.approx(np.expm1(0.1))
+
+
+def test_few_machines_speak_for_themselves_only():
+    key = ("fpga", "batch", "energy")
+    two, three = ({key: ModelError(0.1, 9, n)} for n in (2, 3))
+    assert half_width(two, key, "same chip") == 0.1
+    assert half_width(two, key, "same family") == pytest.approx(np.log(GRADE_FACTOR["same family"]))
+    assert half_width(three, key, "same family") == 0.1
+
+
+def test_no_model_is_without_error():
+    assert measure([off(0.0)] * 5)["tpu", "batch 1", "time"].half_width == pytest.approx(np.log(1.05))
+
+
 def test_held_out_predictions_shift_the_band(monkeypatch):
-    r = Replay(measured(fit="g"), value=1.0, held_out=2.0, draws=np.full(100, 1.0), kind="tpu", fitted=True)
+    r = Replay(measured(fit="g"), value=1.0, held_out=2.0, draws=np.ones(100), kind="tpu", model="tpu", fitted=True)
     monkeypatch.setattr(validation, "replay", lambda measurements, held_out, done: [r])
     (row,) = validate([r.measurement], {}, errors={}).rows
     assert row.median == pytest.approx(2.0, rel=0.01)
