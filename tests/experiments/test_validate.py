@@ -20,7 +20,7 @@ def test_bundled_cases_are_all_there_with_their_errors(found):
     assert [c["case"] for c in summary["cases"]] == listed
     for case in summary["cases"]:
         assert (case["error"] is None) == bool(case["reason"])
-    assert summary["summary"]["fpga"]["replayed"] == sum(c["error"] is not None for c in summary["cases"])
+    assert summary["summary"]["fpga"]["replayed"] == sum(c["tests"] for c in summary["cases"])
     json.dumps(summary, allow_nan=False)
     assert set(result.errors) == {("fpga", "batch", "energy")}  # the only one with three cases
 
@@ -42,15 +42,18 @@ def test_the_written_errors_of_the_models_are_those_of_the_cases(kind):
 
 
 def test_every_written_error_has_its_cases():
-    for (kind, regime, aspect), error in model_error.load().items():
-        cases = [m for m in measurement.bundled(kind) if (m.regime, m.aspect) == (regime, aspect) and not m.reason]
-        assert error.cases == len(cases)
+    for (model, regime, aspect), error in model_error.load().items():
+        kind = model.partition("-")[0]
+        cases = [m for m in measurement.bundled(kind) if (m.regime, m.aspect) == (regime, aspect)]
+        tests = [m for m in cases if not m.reason and not m.taken]
+        assert error.cases <= len(tests)  # fewer where a kind has two models
+        assert kind == "asic" or error.cases == len(tests)
         assert error.cases >= model_error.FEWEST
 
 
 MARKS = [
     # The marks that the project sets itself: median absolute errors, what was fitted held out.
-    ("fpga", "FPGA dataflow throughput", 0.10),
+    ("fpga", "FPGA dataflow latency", 0.10),
     ("mcu", "MCU INT8 latency", 0.12),
     ("mcu", "MCU INT8 energy", 0.20),
     ("asic", "Eyeriss AlexNet layers time", 0.08),
