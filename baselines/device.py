@@ -198,6 +198,13 @@ def model(device: Device) -> Any:
     return _entry(device.kind, getattr(device, "dataflow", None))[1]
 
 
+def units(device: Device, work: Workload, precision: str) -> dict[str, int]:
+    """How much of the machine the network takes: one device, and of an FPGA that holds it as a pipeline what is used
+    of look-up tables, block RAMs, ultra RAMs and multiplier slices."""
+    used = fpga.resources(device, work, native(device, precision)) if isinstance(device, Fpga) else {}
+    return {"devices": 1} | {name: round(number) for name, number in used.items()}
+
+
 def best_batch(device: Device, work: Workload, precision: str, boundary: str | None = None) -> int:
     """The power of two up to 4096 with the least energy per sample at `boundary` that fits, at the values of the
     constants; without a boundary the one with the highest throughput.

@@ -26,12 +26,13 @@ from neuro.layers import (
 )
 
 
-def workload(graph: Graph, zeros: Mapping[str, float] | None = None) -> Workload:
+def workload(graph: Graph, zeros: Mapping[str, float] | None = None, weight_bits: int | None = None) -> Workload:
     """The kernels of a float or integer `graph`.
 
     Activations, thresholds, scales and residual additions are fused into the layer that produces their input;
     padding, reshaping, transposition and the softmax are free. `zeros` gives, by layer name, the measured share of
-    zeros among the layer's inputs (default none).
+    zeros among the layer's inputs (default none). weight_bits: in which weights are stored, where that is less than
+    the precision of the machine.
 
     Raises:
         BadInput: a share outside 0..1 or for a layer that does not exist.
@@ -60,7 +61,7 @@ def workload(graph: Graph, zeros: Mapping[str, float] | None = None) -> Workload
             if feed is not None and layers[feed].zero_outputs == 0.0:
                 layers[feed] = replace(layers[feed], zero_outputs=share)
         source[node.name] = len(layers)
-        layers.append(replace(_kernel(graph, node), zeros=share))
+        layers.append(replace(_kernel(graph, node), zeros=share, weight_bits=weight_bits))
     return Workload(graph.name, tuple(layers))
 
 

@@ -256,7 +256,7 @@ def _dense_arms(machines, network: Graph, zeros, float_accuracy, integer_accurac
     arms = []
     forms: tuple[tuple[Literal["float", "integer"], float | None, Workload], ...] = (
         ("float", float_accuracy, workload(network)),
-        ("integer", integer_accuracy, workload(network, zeros)),
+        ("integer", integer_accuracy, workload(network, zeros, options.weight_bits)),
     )
     for form, accuracy, work in forms:
         for machine in machines:
@@ -287,7 +287,7 @@ def _device_arms(
             regime=regime,
             precision=precision,
             counts=conventional.counts(device, work, precision, batch),
-            units_used={"devices": 1},
+            units_used=conventional.units(device, work, precision),
             **shared,
         )
         for regime, batch in zip(regimes, (1, best), strict=True)

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from baselines import from_shapes
 from baselines.cpu import Cpu
-from baselines.device import PACKAGE, adjusted, counts, known, load, merged, nominal
+from baselines.device import PACKAGE, adjusted, counts, known, load, merged, nominal, units
 from baselines.eyeriss import Asic
 from baselines.fpga import Fpga
 from baselines.gpu import Gpu
@@ -175,3 +176,12 @@ ANOTHER = '[precision.int8]\nmac = { value = "1 pJ", source = "estimate", basis 
 def test_what_a_model_needs_is_asked_of_the_file(tmp_path, name, old, new, message):
     with pytest.raises(BadDescription, match=f"(?s){message}"):
         load(altered(tmp_path, name, old, new))
+
+
+def test_units_of_a_pipeline_stay_within_the_chip():
+    device, work = load("pynq_z2"), from_shapes.load("cnv")
+    used = units(device, work, "int1")
+    assert used["devices"] == 1
+    assert 0 < used["lut"] <= device.part.lut.value
+    assert 0 <= used["bram"] <= device.part.bram.value
+    assert units(load("l4"), work, "int8") == {"devices": 1}

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from baselines.from_graph import workload
+from baselines.workload import value_bytes, weight_bytes
 from neuro.errors import BadInput
 from neuro.evaluate import evaluate
 from neuro.graph import Graph, Node
@@ -141,3 +142,12 @@ def test_published_sizes(networks):
     assert sum(layer.macs > 0 for layer in resnet.layers) == 54
     sizes = [networks[name].macs / 1e6 for name in ("ic", "kws", "vww", "ad")]
     assert sizes == pytest.approx([12.5, 2.66, 7.49, 0.264], rel=0.01)
+
+
+def test_weights_of_fewer_bits_are_stored_in_them():
+    """Twice as many weights of 4 bits in the same bytes; values keep the precision of the machine."""
+    plain, narrow = workload(residual()), workload(residual(), weight_bits=4)
+    for a, b in zip(plain.layers, narrow.layers, strict=True):
+        assert weight_bytes(b, "int8") == weight_bytes(a, "int8") / 2
+        assert weight_bytes(b, "int2") == weight_bytes(a, "int2")
+        assert value_bytes(b, "int8") == value_bytes(a, "int8")
