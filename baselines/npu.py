@@ -232,7 +232,8 @@ def counts(device: Npu, work: Workload, precision: Precision, batch: int) -> Cou
     columns = (device.precision[precision].passes.value * cycles(device, s), port, stored, memory)
     for i, column in enumerate(columns):
         stages[:, 0, i, i] = column
-    stages[:, 1, 0, NAMES.index("layer")] = 1
+    # Pipelined layers hand every sample on by itself.
+    stages[:, 1, 0, NAMES.index("layer")] = batch if device.pipeline else 1
     flat = stages.reshape(-1, 4, len(NAMES))
     call = np.zeros((1, 4, len(NAMES)), np.float32)
     call[0, 0, NAMES.index("inference")] = 1

@@ -32,13 +32,16 @@ STYLE = {
 FAMILIES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("power while working", "#999999", ("static",)),
     ("power while waiting", "#cccccc", ("idle",)),
-    ("synapses, arithmetic", "#0072b2", ("synop", "mac", "tile_mac")),
+    ("synapses, arithmetic", "#0072b2", (
+        "synop", "mac", "tile_mac", "product", "convolution", "winograd", "depthwise", "element", "overlay", "lut",
+        "dsp", "pool", "add", "scale", "activation", "norm", "softmax",
+    )),
     ("neuron updates", "#e69f00", ("neuron_",)),
     ("spikes and their routes", "#009e73", ("spike", "axon", "hop", "network")),
-    ("memory", "#d55e00", ("cache", "memory", "link", "local", "buffer", "external")),
+    ("memory", "#d55e00", ("cache", "memory", "link", "local", "buffer", "external", "weight", "bram")),
     ("host and control", "#cc79a7", ("host", "reset", "management")),
     ("other", "#56b4e9", ("",)),
-)
+)  # fmt: skip
 LABELS = {"energy": "energy", "latency": "latency", "edp": "energy × delay"}
 
 

@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from baselines import device
 from experiments import figures, record
 from experiments.report import page, report, sentence
 from neuro import chip, constants
@@ -199,6 +200,13 @@ def test_every_component_has_a_family(found):
     assert families["idle"] == "power while waiting"
     assert families["neuron_program"] == "neuron updates"
     assert families["network_word"] == "spikes and their routes"
+
+
+@pytest.mark.parametrize("name", device.known())
+def test_components_of_every_machine_have_a_family(name):
+    described = device.load(name)
+    charged = device.prices(described, device.nominal(described), next(iter(described.power))).energy
+    assert [part for part in charged if figures.family_of(part) == "other"] == []
 
 
 def test_the_leading_arms_are_the_best_of_their_machine(found):
