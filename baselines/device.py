@@ -29,19 +29,17 @@ LARGEST_BATCH = 4096
 
 Device: TypeAlias = Gpu | Systolic | Asic | Npu | Mcu | Cpu | Fpga
 
-# By kind: what its file holds, and the module that says how a network runs on it (counts, prices, needs).
+# By model: what a file holds, and the module that says how a network runs on it (counts, prices, needs).
 MODELS: dict[str, tuple[type[Device], Any]] = {
     "gpu": (Gpu, gpu),
     "tpu": (Systolic, systolic),
-    "asic": (Asic, eyeriss),
+    "asic-row": (Asic, eyeriss),
+    "asic-spatial": (Npu, npu),
     "mcu": (Mcu, mcu),
     "cpu": (Cpu, cpu),
     "fpga": (Fpga, fpga),
 }
-
-
-# The spatial arrays among the ASICs have a model of their own.
-SPATIAL: tuple[type[Device], Any] = (Npu, npu)
+KNOWN_KINDS = sorted({name.partition("-")[0] for name in MODELS})
 
 
 def known() -> list[str]:
@@ -61,22 +59,21 @@ def load(name: str | Path) -> Device:
     path = locate(str(name), PACKAGE, "device")
     tree = parsed(path)
     kind = tree.get("kind")
-    if not isinstance(kind, str) or kind not in MODELS:
-        raise BadDescription(f"{path}: kind: {kind!r} is no model.{nearest(str(kind), list(MODELS))}")
-    return read(path, _entry(kind, tree.get("dataflow"))[0], completed(tree))
+    if not isinstance(kind, str) or kind not in KNOWN_KINDS:
+        raise BadDescription(f"{path}: kind: {kind!r} is no model.{nearest(str(kind), KNOWN_KINDS)}")
+    return read(path, MODELS[_family(kind, tree.get("dataflow"))][0], completed(tree))
 
 
 def completed(tree: dict[str, Any]) -> dict[str, Any]:
-    """What a device file says, laid over what its kind shares."""
-    kind = tree["kind"]
-    _, module = _entry(kind, tree.get("dataflow"))
-    family = f"{kind}-{'spatial' if module is npu else 'row'}" if kind == "asic" else kind
-    common = resources.files(KINDS) / f"{family}.toml"
+    """What a device file says, laid over what the machines of its model share."""
+    common = resources.files(KINDS) / f"{_family(tree['kind'], tree.get('dataflow'))}.toml"
     return merged(tomllib.loads(common.read_text(encoding="utf-8")), tree) if common.is_file() else tree
 
 
-def _entry(kind: str, dataflow: str | None) -> tuple[type[Device], Any]:
-    return SPATIAL if kind == "asic" and dataflow in ("weight", "output") else MODELS[kind]
+def _family(kind: str, dataflow: object) -> str:
+    if kind != "asic":
+        return kind
+    return "asic-spatial" if dataflow in ("weight", "output") else "asic-row"
 
 
 def merged(common: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
@@ -190,12 +187,12 @@ def fits(device: Device, work: Workload, precision: str, batch: int) -> str | No
 
 def model_name(device: Device) -> str:
     """What the error of a model is known for: the kind of machine, for arrays with their dataflow."""
-    return f"{device.kind}-{'spatial' if isinstance(device, Npu) else 'row'}" if device.kind == "asic" else device.kind
+    return _family(device.kind, getattr(device, "dataflow", None))
 
 
 def model(device: Device) -> Any:
-    """The module that says how a network runs on `device`."""
-    return _entry(device.kind, getattr(device, "dataflow", None))[1]
+    """The module that says how a network runs on `device`: its counts, prices, needs and roof."""
+    return MODELS[model_name(device)][1]
 
 
 def units(device: Device, work: Workload, precision: str) -> dict[str, int]:
