@@ -100,6 +100,8 @@ def test_a_bigger_network_is_never_faster_or_cheaper(name, sizes, batch, grown, 
         less, wider, longer = run(sizes, batch), run(more, batch), run(sizes, batch + grown)
     except DoesNotFit:
         return
+    if device.kind == "fpga":  # a pipeline is folded anew, by the divisors of its widths: only the batch can be grown
+        wider = less
     for other in (wider, longer):
         assert float(other.latency) >= float(less.latency) * (1 - 1e-5)
     # A row-stationary array is cut for time; another cut for a layer that is a little larger may move fewer words.
