@@ -30,6 +30,7 @@ from neuro.errors import BadInput, DoesNotFit
 from neuro.graph import Graph
 from neuro.placement import Placement
 from neuro.stages import Reach, fan_out
+from neuro.wiring import of_graph
 
 ZEROS = 1000
 """Items on which the zeros that sparse rivals may skip are counted."""
@@ -55,6 +56,7 @@ class Options:
     rate: float | None = None
     seed: int = 0
     draws: int = 4096
+    allow_violations: bool = False
 
     def __post_init__(self) -> None:
         quantise.check_ranges(levels=self.levels, weight_bits=self.weight_bits, steps=self.steps)
@@ -123,7 +125,7 @@ def compare(
     spiking: dict[Code, Graph] = {
         code: encode(exact.graph, code) if is_exact(code) else encode(rate.graph, code, options.steps) for code in CODES
     }
-    machines = [Machine("neuromorphic", c, chip_file.prices) for c in chips]
+    machines = [Machine("neuromorphic", c, partial(chip_file.prices, c)) for c in chips]
     once = fan_out(exact.graph)  # both exact codes have the same synapses
     reaches: dict[Code, Reach] = {code: once if is_exact(code) else fan_out(spiking[code]) for code in CODES}
     placements, refused = _map(spiking, reaches, chips, calibration[:PILOT], options, progress, named)
@@ -192,7 +194,7 @@ def _map(spiking, reaches, chips, pilot, options: Options, progress: Progress, n
         for chip in chips:
             done(1)
             way = capability.realise(chip, code, spiking[code])
-            if way.status == "impossible":
+            if way.status == "impossible" and not options.allow_violations:
                 why = f"{chip.name} cannot run the {code} code: it lacks {way.missing}."
                 if named and options.code != "auto":
                     raise BadInput(f"{why} See 'neuro chips {chip.name}', or let --code auto choose.")
@@ -203,7 +205,8 @@ def _map(spiking, reaches, chips, pilot, options: Options, progress: Progress, n
                     f"{chip.name} cannot clear a neuron's state between samples without its host."
                 )
             try:
-                found = mapping.search(spiking[code], chip, way, means, reaches[code])
+                wiring = of_graph(spiking[code], way, reaches[code])
+                found = mapping.search(wiring, chip, way, means, options.allow_violations)
             except DoesNotFit as error:
                 refused |= {(chip.name, code, regime): str(error) for regime in ("single", "stream")}
                 continue
@@ -245,9 +248,12 @@ def _spiking_arms(machines, runs, labels, accuracies, placements, refused) -> li
             arms.append(Arm(accuracy=accuracies[code], fits=False, reason=why, **shared))
             continue
         placement, done = placements[name, code, regime], runs[code, name]
-        used = {"cores": placement.number, "copies": placement.copies if regime == "stream" else 1, "chips": 1}
+        copies = placement.copies if regime == "stream" else 1
+        used = {"cores": int(placement.occupied), "copies": copies, "chips": placement.chips}
         accuracy = _accuracy(done.predictions, labels)
-        arms.append(Arm(accuracy=accuracy, counts=done.counts[name, regime], units_used=used, **shared))
+        broken = placement.violations
+        reason = f"runs only in theory: {'; '.join(broken)}" if broken else None
+        arms.append(Arm(accuracy=accuracy, counts=done.counts[name, regime], units_used=used, reason=reason, **shared))
     return arms
 
 

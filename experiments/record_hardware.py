@@ -99,21 +99,24 @@ def placement(placed: Placement) -> xr.Dataset:
     data = labelled(
         "layer",
         layer=(names, "layer of spiking neurons"),
-        first_core=(np.array([c.start for c in cores]), "first core of the layer"),
-        cores=(np.array([len(c) for c in cores]), "cores of the layer, consecutive"),
+        first_core=(np.array([c.min() for c in cores]), "first core of the layer"),
+        cores=(np.array([len(c) for c in cores]), "cores of the layer"),
         format=([placed.formats[name] for name in names], "how its synapses are stored"),
     )
     data = data.assign_coords(
         limit=array("limit", limits, "1", "limit of a core"),
-        core=array("core", np.arange(used.shape[1]), "1", "core, numbered along the mesh"),
+        core=array("core", np.arange(used.shape[1]), "1", "core, in the order of the layers"),
     )
-    allowed = np.array([placed.allowed[limit] for limit in limits])
+    allowed = np.stack([placed.limits[limit] for limit in limits])
+    data["site"] = array("core", placed.site, "1", "where on the chip the core lies, numbered along its routers")
     data["used"] = array(("limit", "core"), whole(used), "1", "use of the limit by core")
     data["used_most"] = array("limit", whole(used.max(axis=1)), "1", "use of the limit on the fullest core")
-    data["allowed"] = array("limit", allowed, "1", "what a core allows; infinite where there is no limit")
+    data["allowed"] = array(("limit", "core"), allowed, "1", "what the core allows; infinite where there is no limit")
     way = placed.realisation
     data.attrs = {
         "cores": placed.number,
+        "chips": placed.chips,
+        "violations": "\n".join(placed.violations),
         "tiles": placed.tiles,
         "copies": placed.copies,
         "realisation": way.status,

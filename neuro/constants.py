@@ -173,6 +173,9 @@ def _leaves(item, path: str) -> Iterator[tuple[str, Constant]]:
     elif isinstance(item, dict):
         for key, value in item.items():
             yield from _leaves(value, f"{path}.{key}")
+    elif isinstance(item, list):
+        for i, value in enumerate(item):
+            yield from _leaves(value, f"{path}.{i}")
 
 
 def parsed(path: Path) -> dict[str, Any]:

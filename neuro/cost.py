@@ -58,8 +58,8 @@ def unpriced(counts: Counts, prices: Prices) -> list[str]:
 def cost(counts: Counts, prices: Prices, every: Scalar | None = None) -> Cost:
     """The cost of one inference.
 
-    E = sum(events * price) / batch + active * t, t the interval per sample; where a sample comes only `every` so many
-    seconds also idle * max(every - t, 0).
+    E = sum(events * price) / batch + machines * active * t, t the interval per sample; where a sample comes only
+    `every` so many seconds also machines * idle * max(every - t, 0).
 
     Raises:
         BadDescription: events without a price, all of them named; nothing is free.
@@ -70,9 +70,9 @@ def cost(counts: Counts, prices: Prices, every: Scalar | None = None) -> Cost:
         name: jnp.asarray(number) * prices.energy[name] / counts.batch for name, number in counts.events.items()
     }
     interval = duration(counts.interval, prices.time) / counts.batch
-    energy["static"] = prices.active_power * interval
+    energy["static"] = counts.machines * prices.active_power * interval
     if every is not None:
-        energy["idle"] = prices.idle_power * jnp.maximum(every - interval, 0.0)
+        energy["idle"] = counts.machines * prices.idle_power * jnp.maximum(every - interval, 0.0)
     return Cost(energy=energy, latency=duration(counts.latency, prices.time), interval=interval)
 
 

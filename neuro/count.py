@@ -1,5 +1,6 @@
 """From the spikes of a run to the hardware events of a placed network, per sample, under both schedules."""
 
+from dataclasses import replace
 from math import log2
 
 import jax
@@ -8,81 +9,122 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from neuro.counts import Counts, Path
-from neuro.loads import FORMATS, compartments_swept, core_prices, format_shares, loads
+from neuro.loads import LOADS, SENDING, Loads, core_prices, loads, sweep_events, sweep_time
 from neuro.placement import Placement
 
 MOST_LEVELS = 3
 """Doublings of the number of tiles after which the barrier stops growing."""
 
 
-def count(placement: Placement, spikes: dict[str, Bool[Array, "step batch ..."]]) -> dict[str, Counts]:
+def count(
+    placement: Placement,
+    spikes: dict[str, Bool[Array, "step batch ..."]],
+    updated: Float[Array, "batch"] | None = None,
+) -> dict[str, Counts]:
     """Hardware events per sample under both schedules: ``single`` and, where the chip can clear itself, ``stream``.
 
-    Energy events are totals. Time events are those of the core on which the others wait, step by step, at the chip's
-    nominal prices: with other prices the time is a lower bound that is exact to first order. In the stream regime
-    a step holds several samples at once, each at its own depth, and as many copies of the network as fit on the chip
-    run side by side; every copy waits for the slowest core of all.
+    updated: compartments that had something to do, over all steps; by default all that are mapped.
+
+    Energy events are totals. Time events are those of the core, link or tick on which the others wait, step by step,
+    at the chip's nominal prices: with other prices the time is a lower bound that is exact to first order. In the
+    stream regime a step holds several samples at once, each at its own depth, and as many copies of the network as fit
+    on the chip run side by side; every copy waits for the slowest core of all. A chip without steps waits for its
+    busiest core, over the whole sample.
     """
-    chip, schedule = placement.chip, placement.graph.schedule
-    assert schedule is not None
-    load, hops = loads(placement, spikes)  # [step, batch, core, LOADS], [batch]
-    number = compartments_swept(placement)
-    prices = core_prices(placement)
-    total = load.sum(axis=(0, 2))  # [batch, LOADS]
-    formats = format_shares(placement)
-    by_format = jnp.einsum("sbc,cf->bf", load[..., 3], formats)
-    batch = load.shape[1]
-
-    def energy(steps: int) -> dict[str, Array]:
-        flat = jnp.ones(batch, jnp.float32)
-        events = {
-            placement.realisation.update: flat * float(number.sum()) * steps,
-            "spike": total[:, 0],
-            "axon_out": total[:, 1],
-            "hop": hops,
-            **{f"synop_{f}": by_format[:, k] for k, f in enumerate(FORMATS)},
-            "host_write": flat * placement.graph.size(placement.graph.input.name),
-            "host_read": flat * placement.graph.size(placement.graph.output.name),
-            "reset": flat,
-        }
-        return events | ({"management": flat * steps} if chip.energy.management else {})
-
-    sweep = (number * prices[:, 4])[None, None]
-    slowest = (_wait(load, prices) + sweep).argmax(axis=2)
-    critical = _critical(load, slowest, number, formats)  # [step, batch, event]
-    single = _path(placement, critical.sum(axis=0), schedule.total, 1)
-    result = {"single": Counts(energy(schedule.total), single, single)}
+    schedule = placement.schedule
+    load = loads(placement, spikes)
+    steps = schedule.total
+    latency = _path(placement, _critical(placement, _unstepped(placement, load))[1].sum(axis=0), steps, 1)
+    result = {"single": Counts(_energy(placement, load, steps, updated), latency, latency, 1, placement.machines)}
     if placement.realisation.streams:
-        period = schedule.period(placement.realisation.membranes > 1)
-        folded = _folded(load, period)
-        waiting = _wait(folded, prices) + sweep
-        critical = _critical(folded, waiting.argmax(axis=2), number, formats)
-        together = _slowest_copy(waiting.max(axis=2), critical, placement.copies).sum(axis=0)
-        events = {name: n * placement.copies for name, n in energy(period).items()}
-        if "management" in events:
-            events["management"] = events["management"] / placement.copies
-        interval = _path(placement, together, period, placement.copies)
-        latency = _path(placement, together * (schedule.total / period), schedule.total, 1)
-        result["stream"] = Counts(events, latency, interval, batch=placement.copies)
+        period, copies = schedule.period(placement.realisation.membranes > 1), placement.copies
+        folded = replace(load, core=_folded(load.core, period), link=_folded(load.link, period))
+        critical = _slowest_copy(*_critical(placement, _unstepped(placement, folded)), copies).sum(axis=0)
+        share = None if updated is None else updated * (period / steps)
+        events = {name: n * copies for name, n in _energy(placement, load, period, share).items()}
+        for once in ("management", "core_step"):  # one for the whole chip
+            if once in events:
+                events[once] = events[once] / copies
+        interval = _path(placement, critical, period, copies)
+        whole = _path(placement, critical * (steps / period), steps, 1)
+        result["stream"] = Counts(events, whole, interval, copies, placement.machines)
     return result
 
 
-def _wait(load: Array, prices: np.ndarray) -> Float[Array, "step batch core"]:
-    return jnp.einsum("sbcl,cl->sbc", load, jnp.asarray(prices[:, :4]))
+def _energy(placement: Placement, load: Loads, steps: int, updated: Array | None) -> dict[str, Array]:
+    """Events that cost energy, summed over a sample's run of `steps` steps; only those that can happen."""
+    chip, total = placement.chip, load.core.sum(axis=(0, 2))  # [batch, LOADS]
+    flat = jnp.ones(total.shape[0], jnp.float32)
+    events: dict[str, Array] = {}
+    if chip.pace.kind != "event":
+        swept = flat * float(placement.swept.sum()) * steps
+        events = dict.fromkeys(sweep_events(placement), swept)
+        if updated is not None and "neuron_access" in events:
+            events[placement.realisation.update] = updated
+    stored = {fan.format for fan in placement.fans} | ({"dense"} if placement.realisation.clock else set())
+    for i, name in enumerate(LOADS):
+        if name in ("spike", "axon_out") or name.removeprefix("synop_") in stored:
+            events[name] = total[:, i]
+    if placement.number > 1:
+        events["hop"] = load.hops
+    if placement.chips > 1:
+        events["chip_hop"] = load.chip_hops
+    events |= {
+        "host_write": flat * placement.inputs,
+        "host_read": flat * placement.outputs,
+        "reset": flat * placement.chips,
+    }
+    if chip.prices_energy("management"):
+        events["management"] = flat * steps
+    if chip.prices_energy("core_step"):
+        events["core_step"] = flat * placement.occupied * steps
+    return events
 
 
-def _critical(load: Array, slowest: Array, number: np.ndarray, formats: np.ndarray) -> Array:
-    """Events of the slowest core in each step: update, spike, axon_out, axon_in, synop by format."""
-    chosen = jnp.take_along_axis(load, slowest[:, :, None, None], axis=2)[:, :, 0]
-    synops = chosen[..., 3:] * jnp.asarray(formats)[slowest]
-    return jnp.concatenate([jnp.asarray(number)[slowest][..., None], chosen[..., :3], synops], axis=-1)
+def _critical(placement: Placement, load: Loads) -> tuple[Float[Array, "step batch"], Float[Array, "step batch event"]]:
+    """What each step waits for, its slowest core (both sides of it in turn, or the slower one), link or tick: seconds,
+    and events of that one alone: sweeps, LOADS, link, tick."""
+    time, pace = placement.chip.time, placement.chip.pace
+    price, cores, links = jnp.asarray(core_prices(placement)), load.core.shape[2], load.link.shape[2]
+    sweeping = 0.0 if pace.kind == "event" else 1.0
+    sending = load.core[..., :SENDING] @ price[:SENDING] + jnp.asarray(sweeping * sweep_time(placement), jnp.float32)
+    receiving = load.core[..., SENDING:] @ price[SENDING:]
+    sides = [sending, receiving] if pace.overlap else [sending + receiving]
+    crossing = load.link * jnp.float32(time.link.value if time.link else 0.0)
+    tick = jnp.full((*sending.shape[:2], 1), time.tick.value if pace.kind == "tick" and time.tick else 0.0, jnp.float32)
+    waits = jnp.concatenate([*sides, crossing, tick], axis=2)
+    slowest = waits.argmax(axis=2)[..., None]
+    core, side = slowest % cores, slowest // cores
+    link = jnp.where(side >= len(sides), slowest - len(sides) * cores, links)  # `links` itself stands for the tick
+    none = jnp.zeros((*core.shape[:2], 1), jnp.float32)
+    chosen = jnp.take_along_axis(load.core, core[..., None], axis=2)[:, :, 0]
+    swept = jnp.asarray(sweeping * placement.swept, jnp.float32)[core]
+    sends = (side == 0).astype(jnp.float32)
+    receives = (side == len(sides) - 1).astype(jnp.float32)
+    packets = jnp.take_along_axis(jnp.concatenate([load.link, none], axis=2), link, axis=2)
+    ticks = ((side >= len(sides)) & (link == links)).astype(jnp.float32)
+    events = [
+        jnp.repeat(swept * sends, len(sweep_events(placement)), axis=2),
+        chosen[..., :SENDING] * sends,
+        chosen[..., SENDING:] * receives,
+        jnp.where(side >= len(sides), packets, none),
+        ticks,
+    ]
+    return waits.max(axis=2), jnp.concatenate(events, axis=2)
+
+
+def _unstepped(placement: Placement, load: Loads) -> Loads:
+    """Where there are no steps, all of a sample's loads together."""
+    if placement.chip.pace.kind != "event":
+        return load
+    return replace(load, core=load.core.sum(axis=0)[None], link=load.link.sum(axis=0)[None])
 
 
 def _folded(load: Array, period: int) -> Array:
     """Steady state of a pipeline: in step t of a period every sample in flight adds its own step t + d period."""
     steps = load.shape[0]
     depth = -(-steps // period)
-    padded = jnp.pad(load, ((0, depth * period - steps), (0, 0), (0, 0), (0, 0)))
+    padded = jnp.pad(load, ((0, depth * period - steps), *((0, 0),) * (load.ndim - 1)))
     flights = padded.reshape(depth, period, *load.shape[1:])
     return jnp.stack([jnp.roll(flight, d, axis=1) for d, flight in enumerate(flights)]).sum(axis=0)
 
@@ -101,15 +143,36 @@ def _slowest_copy(waiting: Array, critical: Array, copies: int) -> Array:
 
 def _path(placement: Placement, critical: Float[Array, "batch event"], steps: int, samples: int) -> Path:
     """Seconds waited for: the critical cores, a barrier a step, and what the host writes and reads for `samples`."""
-    graph, chip = placement.graph, placement.chip
-    levels = min(MOST_LEVELS, log2(placement.tiles))
+    chip = placement.chip
+    names = [*sweep_events(placement), *LOADS, "link", "tick"]
     fixed = {
-        "barrier": float(steps),
-        "barrier_level": steps * levels,
-        "host_write": float(samples * graph.size(graph.input.name)),
-        "host_read": float(samples * graph.size(graph.output.name)),
-        "reset": 1.0,
-    } | ({"management": float(steps)} if chip.time.management else {})
-    names = (placement.realisation.update, "spike", "axon_out", "axon_in", *(f"synop_{f}" for f in FORMATS), *fixed)
+        "host_write": float(samples * placement.inputs),
+        "host_read": float(samples * placement.outputs),
+        "reset": float(placement.chips),
+    }
+    if chip.pace.kind == "barrier":
+        fixed |= {"barrier": float(steps), "barrier_level": steps * min(MOST_LEVELS, log2(placement.tiles))}
+        if placement.chips > 1:
+            fixed["barrier_chip"] = float(steps * placement.topology.chip_span(placement.site))
+    if chip.pace.kind == "event":
+        fixed["layer"] = float(len(placement.core))
+    if chip.prices_time("management"):
+        fixed["management"] = float(steps)
     others = jnp.broadcast_to(jnp.asarray(list(fixed.values()), jnp.float32)[None], (critical.shape[0], len(fixed)))
-    return Path(names, jnp.concatenate([critical, others], axis=1)[:, None, None, :])
+    counts = jnp.concatenate([critical, others], axis=1)
+    kept = [i for i, name in enumerate([*names, *fixed]) if _happens(placement, name)]
+    return Path(tuple([*names, *fixed][i] for i in kept), counts[:, None, None, jnp.asarray(kept)])
+
+
+def _happens(placement: Placement, event: str) -> bool:
+    """Whether a timed event can occur at all: formats in use, links and ticks where the chip has them."""
+    stored = {fan.format for fan in placement.fans} | ({"dense"} if placement.realisation.clock else set())
+    if event.startswith("synop_"):
+        return event.removeprefix("synop_") in stored
+    if event in sweep_events(placement):
+        return placement.chip.pace.kind != "event"
+    if event == "link":
+        return placement.chip.time.link is not None
+    if event == "tick":
+        return placement.chip.pace.kind == "tick"
+    return True

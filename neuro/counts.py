@@ -28,20 +28,22 @@ class Path:
     counts: Float[Array | np.ndarray, "*item stage resource event"]
 
 
-@partial(_pytree, data_fields=["events", "latency", "interval"], meta_fields=["batch"])
+@partial(_pytree, data_fields=["events", "latency", "interval"], meta_fields=["batch", "machines"])
 @dataclass(frozen=True)
 class Counts:
     """Hardware events of `batch` samples that are in flight together.
 
     events: every event that costs energy, by name, summed over the batch; all may carry a leading item axis.
     latency: from the arrival of the inputs to the decision. interval: between two such batches, back to back
-    (shorter than the latency where samples are pipelined).
+    (shorter than the latency where samples are pipelined). machines: chips or devices whose power is paid; a share of
+    one where only the cores in use draw any.
     """
 
     events: Mapping[str, Float[Array | np.ndarray, "*item"]]
     latency: Path
     interval: Path
     batch: int = 1
+    machines: float = 1.0
 
 
 def average(counts: Counts, weights: Float[Array | np.ndarray, "item"]) -> Counts:

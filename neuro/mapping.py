@@ -10,10 +10,9 @@ from neuro.capability import Realisation
 from neuro.chip import Chip
 from neuro.count import MOST_LEVELS
 from neuro.errors import DoesNotFit
-from neuro.graph import Graph
-from neuro.loads import compartments_swept, core_prices
+from neuro.loads import LOADS, core_prices, sweep_events, sweep_time
 from neuro.placement import Placement, place
-from neuro.stages import Reach, fan_out
+from neuro.wiring import Wiring
 
 FEWEST_PER_CORE = 16
 
@@ -27,26 +26,25 @@ class Estimate:
 
 
 def search(
-    graph: Graph,
+    wiring: Wiring,
     chip: Chip,
     realisation: Realisation,
     spikes: dict[str, Float[np.ndarray, "neuron"]],
-    reach: Reach | None = None,
+    allow: bool = False,
 ) -> dict[str, Placement]:
     """The best of a ladder of placements by regime: ``single`` by energy-delay product, ``stream`` by energy.
 
     The ladder halves the neurons on a core until the chip is full. spikes: mean spikes per inference of every neuron,
-    by population, from a pilot run. reach: what `fan_out` gave for the graph, if it is at hand.
+    by population, from a pilot run. allow: see `place`.
 
     Raises:
         DoesNotFit: not even the densest placement does.
     """
-    reach = reach or fan_out(graph)
-    ladder = [place(graph, chip, realisation, reach=reach)]
+    ladder = [place(wiring, chip, realisation, allow=allow)]
     most = int(chip.limits.compartments.value)
-    while (most := most // 2) >= FEWEST_PER_CORE:
+    while chip.scope == "mapped" and not ladder[0].violations and (most := most // 2) >= FEWEST_PER_CORE:
         try:
-            rung = place(graph, chip, realisation, most, reach)
+            rung = place(wiring, chip, realisation, most)
         except DoesNotFit:
             break
         if rung.number != ladder[-1].number:
@@ -62,36 +60,48 @@ def search(
     return best
 
 
-def estimate(placement: Placement, spikes: dict[str, Float[np.ndarray, "neuron"]], regime: str) -> Estimate:
-    """Energy and time from mean loads: the slowest core's sweep in every step, and the mean of its messages.
-
-    Hops and clock packets are left out, and all synapses priced as shared kernels: enough to rank placements.
-    """
-    chip, schedule = placement.chip, placement.graph.schedule
-    assert schedule is not None
-    prices = core_prices(placement)
-    sweep = compartments_swept(placement)
-    load = np.zeros((placement.number, 4))
+def mean_loads(
+    placement: Placement, spikes: dict[str, Float[np.ndarray, "neuron"]]
+) -> Float[np.ndarray, "core load"]:
+    """LOADS of every core over an inference, from mean spike counts; clock packets are left out."""
+    load = np.zeros((placement.number, len(LOADS)))
     for name, mean in spikes.items():
         np.add.at(load[:, 0], placement.core[name], mean)
         for fan in placement.fans:
             if fan.source == name:
                 hears = fan.synapses > 0
                 np.add.at(load[:, 1], placement.core[name], mean * hears.sum(axis=0))
-                targets = placement.cores_of(fan.target)
-                load[targets.start : targets.stop, 2] += hears @ mean
-                load[targets.start : targets.stop, 3] += fan.synapses @ mean
-    busy = (load * prices[:, :4]).sum(axis=1)
-    barrier = chip.time.barrier.value + chip.time.barrier_level.value * min(MOST_LEVELS, log2(placement.tiles))
-    step = float((sweep * prices[:, 4]).max()) + barrier + (chip.time.management.value if chip.time.management else 0)
+                load[fan.cores, 2] += hears @ mean
+                load[fan.cores, LOADS.index(f"synop_{fan.format}")] += fan.synapses @ mean
+    return load
+
+
+def estimate(placement: Placement, spikes: dict[str, Float[np.ndarray, "neuron"]], regime: str) -> Estimate:
+    """Energy and time from mean loads: the slowest core's sweep in every step, and the mean of its messages.
+
+    Hops and clock packets are left out: enough to rank placements.
+    """
+    chip, schedule = placement.chip, placement.schedule
+    load = mean_loads(placement, spikes)
+    busy, sweep = load @ core_prices(placement), sweep_time(placement)
+
+    def price(name: str) -> float:
+        constant = getattr(chip.time, name)
+        return constant.value if constant else 0.0
+
+    barrier = price("barrier") + price("barrier_level") * min(MOST_LEVELS, log2(placement.tiles))
+    step = max(float(sweep.max()) + barrier, price("tick")) + price("management")
     steps = schedule.total if regime == "single" else schedule.period(placement.realisation.membranes > 1)
+    if chip.pace.kind == "event":
+        steps, step = 0, 0.0
     apart = regime == "single" and schedule.code != "rate"  # windows follow each other, so their waits add up
-    waits = [busy[placement.cores_of(n).start : placement.cores_of(n).stop].max() for n in placement.core]
+    waits = [busy[placement.cores_of(n)].max() for n in placement.core]
     time = steps * step + (sum(waits) if apart else max(waits))
     copies = 1 if regime == "single" else placement.copies
     static = next(iter(chip.power.values()))  # at whichever boundary comes first: placements are only ranked
-    update = getattr(chip.energy, placement.realisation.update).value
-    dynamic = sweep.sum() * steps * update + load.sum(axis=0) @ np.array(
-        [chip.energy.spike.value, chip.energy.axon_out.value, 0.0, chip.energy.synop_conv.value]
-    )
-    return Estimate(energy=float(dynamic + static.active.value * time / copies), time=float(time / copies))
+    joules = {event: getattr(chip.energy, event) for event in (*LOADS, *sweep_events(placement)) if event != "axon_in"}
+    spent = load.sum(axis=0) @ np.array([joules[e].value if joules.get(e) else 0.0 for e in LOADS])
+    each = sum(joules[e].value for e in sweep_events(placement) if joules[e])
+    dynamic = placement.swept.sum() * steps * each + spent
+    power = static.active.value * placement.machines
+    return Estimate(energy=float(dynamic + power * time / copies), time=float(time / copies))

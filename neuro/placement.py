@@ -1,287 +1,273 @@
-"""Which neuron sits on which core of a chip, and how many synapses every source has onto every core."""
+"""Which neuron sits on which core of which chip, and how many synapses every source has onto every core."""
 
-from dataclasses import dataclass
-from itertools import product
+from dataclasses import dataclass, field
 from math import ceil
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
+from scipy.optimize import linear_sum_assignment
 
-from neuro.capability import Realisation, state_bits
+from neuro.capability import Realisation
 from neuro.chip import Chip
 from neuro.errors import DoesNotFit
-from neuro.graph import Graph, Node
-from neuro.layers import Conv, Dense, Input, MaxPool, Threshold
-from neuro.stages import Reach, fan_out, pattern, populations, propagate, sources, stage
+from neuro.partition import LIMITS, Cut, allowed, partition
+from neuro.schedule import Schedule
+from neuro.topology import Topology
+from neuro.wiring import Wiring
 
 
 @dataclass(frozen=True)
 class Fan:
-    """Synapses from every neuron of `source` onto the cores of `target`: [core of the target, neuron]."""
+    """Synapses from every neuron of `source` onto the cores of `target`: [core of the target, neuron].
+
+    cores: which cores these are. format: how the synapses are stored.
+    """
 
     source: str
     target: str
+    cores: Int[np.ndarray, "core"]
     synapses: Float[np.ndarray, "core neuron"]
+    format: str
 
 
 @dataclass(frozen=True)
 class Placement:
-    """A spiking graph on one chip. Cores are numbered along the mesh; no core holds two populations.
+    """A network on one chip, or on several that are joined.
 
-    core [neuron]: the core of each neuron, by population. formats: how a population's synapses are stored.
-    used: per core, by limit; allowed: the limits. number: cores in use.
+    core [neuron]: the core of each neuron, by population. site [core]: where each core lies, see `Topology`. swept
+    [core]: compartments that it sweeps in every step. formats: how a population's synapses are stored. used, limits:
+    per core, by limit. number: cores that hold something. occupied: cores in use, which a chip that is only priced has
+    by its totals. inputs, outputs: values that the host writes and reads for a sample. gated: populations that clock
+    axons open and close. violations: limits that do not hold, in words, where that was allowed.
     """
 
     chip: Chip
-    graph: Graph
+    name: str
     realisation: Realisation
+    schedule: Schedule
     core: dict[str, Int[np.ndarray, "neuron"]]
+    site: Int[np.ndarray, "core"]
+    swept: Float[np.ndarray, "core"]
     formats: dict[str, str]
     fans: tuple[Fan, ...]
     used: dict[str, Float[np.ndarray, "core"]]
-    allowed: dict[str, float]
+    limits: dict[str, Float[np.ndarray, "core"]]
     number: int
+    occupied: float
+    topology: Topology
+    inputs: int
+    outputs: int
+    gated: tuple[str, ...] = ()
+    violations: tuple[str, ...] = field(default=())
 
-    def cores_of(self, population: str) -> range:
-        """The consecutive cores of a population."""
-        core = self.core[population]
-        return range(int(core.min()), int(core.max()) + 1)
+    def cores_of(self, population: str) -> Int[np.ndarray, "core"]:
+        """The cores of a population, in ascending order."""
+        return np.unique(self.core[population])
 
-    def position(self, core: Int[np.ndarray, "core"]) -> tuple[np.ndarray, np.ndarray]:
-        """Column and row of each core's router."""
-        router = core // int(self.chip.mesh.cores_per_router.value)
-        return router % int(self.chip.mesh.width.value), router // int(self.chip.mesh.width.value)
+    @property
+    def chips(self) -> int:
+        """Chips that hold at least one core."""
+        return len(np.unique(self.topology.chip(self.site)))
 
     @property
     def tiles(self) -> int:
-        """Routers with at least one core in use."""
-        return ceil(self.number / self.chip.mesh.cores_per_router.value)
+        """Routers of one chip with at least one core in use, on the chip with the most of them."""
+        routers = np.unique(np.stack([self.topology.chip(self.site), self.topology.router(self.site)]), axis=1)
+        return int(np.bincount(routers[0]).max())
 
     @property
     def copies(self) -> int:
-        """How many such networks the chip holds side by side."""
-        return int(self.chip.limits.cores.value) // self.number
+        """How many such networks one chip holds side by side; 1 where a network takes more than one chip."""
+        return max(1, int(self.chip.limits.cores.value // self.occupied))
+
+    @property
+    def machines(self) -> float:
+        """Chips whose power at rest is paid: those in use, or the share of one that is."""
+        if self.chip.pace.static == "used cores":
+            return self.occupied / self.chip.limits.cores.value
+        return float(self.chips)
 
 
 def place(
-    graph: Graph, chip: Chip, realisation: Realisation, most: int | None = None, reach: Reach | None = None
+    wiring: Wiring, chip: Chip, realisation: Realisation, most: int | None = None, allow: bool = False
 ) -> Placement:
-    """`graph` on `chip`, each population on the fewest cores that respect every limit, from the output backwards.
+    """The network on as few cores as its layers need, numbered along the chip in the order of the layers.
 
-    most: compartments to put on one core at most, below the chip's own limit: fewer make steps shorter. reach: what
-    `fan_out` gave for the graph, to compile it once for many placements.
-
-    Among the splits of a population into channel groups x row bands the one with the fewest cores wins, then the one
-    whose cores hear the fewest axons. Convolution kernels are stored once a core.
+    most: compartments to put on one core at most. allow: limits that do not hold are noted in the placement instead of
+    refused. A chip that is only priced holds its totals against those of the chip.
 
     Raises:
         DoesNotFit: the first limit that cannot be met, the need, and what to try.
     """
-    _check_formats(graph, chip, realisation)
-    order = populations(graph)
-    reach = reach or fan_out(graph)
-    parts: dict[str, np.ndarray] = {}
-    fans: dict[tuple[str, str], np.ndarray] = {}
-    used: dict[str, dict[str, np.ndarray]] = {}
-    for node in reversed(order):
-        reached = np.zeros(graph.size(node.name))
-        for (source, _), synapses in fans.items():
-            if source == node.name:
-                reached += (synapses > 0).sum(axis=0)
-        part, inward, need = _split(graph, node, chip, realisation, reached, most, reach)
-        parts[node.name], used[node.name] = part, need
-        fans |= {(source, node.name): synapses for source, synapses in inward.items()}
+    violations = _misfits(wiring, chip, realisation)
+    if chip.scope == "priced":
+        return _whole(wiring, chip, realisation, violations, allow)
+    if violations and not allow:
+        raise DoesNotFit(violations[0])
+    cuts = partition(wiring, chip, realisation, most, allow)
+    violations += [broken for cut in cuts.values() for broken in cut.broken]
+    return assemble(wiring, chip, realisation, cuts, violations, allow)
+
+
+def assemble(
+    wiring: Wiring, chip: Chip, realisation: Realisation, cuts: dict[str, Cut], violations: list[str],
+    allow: bool = False,
+) -> Placement:  # fmt: skip
+    """A placement from the cuts of all layers, each on cores of its own."""
+    first, start = 0, {}
+    for name, cut in cuts.items():
+        start[name], first = first, first + cut.number
     clock = 1 if realisation.clock else 0  # the clock neurons get a core of their own, the last one
-    core, first = {}, 0
-    for node in order:
-        core[node.name] = parts[node.name] + first
-        first += int(parts[node.name].max()) + 1
-    if first + clock > chip.limits.cores.value:
-        widest = max(order, key=lambda n: parts[n.name].max())
-        raise DoesNotFit(
-            f"{graph.name} needs {first + clock} cores; {chip.name} has {int(chip.limits.cores.value)}. "
-            f"Layer {widest.name!r} alone takes {int(parts[widest.name].max()) + 1}; try a smaller network."
-        )
-    limits = list(next(iter(used.values())))
+    number = first + clock
+    used = {limit: np.concatenate([cut.used[limit] for cut in cuts.values()]) for limit in LIMITS}
     if clock:
-        lines = 2 * realisation.clock + realisation.clock_bias
-        gated = sum(len(np.unique(parts[n.name])) for n in order if isinstance(n.op, Threshold))
-        need = dict.fromkeys(limits, 0.0) | {"compartments": lines, "axons_out": lines * gated}
-        used["clock"] = {limit: np.array([float(n)]) for limit, n in need.items()}
-        for limit, n in need.items():
-            if n > _allowed(chip, limit):
-                raise DoesNotFit(
-                    f"the clock neurons need {n:,.0f} {limit.replace('_', ' ')}; a core of {chip.name} allows "
-                    f"{_allowed(chip, limit):,.0f}. Use fewer cores or fewer bits."
-                )
-    names = [n.name for n in order] + (["clock"] if clock else [])
+        used = _with_clock(used, realisation, sum(cuts[layer.name].number for layer in wiring.layers if layer.gated))
+    room = int(chip.limits.cores.value) * chip.chips
+    if number > room:
+        widest = max(cuts, key=lambda name: cuts[name].number)
+        violations.append(
+            f"{wiring.name} needs {number} cores; {chip.name} has {room}. "
+            f"Layer {widest!r} alone takes {cuts[widest].number}; try a smaller network."
+        )
+    capacity = {limit: np.full(number, allowed(chip, limit)) for limit in LIMITS}
+    site = np.arange(number)
+    if chip.core_kinds:
+        site, capacity = _on_kinds(chip, used, capacity, violations)
+    for limit in ("axons_in", "axons_out", "compartments", "synapse_memory"):
+        if (over := used[limit] > capacity[limit]).any() and not any(limit.replace("_", " ") in v for v in violations):
+            violations.append(
+                f"a core needs {used[limit].max():,.0f} {limit.replace('_', ' ')}; a core of {chip.name} allows "
+                f"{capacity[limit][over.argmax()]:,.0f}. Use fewer cores or fewer bits."
+            )
+    if violations and not allow:
+        raise DoesNotFit(violations[0])
+    swept = np.zeros(number)
+    for layer in wiring.layers:
+        np.add.at(swept, cuts[layer.name].core + start[layer.name], layer.compartments)
+    if clock:
+        swept[-1] += 2 * realisation.clock + realisation.clock_bias
     return Placement(
         chip=chip,
-        graph=graph,
+        name=wiring.name,
         realisation=realisation,
-        core=core,
-        formats={n.name: _format(graph, n) for n in order},
-        fans=tuple(Fan(source, target, synapses) for (source, target), synapses in fans.items()),
-        used={limit: np.concatenate([used[n][limit] for n in names]) for limit in limits},
-        allowed={limit: _allowed(chip, limit) for limit in limits},
-        number=first + clock,
+        schedule=wiring.schedule,
+        core={name: cut.core + start[name] for name, cut in cuts.items()},
+        site=site,
+        swept=swept,
+        formats={layer.name: layer.format for layer in wiring.layers},
+        fans=tuple(
+            Fan(source, layer.name, start[layer.name] + np.arange(cuts[layer.name].number), synapses, layer.format)
+            for layer in wiring.layers
+            for source, synapses in cuts[layer.name].inward.items()
+        ),
+        used=used,
+        limits=capacity,
+        number=number,
+        occupied=float(number),
+        topology=Topology.of(chip, max(1, ceil(number / chip.limits.cores.value))),
+        inputs=wiring.inputs,
+        outputs=wiring.outputs,
+        gated=tuple(layer.name for layer in wiring.layers if layer.gated),
+        violations=tuple(dict.fromkeys(violations)),
     )
 
 
-def _allowed(chip: Chip, limit: str) -> float:
-    constant = getattr(chip.limits, limit)
-    return constant.value if constant is not None else float("inf")
-
-
-def _check_formats(graph: Graph, chip: Chip, realisation: Realisation) -> None:
-    layer, bits = state_bits(graph, realisation)
+def _misfits(wiring: Wiring, chip: Chip, realisation: Realisation) -> list[str]:
+    """Formats and delays that the chip does not have, in words."""
+    found = [f"{chip.name} lacks {realisation.missing}."] if realisation.missing else []
+    layer, bits = wiring.state
     if bits > chip.limits.state_bits.value:
-        raise DoesNotFit(
+        found.append(
             f"layer {layer!r} needs {bits} bits of state; {chip.name} has {int(chip.limits.state_bits.value)}. "
             "Lower --input-levels, --levels or --weight-bits."
         )
-    for node in graph.nodes:
-        if isinstance(node.op, Conv | Dense):
-            bits = int(np.abs(node.op.weight).max()).bit_length() + 1
-            if bits > chip.limits.weight_bits.value:
-                raise DoesNotFit(
-                    f"layer {node.name!r} has {bits}-bit weights; {chip.name} stores "
-                    f"{int(chip.limits.weight_bits.value)}. Lower --weight-bits."
-                )
-    assert graph.schedule is not None
-    for (source, target), delay in graph.schedule.delays.items():
-        if delay > chip.limits.delay.value:
-            raise DoesNotFit(
-                f"the edge from {source!r} to {target!r} waits {delay} steps; {chip.name} delays at most "
-                f"{int(chip.limits.delay.value)}. Use a code with shorter windows."
+    for each in wiring.layers:
+        if each.weight_bits > chip.limits.weight_bits.value:
+            found.append(
+                f"layer {each.name!r} has {each.weight_bits}-bit weights; {chip.name} stores "
+                f"{int(chip.limits.weight_bits.value)}. Lower --weight-bits."
             )
+    for (source, target), delay in wiring.schedule.delays.items():
+        if delay > allowed(chip, "delay"):
+            found.append(
+                f"the edge from {source!r} to {target!r} waits {delay} steps; {chip.name} delays at most "
+                f"{int(allowed(chip, 'delay'))}. Use a code with shorter windows."
+            )
+    return found
 
 
-def _split(
-    graph: Graph,
-    node: Node,
-    chip: Chip,
-    realisation: Realisation,
-    reached: np.ndarray,
-    most: int | None,
-    reach: Reach,
-) -> tuple[np.ndarray, dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """The smallest admissible partition: core of each neuron from 0, synapses by source, use by limit."""
-    size, shape = graph.size(node.name), graph.shapes[node.name]
-    slots = _slots(node, realisation)
-    total = int(chip.limits.cores.value)
-    capacity = min(chip.limits.compartments.value, most or float("inf"))
-    fewest = min(max(1, ceil(size * slots / capacity)), total)
-    rows = shape[1:2] or (1,)
-    if (hears := _hearing(graph, node)) > chip.limits.axons_in.value:
-        raise DoesNotFit(
-            f"a neuron of layer {node.name!r} hears {hears:,} axons in; a core of {chip.name} allows "
-            f"{int(chip.limits.axons_in.value):,}. Use a layer with fewer inputs, or a pool before it."
+def _with_clock(used: dict[str, np.ndarray], realisation: Realisation, gated: int) -> dict[str, np.ndarray]:
+    lines = 2 * realisation.clock + realisation.clock_bias
+    need = {"compartments": lines, "axons_out": lines * gated}
+    return {limit: np.append(values, float(need.get(limit, 0))) for limit, values in used.items()}
+
+
+def _on_kinds(
+    chip: Chip, used: dict[str, np.ndarray], capacity: dict[str, np.ndarray], violations: list[str]
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Sites and capacities where cores differ: each core on one that holds it, the tightest such."""
+    kinds = [kind for kind in chip.core_kinds for _ in range(int(kind.cores.value))]
+    tight = ("compartments", "synapse_memory")
+    room = {limit: np.array([getattr(kind, limit).value for kind in kinds]) for limit in tight}
+    over = [used[limit][:, None] / room[limit][None, :] for limit in tight]
+    cost = np.where(np.maximum(*over) > 1, 1e6 * np.maximum(*over), 1.0 - np.minimum(*over))
+    number = len(cost)
+    if number > len(kinds):
+        return np.arange(number), capacity
+    rows, columns = linear_sum_assignment(cost)
+    if (cost[rows, columns] >= 1e6).any():
+        bad = rows[(cost[rows, columns] >= 1e6).argmax()]
+        limit = max(tight, key=lambda name: used[name][bad] / room[name].max())
+        violations.append(
+            f"a layer needs {used[limit][bad]:,.0f} {limit.replace('_', ' ')}; no free core of {chip.name} has as much "
+            f"(the largest: {room[limit].max():,.0f}). Use smaller layers, or another order of sizes."
         )
-    worst: tuple[str, float] | None = None
-    for number in range(fewest, total + 1):
-        best = None
-        for channels, bands in product(range(1, shape[0] + 1), range(1, rows[0] + 1)):
-            if channels * bands != number:
-                continue
-            part = _part(shape, channels, bands)
-            inward, need = _needs(graph, node, chip, realisation, part, number, reached, reach)
-            over = {limit: need[limit].max() / _allowed(chip, limit) for limit in need}
-            over["compartments"] = need["compartments"].max() / capacity
-            limit = max(over, key=lambda name: over[name])
-            if over[limit] > 1:
-                worst = (limit, float(need[limit].max()))
-            elif best is None or need["axons_in"].sum() < best[2]["axons_in"].sum():
-                best = (part, inward, need)
-        if best is not None:
-            return best
-    limit, value = worst or ("compartments", float(size * slots))
-    raise DoesNotFit(
-        f"layer {node.name!r} needs {value:,.0f} {limit.replace('_', ' ')} on one core however it is split; "
-        f"{chip.name} allows {_allowed(chip, limit):,.0f}. Use a smaller layer, fewer weight bits or another chip."
+    return columns, capacity | {limit: room[limit][columns] for limit in tight}
+
+
+def _whole(
+    wiring: Wiring, chip: Chip, realisation: Realisation, violations: list[str], allow: bool
+) -> Placement:  # fmt: skip
+    """A network on a chip of which only totals are known: one core that stands for all of them."""
+    neurons = sum(layer.size * layer.slots for layer in wiring.layers)
+    fans, weights = [], 0.0
+    for layer in wiring.layers:
+        if not layer.sources:
+            continue
+        everybody = np.ones((1, *layer.shape))
+        inward = wiring.reach(layer.name, everybody)
+        stored = np.sum([s.sum(axis=1) for s in inward.values()], axis=0)
+        weights += float(wiring.weights(layer.name, everybody.reshape(1, -1) > 0, stored)[0])
+        fans += [Fan(source, layer.name, np.zeros(1, int), n, layer.format) for source, n in inward.items()]
+    need = {"compartments": float(neurons), "synapse_memory": weights * chip.limits.weight_bits.value}
+    need["fan_in"] = float(max(layer.fan_in for layer in wiring.layers))
+    total = chip.limits.cores.value * chip.chips
+    room = {limit: allowed(chip, limit) * (1 if limit == "fan_in" else total) for limit in need}
+    violations += [
+        f"{wiring.name} needs {need[limit]:,.0f} {limit.replace('_', ' ')}; {chip.name} has {room[limit]:,.0f}. "
+        "Use a smaller network or another chip."
+        for limit in need
+        if need[limit] > room[limit]
+    ]
+    if violations and not allow:
+        raise DoesNotFit(violations[0])
+    shares = [need[limit] / (room[limit] / total) for limit in ("compartments", "synapse_memory")]
+    return Placement(
+        chip=chip,
+        name=wiring.name,
+        realisation=realisation,
+        schedule=wiring.schedule,
+        core={layer.name: np.zeros(layer.size, int) for layer in wiring.layers},
+        site=np.zeros(1, int),
+        swept=np.array([float(sum(layer.size * layer.compartments for layer in wiring.layers))]),
+        formats={layer.name: layer.format for layer in wiring.layers},
+        fans=tuple(fans),
+        used={limit: np.array([n]) for limit, n in need.items()},
+        limits={limit: np.array([n]) for limit, n in room.items()},
+        number=1,
+        occupied=float(ceil(max(*shares, 1.0))),
+        topology=Topology.of(chip, 1),
+        inputs=wiring.inputs,
+        outputs=wiring.outputs,
+        violations=tuple(dict.fromkeys(violations)),
     )
-
-
-def _slots(node: Node, realisation: Realisation) -> int:
-    """Compartments that one neuron fills; a pooling compartment keeps no membrane."""
-    return 1 if isinstance(node.op, MaxPool) else realisation.compartments * realisation.membranes
-
-
-def _hearing(graph: Graph, node: Node) -> int:
-    """Sources that the neuron with the most of them hears; no split of the population can bring it down."""
-    if not node.inputs:
-        return 0
-    feeds = sources(graph, node.name)
-    everyone = {s: jnp.ones((1, *graph.shapes[s]), jnp.float32) for s in feeds}
-    synapses = int(propagate(pattern(graph), node.name, everyone).max())
-    return min(synapses, sum(graph.size(s) for s in feeds))  # parallel paths are several synapses of one source
-
-
-def _part(shape: tuple[int, ...], channels: int, bands: int) -> np.ndarray:
-    """Core of each neuron when channels are cut into `channels` groups and rows into `bands`, as evenly as can be."""
-    group = np.arange(shape[0]) * channels // shape[0]
-    if len(shape) == 1:
-        return group
-    band = np.arange(shape[1]) * bands // shape[1]
-    grid = group[:, None] * bands + band[None, :]
-    return np.broadcast_to(grid.reshape(*grid.shape, *(1,) * (len(shape) - 2)), shape).reshape(-1).copy()
-
-
-def _needs(graph, node, chip, realisation, part, number, reached, reach: Reach):
-    """Synapses by source and the use of every limit, per core of one population."""
-    shape = graph.shapes[node.name]
-    own = np.arange(number)[:, None] == part[None, :]
-    inward: dict[str, np.ndarray] = {}
-    if not isinstance(node.op, Input):
-        inward = reach(node.name, own.reshape(number, *shape))
-    stored = np.sum([s.sum(axis=1) for s in inward.values()], axis=0) if inward else np.zeros(number)
-    neurons = own.sum(axis=1).astype(float)
-    memory = _memory(graph, node, chip, own, stored)
-    axons = np.sum([(s > 0).sum(axis=1) for s in inward.values()], axis=0) if inward else np.zeros(number)
-    if realisation.clock and isinstance(node.op, Threshold):
-        lines = 2 * realisation.clock + realisation.clock_bias
-        memory = memory + neurons * lines * chip.limits.weight_bits.value
-        axons = axons + lines
-    thresholds = np.ones(number)
-    if isinstance(node.op, Threshold):
-        values = np.broadcast_to(node.op.threshold, shape).reshape(-1)
-        thresholds = np.array([len(np.unique(values[mine])) for mine in own], dtype=float)
-    return inward, {
-        "compartments": neurons * _slots(node, realisation),
-        "axons_in": axons.astype(float),
-        "axons_out": (own * reached).sum(axis=1),
-        "synapse_memory": memory,
-        "thresholds": thresholds,
-    }
-
-
-def _memory(graph: Graph, node: Node, chip: Chip, own: np.ndarray, stored: np.ndarray) -> np.ndarray:
-    """Bits of synapse memory per core: stored synapses, or kernels once a core where they are shared."""
-    weight, index = chip.limits.weight_bits.value, chip.limits.index_bits.value
-    match _format(graph, node):
-        case "conv":
-            channels = graph.shapes[node.name][0]
-            present = own.reshape(len(own), channels, -1).any(axis=2)
-            stored = np.zeros(len(own))
-            for inner in stage(graph, node.name):
-                if isinstance(inner.op, Conv) and graph.shapes[inner.name] == graph.shapes[node.name]:
-                    stored += present @ (inner.op.weight != 0).reshape(channels, -1).sum(axis=1)
-                elif isinstance(inner.op, Conv):  # reshaped or pooled behind: every core keeps all kernels
-                    stored += (inner.op.weight != 0).sum()
-                elif isinstance(inner.op, Dense):
-                    stored += (inner.op.weight != 0).sum() * own.mean(axis=1)
-            return stored * weight
-        case "dense":
-            return stored * weight
-    return stored * (weight + index)
-
-
-def _format(graph: Graph, node: Node) -> str:
-    """``conv``: shared kernels; ``dense``: rows of weights; ``sparse``: weights with their target's index."""
-    inner = [n.op for n in stage(graph, node.name)] if node.inputs else []
-    if any(isinstance(op, Conv) for op in inner):
-        return "conv"
-    dense = [op.weight for op in inner if isinstance(op, Dense)]
-    filled = sum((w != 0).sum() for w in dense) / max(sum(w.size for w in dense), 1)
-    return "dense" if filled >= 0.5 else "sparse"
