@@ -5,11 +5,10 @@ from math import log2
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from neuro.counts import Counts, Path
-from neuro.loads import LOADS, SENDING, Loads, core_prices, loads, sweep_events, sweep_time
+from neuro.loads import SENDING, Loads, core_prices, load_events, loads, sweep_events, sweep_time
 from neuro.placement import Placement
 
 MOST_LEVELS = 3
@@ -53,7 +52,7 @@ def count(
 
 def _energy(placement: Placement, load: Loads, steps: int, updated: Array | None) -> dict[str, Array]:
     """Events that cost energy, summed over a sample's run of `steps` steps; only those that can happen."""
-    chip, total = placement.chip, load.core.sum(axis=(0, 2))  # [batch, LOADS]
+    chip, total = placement.chip, load.core.sum(axis=(0, 2))  # [batch, load]
     flat = jnp.ones(total.shape[0], jnp.float32)
     events: dict[str, Array] = {}
     if chip.pace.kind != "event":
@@ -61,10 +60,7 @@ def _energy(placement: Placement, load: Loads, steps: int, updated: Array | None
         events = dict.fromkeys(sweep_events(placement), swept)
         if updated is not None and "neuron_access" in events:
             events[placement.realisation.update] = updated
-    stored = {fan.format for fan in placement.fans} | ({"dense"} if placement.realisation.clock else set())
-    for i, name in enumerate(LOADS):
-        if name in ("spike", "axon_out") or name.removeprefix("synop_") in stored:
-            events[name] = total[:, i]
+    events |= {name: total[:, i] for i, name in enumerate(load_events(placement)) if name != "axon_in"}
     if placement.number > 1:
         events["hop"] = load.hops
     if placement.chips > 1:
@@ -83,12 +79,15 @@ def _energy(placement: Placement, load: Loads, steps: int, updated: Array | None
 
 def _critical(placement: Placement, load: Loads) -> tuple[Float[Array, "step batch"], Float[Array, "step batch event"]]:
     """What each step waits for, its slowest core (both sides of it in turn, or the slower one), link or tick: seconds,
-    and events of that one alone: sweeps, LOADS, link, tick."""
+    and events of that one alone: sweeps, loads, link, tick."""
     time, pace = placement.chip.time, placement.chip.pace
     price, cores, links = jnp.asarray(core_prices(placement)), load.core.shape[2], load.link.shape[2]
+    sent = len(SENDING)
     sweeping = 0.0 if pace.kind == "event" else 1.0
-    sending = load.core[..., :SENDING] @ price[:SENDING] + jnp.asarray(sweeping * sweep_time(placement), jnp.float32)
-    receiving = load.core[..., SENDING:] @ price[SENDING:]
+    sending = (
+        load.core[..., :sent] @ price[:sent] + jnp.asarray(sweeping * sweep_time(placement), jnp.float32)[None, None]
+    )
+    receiving = load.core[..., sent:] @ price[sent:]
     sides = [sending, receiving] if pace.overlap else [sending + receiving]
     crossing = load.link * jnp.float32(time.link.value if time.link else 0.0)
     tick = jnp.full((*sending.shape[:2], 1), time.tick.value if pace.kind == "tick" and time.tick else 0.0, jnp.float32)
@@ -105,8 +104,8 @@ def _critical(placement: Placement, load: Loads) -> tuple[Float[Array, "step bat
     ticks = ((side >= len(sides)) & (link == links)).astype(jnp.float32)
     events = [
         jnp.repeat(swept * sends, len(sweep_events(placement)), axis=2),
-        chosen[..., :SENDING] * sends,
-        chosen[..., SENDING:] * receives,
+        chosen[..., :sent] * sends,
+        chosen[..., sent:] * receives,
         jnp.where(side >= len(sides), packets, none),
         ticks,
     ]
@@ -144,7 +143,7 @@ def _slowest_copy(waiting: Array, critical: Array, copies: int) -> Array:
 def _path(placement: Placement, critical: Float[Array, "batch event"], steps: int, samples: int) -> Path:
     """Seconds waited for: the critical cores, a barrier a step, and what the host writes and reads for `samples`."""
     chip = placement.chip
-    names = [*sweep_events(placement), *LOADS, "link", "tick"]
+    names = [*sweep_events(placement), *load_events(placement), "link", "tick"]
     fixed = {
         "host_write": float(samples * placement.inputs),
         "host_read": float(samples * placement.outputs),
@@ -153,7 +152,7 @@ def _path(placement: Placement, critical: Float[Array, "batch event"], steps: in
     if chip.pace.kind == "barrier":
         fixed |= {"barrier": float(steps), "barrier_level": steps * min(MOST_LEVELS, log2(placement.tiles))}
         if placement.chips > 1:
-            fixed["barrier_chip"] = float(steps * placement.topology.chip_span(placement.site))
+            fixed["barrier_chip"] = float(steps * placement.chip_span)
     if chip.pace.kind == "event":
         fixed["layer"] = float(len(placement.core))
     if chip.prices_time("management"):
@@ -165,14 +164,9 @@ def _path(placement: Placement, critical: Float[Array, "batch event"], steps: in
 
 
 def _happens(placement: Placement, event: str) -> bool:
-    """Whether a timed event can occur at all: formats in use, links and ticks where the chip has them."""
-    stored = {fan.format for fan in placement.fans} | ({"dense"} if placement.realisation.clock else set())
-    if event.startswith("synop_"):
-        return event.removeprefix("synop_") in stored
+    """Whether a timed event can occur at all: links and ticks where the chip has them, sweeps where it has steps."""
     if event in sweep_events(placement):
         return placement.chip.pace.kind != "event"
     if event == "link":
         return placement.chip.time.link is not None
-    if event == "tick":
-        return placement.chip.pace.kind == "tick"
-    return True
+    return event != "tick" or placement.chip.pace.kind == "tick"

@@ -10,7 +10,7 @@ from neuro.capability import Realisation
 from neuro.chip import Chip
 from neuro.count import MOST_LEVELS
 from neuro.errors import DoesNotFit
-from neuro.loads import LOADS, core_prices, sweep_events, sweep_time
+from neuro.loads import core_prices, load_events, sweep_events, sweep_time
 from neuro.placement import Placement, place
 from neuro.wiring import Wiring
 
@@ -60,11 +60,10 @@ def search(
     return best
 
 
-def mean_loads(
-    placement: Placement, spikes: dict[str, Float[np.ndarray, "neuron"]]
-) -> Float[np.ndarray, "core load"]:
-    """LOADS of every core over an inference, from mean spike counts; clock packets are left out."""
-    load = np.zeros((placement.number, len(LOADS)))
+def mean_loads(placement: Placement, spikes: dict[str, Float[np.ndarray, "neuron"]]) -> Float[np.ndarray, "core load"]:
+    """`load_events` of every core over an inference, from mean spike counts; clock packets are left out."""
+    events = load_events(placement)
+    load = np.zeros((placement.number, len(events)))
     for name, mean in spikes.items():
         np.add.at(load[:, 0], placement.core[name], mean)
         for fan in placement.fans:
@@ -72,7 +71,7 @@ def mean_loads(
                 hears = fan.synapses > 0
                 np.add.at(load[:, 1], placement.core[name], mean * hears.sum(axis=0))
                 load[fan.cores, 2] += hears @ mean
-                load[fan.cores, LOADS.index(f"synop_{fan.format}")] += fan.synapses @ mean
+                load[fan.cores, events.index(fan.event)] += fan.synapses @ mean
     return load
 
 
@@ -99,9 +98,13 @@ def estimate(placement: Placement, spikes: dict[str, Float[np.ndarray, "neuron"]
     time = steps * step + (sum(waits) if apart else max(waits))
     copies = 1 if regime == "single" else placement.copies
     static = next(iter(chip.power.values()))  # at whichever boundary comes first: placements are only ranked
-    joules = {event: getattr(chip.energy, event) for event in (*LOADS, *sweep_events(placement)) if event != "axon_in"}
-    spent = load.sum(axis=0) @ np.array([joules[e].value if joules.get(e) else 0.0 for e in LOADS])
-    each = sum(joules[e].value for e in sweep_events(placement) if joules[e])
+
+    def joules(name: str) -> float:
+        constant = getattr(chip.energy, name, None)  # packets in cost time only
+        return constant.value if constant else 0.0
+
+    each = sum(joules(event) for event in sweep_events(placement))
+    spent = load.sum(axis=0) @ np.array([joules(event) for event in load_events(placement)])
     dynamic = placement.swept.sum() * steps * each + spent
     power = static.active.value * placement.machines
     return Estimate(energy=float(dynamic + power * time / copies), time=float(time / copies))

@@ -12,7 +12,8 @@ from neuro.chip import Chip
 from neuro.errors import DoesNotFit
 from neuro.partition import LIMITS, Cut, allowed, partition
 from neuro.schedule import Schedule
-from neuro.topology import Topology
+from neuro.topology import Topology, stop
+from neuro.topology import chip as chip_of
 from neuro.wiring import Wiring
 
 
@@ -20,25 +21,26 @@ from neuro.wiring import Wiring
 class Fan:
     """Synapses from every neuron of `source` onto the cores of `target`: [core of the target, neuron].
 
-    cores: which cores these are. format: how the synapses are stored.
+    cores: which cores these are. event: what one of the synapses counts as when a spike meets it.
     """
 
     source: str
     target: str
     cores: Int[np.ndarray, "core"]
     synapses: Float[np.ndarray, "core neuron"]
-    format: str
+    event: str
 
 
 @dataclass(frozen=True)
 class Placement:
     """A network on one chip, or on several that are joined.
 
-    core [neuron]: the core of each neuron, by population. site [core]: where each core lies, see `Topology`. swept
-    [core]: compartments that it sweeps in every step. formats: how a population's synapses are stored. used, limits:
-    per core, by limit. number: cores that hold something. occupied: cores in use, which a chip that is only priced has
-    by its totals. inputs, outputs: values that the host writes and reads for a sample. gated: populations that clock
-    axons open and close. violations: limits that do not hold, in words, where that was allowed.
+    core [neuron]: the core of each neuron, by population. site [core]: where each core lies, see `Topology`.
+    compartments: of one neuron, by population; swept [core]: compartments that a core sweeps in every step. formats:
+    how a population's synapses are stored. used, limits: per core, by limit. number: cores that hold something.
+    occupied: cores in use, which a chip that is only priced has by its totals. inputs, outputs: values that the host
+    writes and reads for a sample. gated: populations that clock axons open and close. violations: limits that do not
+    hold, in words, where that was allowed.
     """
 
     chip: Chip
@@ -47,6 +49,7 @@ class Placement:
     schedule: Schedule
     core: dict[str, Int[np.ndarray, "neuron"]]
     site: Int[np.ndarray, "core"]
+    compartments: dict[str, int]
     swept: Float[np.ndarray, "core"]
     formats: dict[str, str]
     fans: tuple[Fan, ...]
@@ -67,13 +70,20 @@ class Placement:
     @property
     def chips(self) -> int:
         """Chips that hold at least one core."""
-        return len(np.unique(self.topology.chip(self.site)))
+        return len(np.unique(chip_of(self.topology, self.site)))
 
     @property
     def tiles(self) -> int:
         """Routers of one chip with at least one core in use, on the chip with the most of them."""
-        routers = np.unique(np.stack([self.topology.chip(self.site), self.topology.router(self.site)]), axis=1)
-        return int(np.bincount(routers[0]).max())
+        routers = np.unique(stop(self.topology, self.site))
+        return int(np.bincount(routers // self.topology.stops).max())
+
+    @property
+    def chip_span(self) -> int:
+        """Chip borders between the two chips in use that are furthest apart."""
+        on = np.unique(chip_of(self.topology, self.site))
+        column, row = on % self.topology.chip_columns, on // self.topology.chip_columns
+        return int(np.ptp(column) + np.ptp(row))
 
     @property
     def copies(self) -> int:
@@ -107,6 +117,22 @@ def place(
     cuts = partition(wiring, chip, realisation, most, allow)
     violations += [broken for cut in cuts.values() for broken in cut.broken]
     return assemble(wiring, chip, realisation, cuts, violations, allow)
+
+
+def topology_of(chip: Chip, chips: int) -> Topology:
+    """The network of `chips` chips in rows of `mesh.chips_wide`."""
+    mesh = chip.mesh
+    wide = min(chips, int(mesh.chips_wide.value) if mesh.chips_wide else chips)
+    return Topology(
+        kind=mesh.topology,
+        columns=int(mesh.width.value),
+        rows=int(mesh.height.value),
+        cores_per_router=int(mesh.cores_per_router.value),
+        fan_out=int(mesh.width.value) if mesh.topology == "tree" else None,
+        chip_columns=wide,
+        chip_rows=ceil(chips / wide),
+        cores=int(chip.limits.cores.value),
+    )
 
 
 def assemble(
@@ -153,10 +179,17 @@ def assemble(
         schedule=wiring.schedule,
         core={name: cut.core + start[name] for name, cut in cuts.items()},
         site=site,
+        compartments={layer.name: layer.compartments for layer in wiring.layers},
         swept=swept,
         formats={layer.name: layer.format for layer in wiring.layers},
         fans=tuple(
-            Fan(source, layer.name, start[layer.name] + np.arange(cuts[layer.name].number), synapses, layer.format)
+            Fan(
+                source,
+                layer.name,
+                start[layer.name] + np.arange(cuts[layer.name].number),
+                synapses,
+                realisation.synop or f"synop_{layer.format}",
+            )
             for layer in wiring.layers
             for source, synapses in cuts[layer.name].inward.items()
         ),
@@ -164,7 +197,7 @@ def assemble(
         limits=capacity,
         number=number,
         occupied=float(number),
-        topology=Topology.of(chip, max(1, ceil(number / chip.limits.cores.value))),
+        topology=topology_of(chip, max(1, ceil(number / chip.limits.cores.value))),
         inputs=wiring.inputs,
         outputs=wiring.outputs,
         gated=tuple(layer.name for layer in wiring.layers if layer.gated),
@@ -238,7 +271,8 @@ def _whole(
         inward = wiring.reach(layer.name, everybody)
         stored = np.sum([s.sum(axis=1) for s in inward.values()], axis=0)
         weights += float(wiring.weights(layer.name, everybody.reshape(1, -1) > 0, stored)[0])
-        fans += [Fan(source, layer.name, np.zeros(1, int), n, layer.format) for source, n in inward.items()]
+        event = realisation.synop or f"synop_{layer.format}"
+        fans += [Fan(source, layer.name, np.zeros(1, int), n, event) for source, n in inward.items()]
     need = {"compartments": float(neurons), "synapse_memory": weights * chip.limits.weight_bits.value}
     need["fan_in"] = float(max(layer.fan_in for layer in wiring.layers))
     total = chip.limits.cores.value * chip.chips
@@ -259,6 +293,7 @@ def _whole(
         schedule=wiring.schedule,
         core={layer.name: np.zeros(layer.size, int) for layer in wiring.layers},
         site=np.zeros(1, int),
+        compartments={layer.name: layer.compartments for layer in wiring.layers},
         swept=np.array([float(sum(layer.size * layer.compartments for layer in wiring.layers))]),
         formats={layer.name: layer.format for layer in wiring.layers},
         fans=tuple(fans),
@@ -266,7 +301,7 @@ def _whole(
         limits={limit: np.array([n]) for limit, n in room.items()},
         number=1,
         occupied=float(ceil(max(*shares, 1.0))),
-        topology=Topology.of(chip, 1),
+        topology=topology_of(chip, 1),
         inputs=wiring.inputs,
         outputs=wiring.outputs,
         violations=tuple(dict.fromkeys(violations)),

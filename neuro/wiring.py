@@ -156,5 +156,3 @@ def _weights(graph: Graph, node: Node, own: np.ndarray, stored: np.ndarray) -> n
         elif isinstance(n.op, Dense):
             kept += (n.op.weight != 0).sum() * own.mean(axis=1)
     return kept
-
-

@@ -15,6 +15,7 @@ from neuro.mapping import FEWEST_PER_CORE, estimate, search
 from neuro.placement import place
 from neuro.simulate import simulate
 from neuro.stages import fan_out
+from neuro.wiring import of_graph
 
 HOST = ("host_write", "host_read", "reset")  # the same for every placement: not part of the estimate
 
@@ -45,12 +46,13 @@ ARMS = [("loihi1", "rate"), ("loihi2", "bits")]
 @pytest.mark.parametrize("structure", [1])
 def test_the_best_of_the_ladder_is_chosen(structure, name, code, arm):
     graph, chip, realisation, reach, _, mean = arm(structure, name, code)
-    chosen = search(graph, chip, realisation, mean, reach)
+    wiring = of_graph(graph, realisation, reach)
+    chosen = search(wiring, chip, realisation, mean)
     assert set(chosen) == ({"single", "stream"} if realisation.streams else {"single"})
-    rungs, most = [place(graph, chip, realisation, reach=reach)], int(chip.limits.compartments.value)
+    rungs, most = [place(wiring, chip, realisation)], int(chip.limits.compartments.value)
     while (most := most // 2) >= FEWEST_PER_CORE:
         try:
-            rungs.append(place(graph, chip, realisation, most, reach))
+            rungs.append(place(wiring, chip, realisation, most))
         except DoesNotFit:
             break
     assert len({r.number for r in rungs}) > 1
@@ -68,8 +70,8 @@ def test_the_best_of_the_ladder_is_chosen(structure, name, code, arm):
 @pytest.mark.parametrize("most", [None, 16])
 def test_the_estimate_is_near_the_count(structure, name, code, most, arm):
     graph, chip, realisation, reach, spikes, mean = arm(structure, name, code)
-    placement = place(graph, chip, realisation, most, reach)
-    table = prices({path: c.value for path, c in leaves(chip)}, "chip")
+    placement = place(of_graph(graph, realisation, reach), chip, realisation, most)
+    table = prices(chip, {path: c.value for path, c in leaves(chip)}, "chip")
     for regime, counts in count(placement, spikes).items():
         path = counts.interval
         charged = np.array([0.0 if n in HOST else table.time[n] for n in path.names])
