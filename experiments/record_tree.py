@@ -179,7 +179,6 @@ def _codes(c: Comparison) -> xr.Dataset:
 def _windows(c: Comparison) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {r.code: {} for r in c.runs}
     for (_, code, _), placed in c.placements.items():
-        assert placed.schedule is not None
         found[code] = placed.schedule.windows
     return found
 

@@ -83,7 +83,7 @@ def effects(placement: Placement, name: str) -> Effects:
     hears = np.stack([heard[core] for core in targets.tolist()], axis=1) if heard else np.zeros((len(own), 0), bool)
     packets = hears.any(axis=1) if placement.chip.mesh.multicast else hears.sum(axis=1)
     crossed, used, links = _routes(placement, own, targets, hears)
-    mine = own[:, None] == cores[None, :]
+    mine = np.equal(own[:, None], cores[None, :])
     blocks = [crossed, mine, mine * packets[:, None], hears, *(fan.synapses.T for fan in fans), links]
     places = [(cores, 0), (cores, 1), (targets, 2), *((fan.cores, events.index(fan.event)) for fan in fans)]
     ends = np.cumsum([block.shape[1] for block in blocks])
