@@ -119,7 +119,7 @@ def _hopeless(layer: Layer, chip: Chip) -> list[str]:
     if layer.fan_in > allowed(chip, "fan_in"):
         found.append(
             f"a neuron of layer {layer.name!r} has {layer.fan_in:,} synapses; {chip.name} allows "
-            f"{allowed(chip, 'fan_in'):,.0f}. Binary spikes carry no partial sums; use a layer with fewer inputs, or prune it."
+            f"{allowed(chip, 'fan_in'):,.0f}. Spikes carry no partial sums; use a layer with fewer inputs, or prune it."
         )
     if layer.kernel > allowed(chip, "kernel"):
         found.append(
