@@ -106,7 +106,7 @@ def measured_items(root: Path) -> tuple[UInt8[np.ndarray, "image 28 28"], UInt8[
     return images[chosen], labels[chosen]
 
 
-def _loihi(threshold: float, **adaptation) -> Dynamics:
+def _loihi(threshold: int | float, **adaptation) -> Dynamics:
     return Dynamics(threshold, decay=KEPT / 4096, strict=True, quantum=1.0, saturation=LARGEST, **adaptation)
 
 

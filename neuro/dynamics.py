@@ -22,7 +22,7 @@ import numpy as np
 
 from neuro.errors import BadInput
 
-Parameter: TypeAlias = float | np.ndarray
+Parameter: TypeAlias = int | float | np.ndarray
 """One number for the whole population, or one for each neuron."""
 
 
@@ -52,8 +52,8 @@ class Dynamics:
     reset: Literal["hard", "soft"] = "hard"
     strict: bool = False
     refractory: Parameter = 0
-    quantum: float = 0.0
-    saturation: float = float("inf")
+    quantum: int | float = 0
+    saturation: int | float = float("inf")
     adaptation: Parameter = 0.0
     adaptation_decay: Parameter = 0.0
     adapts: Literal["threshold", "current"] = "threshold"

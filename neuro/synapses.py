@@ -81,6 +81,8 @@ def paths(graph: Graph, source: str, target: str) -> Synapses:
         if not feeds:
             continue
         before = graph.shapes[node.inputs[0]]
+        if isinstance(node.op, Scale) and node.name != target and np.any(node.op.offset):
+            raise Unsupported(f"layer {node.name!r} (Scale) has an offset; convert to an integer network first.")
         own = synapses(node, before, graph.shapes[node.name])
         arriving[node.name] = _joined([compose(graph.name, feed, own, prod(before)) for feed in feeds])
     return arriving[target]
@@ -127,13 +129,13 @@ def compose(name: str, first: Synapses, second: Synapses, between: int) -> Synap
     Raises:
         DoesNotFit: more than `LARGEST` of them.
     """
-    order = np.argsort(second.pre, kind="stable")
     degree = np.bincount(second.pre, minlength=between)
     starts = np.cumsum(degree) - degree
     repeats = degree[first.post]
     total = int(repeats.sum())
     if total > LARGEST:
         raise DoesNotFit(f"{name}: a stage of {total:,} synapses; at most {LARGEST:,} are written out one by one.")
+    order = np.argsort(second.pre, kind="stable")
     left = np.repeat(np.arange(len(first)), repeats)
     within = np.arange(total) - np.repeat(np.cumsum(repeats) - repeats, repeats)
     right = order[starts[first.post[left]] + within]
@@ -174,7 +176,7 @@ def _windows(shape: Shape, kernel: Shape, stride: Shape, pads: tuple) -> Int[np.
     indices = np.arange(prod(shape)).reshape(shape)
     padded = np.pad(indices, ((0, 0), *pads), constant_values=-1)
     space = tuple(range(1, len(shape)))
-    taken = np.lib.stride_tricks.sliding_window_view(padded, kernel, axis=space)
+    taken = np.lib.stride_tricks.sliding_window_view(padded, kernel, axis=space)  # pyright: ignore
     taken = taken[(slice(None), *(slice(None, None, s) for s in stride))]
     return taken.reshape(shape[0], -1, prod(kernel))
 

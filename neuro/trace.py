@@ -15,17 +15,17 @@ from neuro.network import Network
 class Trace:
     """Activity of a run, by population; batch axes are those of the inputs.
 
-    spikes: who fired in which step. updated: neurons that a chip which skips idle ones updates, per step (see
-    `neuro.dynamics.advance`); none for inputs. membranes: after the last step.
+    spikes [*batch, step, neuron]: who fired in which step. updated [*batch, step]: neurons that a chip which skips
+    idle ones updates (see `neuro.dynamics.advance`); none for inputs. membranes [*batch, neuron]: after the last step.
     """
 
-    spikes: dict[str, Bool[np.ndarray, "*batch step neuron"]]
+    spikes: dict[str, Bool[np.ndarray, "*batch step _"]]
     updated: dict[str, Int[np.ndarray, "*batch step"]]
-    membranes: dict[str, Float[np.ndarray, "*batch neuron"]]
+    membranes: dict[str, Float[np.ndarray, "*batch _"]]
 
 
-def simulate(network: Network, inputs: dict[str, Bool[np.ndarray, "*batch step neuron"]], steps: int) -> Trace:
-    """`steps` steps of `network`, its input populations driven by the given spike trains, one for each.
+def simulate(network: Network, inputs: dict[str, Bool[np.ndarray, "*batch step _"]], steps: int) -> Trace:
+    """`steps` steps of `network`, every input population driven by a given spike train [*batch, step, neuron].
 
     A spike of step t reaches its targets in step t + 1 + delay. The arithmetic is float64, exact for integers below
     2^53; the work is that of the spikes, not of the synapses.
