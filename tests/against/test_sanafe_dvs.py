@@ -76,7 +76,8 @@ def read_network(path: Path) -> Network:
     for group, text in enumerate(re.split(r"\n  - name: \d+", head)[1:]):
         for neuron, value in re.findall(r"- \{(\d+): \{bias: (-?[\d.]+)", text):
             bias[first[group] + int(neuron)] = float(value)
-        attributes.append([re.search(rf"{key}: ([\w.]+)", text)[1] for key in ("threshold", "leak_decay", "synapse_hw_name")])  # type: ignore[index]  # fmt: skip
+        found = dict(re.findall(r"(threshold|leak_decay|synapse_hw_name): ([\w.]+)", text))
+        attributes.append([found[key] for key in ("threshold", "leak_decay", "synapse_hw_name")])
     threshold, leak, synapse = (np.repeat(column, sizes) for column in zip(*attributes, strict=True))
     parts = [_edge(text, sizes, first) for text in re.split(r"(?:^|\n)  - (?=\d+ -> )", edges)[1:]]
     source, target, weight = (np.concatenate(column) for column in zip(*parts, strict=True))
@@ -169,7 +170,7 @@ def energy(net: Network, number: dict[str, np.ndarray], units: dict[str, dict[st
         + number["along_row"] * tile["energy_east_hop"]
         + number["along_column"] * tile["energy_north_hop"],
     }
-    return parts | {"total": sum(parts.values())}
+    return parts | {"total": np.sum(list(parts.values()), axis=0)}
 
 
 def messages(net: Network, fires: np.ndarray, updated: np.ndarray, units: dict) -> tuple[Messages, np.ndarray]:
@@ -304,18 +305,18 @@ def test_every_step_agrees_with_sanafe(folder, net, run, units, times):
 
 
 def write_random(path: Path, seed: int) -> None:
-    """A convolution with strides, a dense and a recurrent layer, on a few cores of random tiles, several groups a core."""
+    """A strided convolution, a dense and a recurrent layer on cores of random tiles, several groups on some cores."""
     rng = np.random.default_rng(seed)
-    sizes = (63, 60, 20)
-    attributes = (
-        "{{soma_hw_name: loihi_lif, synapse_hw_name: {}, threshold: {}, reset: 0, leak_decay: {}, log_spikes: true}}"
-    )
+    sizes, kinds, leaks = (63, 60, 20), ("conv", "conv", "dense"), (0.9375, 0.75, 1)
     lines = ["network:", f"  name: random{seed}", "  groups:"]
     for group, size in enumerate(sizes):
-        kind = "loihi_dense_synapse" if group == 2 else "loihi_conv_synapse"
-        lines += [f"  - name: {group}", f"    attributes: {attributes.format(kind, 20 + 7 * group, [0.9375, 0.75, 1][group])}"]  # fmt: skip
-        lines += ["    neurons:"]
-        lines += [f"    - {{{n}: {{bias: {rng.integers(0, 14) if group == 0 else 0}}}}}" for n in range(size)]
+        lines += [
+            f"  - name: {group}",
+            f"    attributes: {{soma_hw_name: loihi_lif, synapse_hw_name: loihi_{kinds[group]}_synapse,",
+            f"      threshold: {20 + 7 * group}, reset: 0, leak_decay: {leaks[group]}, log_spikes: true}}",
+            "    neurons:",
+            *(f"    - {{{n}: {{bias: {rng.integers(0, 14) if group == 0 else 0}}}}}" for n in range(size)),
+        ]
     shape = {"input_width": 9, "input_height": 7, "input_channels": 1, "kernel_width": 3, "kernel_height": 2,
              "kernel_count": 5, "stride_width": 2, "stride_height": 2}  # fmt: skip
     lines += ["  edges:", "  - 0 -> 1:", "      type: conv2d", *(f"      {k}: {v}" for k, v in shape.items())]
@@ -323,11 +324,10 @@ def write_random(path: Path, seed: int) -> None:
     for edge, number in {"1 -> 2": 1200, "2 -> 2": 400, "2 -> 1": 1200}.items():
         lines += [f"  - {edge}:", "      type: dense", f"      weight: {rng.integers(-4, 5, number).tolist()}"]
     cores = rng.choice(128, 9, replace=False)
-    placed = {"loihi_dense_synapse": cores[:2], "loihi_conv_synapse": cores[2:]}
+    placed = {"dense": cores[:2], "conv": cores[2:]}
     lines += ["mappings:"]
     for group, size in enumerate(sizes):
-        for neuron in range(size):
-            core = rng.choice(placed["loihi_dense_synapse" if group == 2 else "loihi_conv_synapse"])
+        for neuron, core in enumerate(rng.choice(placed[kinds[group]], size)):
             lines += [f"- {{'{group}.{neuron}': {{core: '{core // 4}.{core % 4}'}}}}"]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
