@@ -49,6 +49,16 @@ def encode(integer: Graph, code: Code, input_steps: int | None = None) -> Graph:
     return replace(integer, schedule=Schedule(code, windows, delays, total, periods))
 
 
+def at_once(integer: Graph) -> Graph:
+    """`integer` with a schedule in which every population sends its whole value in one step, layer after layer."""
+
+    def narrow(op):
+        return replace(op, levels=1) if isinstance(op, Input | Threshold) else op
+
+    binary = replace(integer, nodes=tuple(replace(node, op=narrow(node.op)) for node in integer.nodes))
+    return replace(integer, schedule=encode(binary, "bits").schedule)
+
+
 def _input_steps(integer: Graph, code: Code, asked: int | None) -> int:
     assert isinstance(integer.input.op, Input)
     if code != "rate":

@@ -15,7 +15,10 @@ app = App(
     help_format="markdown",
 )
 
-Chips = Annotated[str | None, Parameter(help="Names or .toml files, separated by commas; default all.")]
+Chips = Annotated[
+    str | None, Parameter(help="Names or .toml files, separated by commas, or all; default those mapped core by core.")
+]
+Machines = Annotated[str | None, Parameter(help="Names or .toml files, separated by commas; default all.")]
 Names = Annotated[
     str | None,
     Parameter(help="Names or .toml files, separated by commas, or all; default the strongest of each kind."),
@@ -44,6 +47,7 @@ def compare(
     boundary: Literal["chip", "board", "system"] = "chip",
     rate: float | None = None,
     measure: Annotated[bool, Parameter(negative="")] = False,
+    allow_violations: Annotated[bool, Parameter(negative="")] = False,
     seed: int = 0,
     out: Path | None = None,
     json_: Annotated[bool, Parameter(name="--json")] = False,
@@ -80,6 +84,8 @@ def compare(
         Inferences a second; default back to back, with 10 Hz beside it.
     measure
         Run the network on this machine too, beside a model of its processor.
+    allow_violations
+        Run where limits of a chip do not hold too, and mark the result.
     out
         The record to write; default runs/NAME-HASH.h5.
     json_
@@ -92,7 +98,7 @@ def compare(
         network=network, data=data, scale=scale, mean=_numbers("--mean", mean), std=_numbers("--std", std),
         layout=layout, samples=samples, calibration=calibration, chips=_names(chips), devices=_names(devices),
         code=code, levels=levels, input_levels=input_levels, weight_bits=weight_bits, steps=steps,
-        boundary=boundary, rate=rate, measure=measure, seed=seed, out=out,
+        boundary=boundary, rate=rate, measure=measure, seed=seed, allow_violations=allow_violations, out=out,
     )  # fmt: skip
     with progress_bars() as progress:
         comparison, summary = carry_out(request, progress)
@@ -159,7 +165,7 @@ def validate(
 def price(
     network: str,
     *,
-    devices: Chips = None,
+    devices: Machines = None,
     precision: str | None = None,
     batch: Annotated[str, Parameter(help="A number, or best: the batch of least energy.")] = "1",
     mode: Literal["compiled", "eager"] = "compiled",

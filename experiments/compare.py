@@ -14,6 +14,7 @@ from baselines.measure import Measured
 from baselines.workload import Workload
 from converters import fold, quantise
 from converters.encode import encode
+from experiments import same_silicon
 from experiments.arm import Arm, Machine, Priced
 from experiments.dataset import DataSet
 from experiments.judge import judge
@@ -144,6 +145,8 @@ def compare(
     integer_accuracy = _accuracy(integer_decisions, dataset.y)
     arms = _spiking_arms(machines, by_chip, dataset.y, accuracies, placements, refused)
     zeros = zero_shares(exact.graph, counts[:ZEROS], {n.name for n in network.nodes})
+    for machine in machines:
+        arms += same_silicon.arms(machine, exact.graph, counts[:ZEROS], integer_accuracy, once)
     dense = [Machine(d.kind, d, partial(conventional.prices, d)) for d in devices]
     arms += _dense_arms(dense, network, zeros, float_accuracy, integer_accuracy, options)
     machines = [*machines, *dense]

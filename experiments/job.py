@@ -24,13 +24,16 @@ RIVALS = (
 )  # fmt: skip
 """Machines that a network is compared with unless the user names others: the strongest of every kind and class."""
 
+CHIPS = ("loihi1", "loihi2", "spinnaker2", "speck")
+"""Spiking chips that a network is tried on unless the user names others: those that are mapped core by core."""
+
 
 @dataclass(frozen=True)
 class Request:
     """The options of ``neuro compare``; None stands for the default named in its help.
 
-    devices: ``all`` alone stands for every bundled one. measure: run the network on this machine as well, and price it
-    on a model of this processor.
+    chips, devices: ``all`` alone stands for every bundled one. measure: run the network on this machine as well, and
+    price it on a model of this processor.
     """
 
     network: str
@@ -52,6 +55,7 @@ class Request:
     rate: float | None = None
     measure: bool = False
     seed: int = 0
+    allow_violations: bool = False
     out: Path | None = None
 
 
@@ -64,10 +68,10 @@ def carry_out(request: Request, progress: Progress = silent) -> tuple[Comparison
     options = Options(
         code=request.code, levels=request.levels, weight_bits=request.weight_bits, steps=request.steps,
         boundary=request.boundary, rate=request.rate, seed=request.seed,
+        allow_violations=request.allow_violations,
     )  # fmt: skip
-    chips = [chip.load(name) for name in request.chips or chip.known()]
-    named = device.known() if request.devices == ("all",) else request.devices
-    devices = [device.load(name) for name in named or RIVALS]
+    chips = [chip.load(name) for name in _chosen(request.chips, CHIPS, chip.known())]
+    devices = [device.load(name) for name in _chosen(request.devices, RIVALS, device.known())]
     _unique([c.name for c in chips] + [d.name for d in devices])
     path = request.out or record.default_path(Path(request.network).stem, record.config_hash(_identity(request)))
     record.check_writable(path)
@@ -82,7 +86,7 @@ def carry_out(request: Request, progress: Progress = silent) -> tuple[Comparison
         devices.append(here.processor)
     comparison = compare(
         network, dataset, chips, devices, options, progress,
-        named=request.chips is not None, measured=() if here is None else here.runs,
+        named=request.chips not in (None, ("all",)), measured=() if here is None else here.runs,
     )  # fmt: skip
     written = record.write(comparison, path, command=" ".join(["neuro", *sys.argv[1:]]))
     return comparison, summary(comparison, str(written))
@@ -123,6 +127,10 @@ def _identity(request: Request) -> dict[str, Any]:
     files = [request.network, request.data, request.calibration, *(request.chips or ()), *(request.devices or ())]
     found = {str(f): sha256(Path(f).read_bytes()).hexdigest() for f in files if f and Path(f).is_file()}
     return options | {"files": found}
+
+
+def _chosen(asked: tuple[str, ...] | None, default: tuple[str, ...], known: list[str]) -> list[str]:
+    return known if asked == ("all",) else list(asked or default)
 
 
 def _unique(names: list[str]) -> None:

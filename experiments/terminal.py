@@ -19,8 +19,9 @@ HOST, MODELLED_RUNTIME = "this-machine", "this-cpu-jax"
 LABELS = {"energy": "energy", "latency": "latency", "edp": "energy x delay"}
 LEGEND = (
     "An arm is machine/network/code or precision/regime. spiking: the converted network; integer: the same numbers as "
-    "the exact codes, on a conventional machine; float: as trained.\nsingle, batch1: one sample at a time; stream: a "
-    "pipeline of samples, in as many copies as fit on the chip; best_batch: the batch of least energy."
+    "the exact codes, on a conventional machine or (graded, mac) on the chip itself; float: as trained.\n"
+    "single, batch1: one sample at a time; stream: a pipeline of samples, in as many copies as fit on the chip; "
+    "best_batch: the batch of least energy."
 )
 WORDS = {
     "yes": "Yes: on {quantity} the spiking network wins",

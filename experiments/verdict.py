@@ -11,6 +11,9 @@ QUANTITIES = ("energy", "latency", "edp")
 TOLERANCE = 0.01
 """Accuracy that an arm may lose against the float network and still stand for it."""
 
+SAME_SILICON = "same silicon"
+"""Where the integer network runs on the very chip of the best spiking arm: what spikes are worth, silicon apart."""
+
 
 @dataclass(frozen=True)
 class Driver:
@@ -25,7 +28,7 @@ class Driver:
 class Verdict:
     """One quantity's answer. p: share of draws in which the best SNN arm is below the best rival, at the correlation
     0.8 and, for comparison, 0 and 1; p_twice: at most half. Names are None where no arm is eligible; ratio: SNN over
-    rival, 5, 50, 95 %. classes: rival and probability within each deployment class."""
+    rival, 5, 50, 95 %. classes: rival and probability within each deployment class, and on the same silicon."""
 
     quantity: str
     p: float
@@ -87,7 +90,7 @@ def decide(
     draws = quantity(priced, name)
     ranked = sorted(eligible(priced, name, float_accuracy), key=lambda i: float(np.median(draws[:, i])))
     spiking = [i for i in ranked if priced.arms[i].network == "spiking"]
-    rivals = [i for i in ranked if priced.arms[i].network != "spiking"]
+    rivals = [i for i in ranked if priced.arms[i].machine.kind != "neuromorphic"]
     if not spiking or not rivals:
         p = 1.0 if spiking else 0.0
         names = [priced.arms[group[0]].name if group else None for group in (spiking, spiking, rivals)]
@@ -98,6 +101,10 @@ def decide(
     for i in rivals:  # ranked, so the first of a class is its best
         deployment = priced.arms[i].machine.description.deployment
         classes.setdefault(deployment, (priced.arms[i].name, float((draws[:, best] < draws[:, i]).mean())))
+    chip = priced.arms[best].machine.name
+    same = [i for i in ranked if priced.arms[i].network != "spiking" and priced.arms[i].machine.name == chip]
+    if same:
+        classes[SAME_SILICON] = (priced.arms[same[0]].name, float((draws[:, best] < draws[:, same[0]]).mean()))
     return Verdict(
         quantity=name,
         p=float((ratio < 1).mean()),

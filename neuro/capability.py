@@ -18,7 +18,8 @@ class Realisation:
     compartments: swept for one neuron. membranes: state slots that one neuron fills (a second one integrates the next
     sample in the stream regime). update: the event that a sweep is priced by. clock: synapses from clock axons that
     gate the phases of every neuron; of them `clock_bias` carry its bias. synop: the event that a spike meeting a
-    synapse is priced by; by default that of the storage format. missing: the capability, if impossible.
+    synapse is priced by; by default that of the storage format. sweeps: every neuron is updated in every step, else
+    only when it sends. missing: the capability, if impossible.
     """
 
     status: Literal["native", "gadget", "impossible"]
@@ -29,6 +30,7 @@ class Realisation:
     clock_bias: int = 0
     streams: bool = False
     synop: Literal["", "synop_graded", "mac"] = ""
+    sweeps: bool = True
     missing: str = ""
 
 

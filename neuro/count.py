@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from neuro.counts import Counts, Path
-from neuro.loads import SENDING, Loads, core_prices, load_events, loads, sweep_events, sweep_time
+from neuro.loads import Loads, core_prices, load_events, loads, sending, sweep_events, sweep_time
 from neuro.placement import Placement
 
 MOST_LEVELS = 3
@@ -82,15 +82,16 @@ def _critical(placement: Placement, load: Loads) -> tuple[Float[Array, "step bat
     and events of that one alone: sweeps, loads, link, tick."""
     time, pace = placement.chip.time, placement.chip.pace
     price, cores, links = jnp.asarray(core_prices(placement)), load.core.shape[2], load.link.shape[2]
-    sent = len(SENDING)
+    sent = len(sending(placement))
     sweeping = 0.0 if pace.kind == "event" else 1.0
-    sending = (
-        load.core[..., :sent] @ price[:sent] + jnp.asarray(sweeping * sweep_time(placement), jnp.float32)[None, None]
-    )
-    receiving = load.core[..., sent:] @ price[sent:]
-    sides = [sending, receiving] if pace.overlap else [sending + receiving]
+    sweep = jnp.asarray(sweeping * sweep_time(placement), jnp.float32)[None, None]
+    outgoing = load.core[..., :sent] @ price[:sent] + sweep
+    incoming = load.core[..., sent:] @ price[sent:]
+    sides = [outgoing, incoming] if pace.overlap else [outgoing + incoming]
     crossing = load.link * jnp.float32(time.link.value if time.link else 0.0)
-    tick = jnp.full((*sending.shape[:2], 1), time.tick.value if pace.kind == "tick" and time.tick else 0.0, jnp.float32)
+    tick = jnp.full(
+        (*outgoing.shape[:2], 1), time.tick.value if pace.kind == "tick" and time.tick else 0.0, jnp.float32
+    )
     waits = jnp.concatenate([*sides, crossing, tick], axis=2)
     slowest = waits.argmax(axis=2)[..., None]
     core, side = slowest % cores, slowest // cores

@@ -5,7 +5,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from neuro.count import count
-from neuro.loads import effects, load_events, sweep_events
+from neuro.loads import effects, load_events, sending, sweep_events
 from neuro.placement import Placement
 
 REST = "(chip)"
@@ -40,7 +40,7 @@ def ledger(
         book(name, "hop", borders[:, 0])
         book(name, "chip_hop", borders[:, 1])
         for _, load, first, last in caused.core_columns:
-            if (event := load_events(placement)[load]) in ("spike", "axon_out"):
+            if (event := load_events(placement)[load]) in sending(placement):
                 book(name, event, (fired @ caused.matrix[:, first:last].astype(np.float64)).sum(axis=1))
         for fan in placement.fans:
             if fan.source == name:

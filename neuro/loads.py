@@ -12,8 +12,10 @@ from scipy.sparse import csr_array, vstack
 from neuro import topology
 from neuro.placement import Placement
 
-SENDING = ("spike", "axon_out")
-"""Events on a sender's core; all others of `load_events` happen on a receiver's."""
+
+def sending(placement: Placement) -> tuple[str, ...]:
+    """Events on a sender's core; all others of `load_events` happen on a receiver's."""
+    return ("spike", "axon_out", *(() if placement.realisation.sweeps else (placement.realisation.update,)))
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["core", "link", "hops", "chip_hops"], meta_fields=[])
@@ -30,7 +32,7 @@ class Loads:
 def load_events(placement: Placement) -> tuple[str, ...]:
     """What differs between cores in a step: spikes, packets out, packets in, synaptic operations by their event."""
     stored = {fan.event for fan in placement.fans} | ({"synop_dense"} if placement.realisation.clock else set())
-    return (*SENDING, "axon_in", *sorted(stored))
+    return (*sending(placement), "axon_in", *sorted(stored))
 
 
 def loads(placement: Placement, spikes: dict[str, Bool[Array, "window batch ..."]]) -> Loads:
@@ -83,9 +85,17 @@ def effects(placement: Placement, name: str) -> Effects:
     hears = np.stack([heard[core] for core in targets.tolist()], axis=1) if heard else np.zeros((len(own), 0), bool)
     packets = hears.any(axis=1) if placement.chip.mesh.multicast else hears.sum(axis=1)
     crossed, used, links = _routes(placement, own, targets, hears)
-    mine = np.equal(own[:, None], cores[None, :])
-    blocks = [crossed, mine, mine * packets[:, None], hears, *(fan.synapses.T for fan in fans), links]
-    places = [(cores, 0), (cores, 1), (targets, 2), *((fan.cores, events.index(fan.event)) for fan in fans)]
+    mine = np.equal.outer(own, cores)
+    blocks = [crossed, mine, mine * np.expand_dims(packets, 1), hears, *(fan.synapses.T for fan in fans), links]
+    places = [
+        (cores, 0),
+        (cores, 1),
+        (targets, events.index("axon_in")),
+        *((fan.cores, events.index(fan.event)) for fan in fans),
+    ]
+    if not placement.realisation.sweeps:
+        blocks.insert(-1, mine)
+        places.append((cores, events.index(placement.realisation.update)))
     ends = np.cumsum([block.shape[1] for block in blocks])
     columns = [(*place, int(ends[i]), int(ends[i + 1])) for i, place in enumerate(places)]
     return Effects(np.concatenate(blocks, axis=1, dtype=np.float32), tuple(columns), used)
@@ -138,7 +148,7 @@ def _clock(placement: Placement) -> tuple[Float[np.ndarray, "step core load"], n
         ends = (placement.topology, placement.site[[clock]], placement.site[cores])
         borders = np.array([topology.hops(*ends).sum(), topology.chip_hops(*ends).sum()], np.float32)
         for step, lines in ((0, gate), (window.start, gate + placement.realisation.clock_bias), (window.end, gate)):
-            load[step, cores, 2] += lines
+            load[step, cores, events.index("axon_in")] += lines
             load[step, cores, events.index("synop_dense")] += lines * neurons
             load[step, clock, :2] += (lines, lines * len(cores))
             crossed += lines * borders
@@ -153,6 +163,8 @@ def core_prices(placement: Placement) -> Float[np.ndarray, "load"]:
 
 def sweep_events(placement: Placement) -> tuple[str, ...]:
     """What one sweep of a compartment counts as: an access where the chip prices it apart, and an update."""
+    if not placement.realisation.sweeps:
+        return ()
     access = ("neuron_access",) if placement.chip.energy.neuron_access else ()
     return (*access, placement.realisation.update)
 

@@ -271,7 +271,7 @@ def _borders(start: np.ndarray, steps: np.ndarray, size: int, chips: int) -> np.
 
 def _walk(start: np.ndarray, steps: np.ndarray, around: int) -> tuple[np.ndarray, np.ndarray]:
     """Every step of every walk: whose it is, and the coordinate it leaves from."""
-    count = abs(steps)
+    count = np.abs(steps).astype(int)
     walk = np.repeat(np.arange(len(count)), count)
     taken = np.arange(len(walk)) - np.repeat(np.cumsum(count) - count, count)
     return walk, (start[walk] + np.sign(steps)[walk] * taken) % around

@@ -1,0 +1,95 @@
+"""The integer network itself on a spiking chip: as graded spikes, or on the matrix unit beside the neurons.
+
+The same silicon with and without binary spikes tells what the spikes are worth and what the silicon is.
+"""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from converters.encode import at_once
+from experiments.arm import Arm, Machine
+from experiments.run import chunk_size
+from neuro.capability import Realisation, signed_bits
+from neuro.chip import Chip
+from neuro.count import count
+from neuro.counts import Counts, average
+from neuro.errors import DoesNotFit
+from neuro.evaluate import evaluate
+from neuro.graph import Graph
+from neuro.placement import Placement, place
+from neuro.stages import Reach, bounds
+from neuro.wiring import of_graph
+
+WAYS = {"graded": "synop_graded", "mac": "mac"}
+"""How a layer's activations meet its weights, and the event that each meeting is priced by."""
+
+
+def offered(chip: Chip) -> list[str]:
+    """The `WAYS` that the chip's description prices."""
+    can = {"graded": chip.neuron.graded, "mac": True}
+    return [way for way, event in WAYS.items() if can[way] and chip.prices_energy(event) and chip.scope == "mapped"]
+
+
+def arms(machine: Machine, integer: Graph, items: np.ndarray, accuracy: float | None, reach: Reach) -> list[Arm]:
+    """An arm for each of `WAYS` that the chip has and each regime; counts are means over `items` [item, *shape].
+
+    graded: one step per layer, in which every activation above zero is sent once and multiplied by each weight that it
+    meets. mac: the same steps, but every activation is sent and every weight multiplied, zeros too.
+    """
+    chip: Chip = machine.description  # type: ignore[assignment]
+    found = []
+    for way in offered(chip):
+        shared = {"machine": machine, "network": "integer", "precision": way, "accuracy": accuracy}
+        try:
+            placement, graph = placed(integer, chip, way, reach)
+        except DoesNotFit as error:
+            found += [Arm(regime=r, fits=False, reason=str(error), **shared) for r in ("single", "stream")]
+            continue
+        for regime, counts in mean_counts(graph, placement, way, items).items():
+            used = {"cores": placement.number, "chips": placement.chips, "copies": counts.batch}
+            found.append(Arm(regime=regime, counts=counts, units_used=used, **shared))
+    return found
+
+
+def placed(integer: Graph, chip: Chip, way: str, reach: Reach) -> tuple[Placement, Graph]:
+    """The integer network on the fewest cores, and the network with its schedule of one step a layer.
+
+    Raises:
+        DoesNotFit: see `place`.
+    """
+    update = "neuron_program" if chip.neuron.program else "neuron_update"
+    realisation = Realisation("native", update=update, streams=True, synop=WAYS[way], sweeps=way != "mac")  # type: ignore[arg-type]
+    if way == "mac" and chip.pace.kind == "tick":  # a matrix unit starts when its inputs are there
+        starts = dict.fromkeys(("barrier", "barrier_level"), "a layer on a matrix unit starts with its last input")
+        included = chip.included.model_copy(update={"time": chip.included.time | starts})
+        chip = chip.model_copy(update={"pace": chip.pace.model_copy(update={"kind": "barrier"}), "included": included})
+    graph = at_once(integer)
+    reached = bounds(integer)
+    widest = max(reached, key=lambda name: reached[name])
+    wiring = replace(of_graph(graph, realisation, reach), state=(widest, signed_bits(reached[widest])))
+    return place(wiring, chip, realisation), graph
+
+
+def mean_counts(graph: Graph, placement: Placement, way: str, items: np.ndarray) -> dict[str, Counts]:
+    """Events by regime, averaged over `items`; on a matrix unit they are the same for all."""
+    assert graph.schedule is not None
+    names = list(graph.schedule.windows)
+    if way == "mac":
+        items = items[:1]
+
+    @jax.jit
+    def step(batch):
+        values = evaluate(graph, batch)
+        sent = {name: (values[name] > 0)[None] for name in names}
+        if way == "mac":
+            sent = {name: jnp.ones_like(s) for name, s in sent.items()}
+        return count(placement, sent)
+
+    size = chunk_size(graph, len(items), placement.number)
+    parts = [items[i : i + size] for i in range(0, len(items) - len(items) % size, size)] or [items]
+    found = [step(jnp.asarray(part, jnp.float32)) for part in parts]
+    whole = jax.tree_util.tree_map(lambda *arrays: np.concatenate(arrays), *found)
+    return {regime: average(counts, np.ones(len(parts) * len(parts[0]))) for regime, counts in whole.items()}
