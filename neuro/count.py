@@ -165,7 +165,9 @@ def _path(placement: Placement, critical: Float[Array, "batch event"], steps: in
 
 
 def _happens(placement: Placement, event: str) -> bool:
-    """Whether a timed event can occur at all: links and ticks where the chip has them, sweeps where it has steps."""
+    """Whether an event takes time by itself: links and ticks where the chip has them, sweeps where it has steps."""
+    if event in placement.chip.included.time:
+        return False
     if event in sweep_events(placement):
         return placement.chip.pace.kind != "event"
     if event == "link":
