@@ -130,9 +130,7 @@ def chip(topology: Topology, site: Int[np.ndarray, "..."]) -> Int[np.ndarray, ".
 def position(topology: Topology, at: Int[np.ndarray, "..."]) -> tuple[np.ndarray, np.ndarray]:
     """Column and row of each stop in the grid of all chips."""
     on, within = np.divmod(at, topology.stops)
-    wide = min(topology.columns, topology.stops) if topology.kind != "star" else topology.columns
-    per = topology.cores_per_router if topology.kind == "star" else 1
-    column, row = within // per % wide, within // per // wide
+    row, column = np.divmod(within // (topology.cores_per_router // topology.cores_per_stop), topology.columns)
     return on % topology.chip_columns * topology.columns + column, on // topology.chip_columns * topology.rows + row
 
 
