@@ -108,6 +108,75 @@ def compare(
         table(comparison, summary)
 
 
+@app.command(name="map")
+def map_(
+    network: str,
+    *,
+    chip: str,
+    data: str | None = None,
+    scale: float | None = None,
+    mean: Numbers = None,
+    std: Numbers = None,
+    layout: Literal["NCHW", "NHWC"] | None = None,
+    code: Literal["auto", "unary", "bits", "rate"] = "auto",
+    levels: int = 15,
+    input_levels: int | None = None,
+    weight_bits: int = 8,
+    steps: int = 64,
+    regime: Literal["single", "stream"] = "single",
+    allow_violations: Annotated[bool, Parameter(negative="")] = False,
+    seed: int = 0,
+    all_: Annotated[bool, Parameter(name="--all")] = False,
+    out: Path | None = None,
+    json_: Annotated[bool, Parameter(name="--json")] = False,
+) -> None:
+    """Map a network onto a spiking chip: use of every limit and core, traffic, what bounds the run; draws the chip.
+
+    Parameters
+    ----------
+    network
+        A bundled name (digits-cnn) or an .onnx file.
+    chip
+        A bundled chip (neuro chips lists them) or a .toml file.
+    data, scale, mean, std, layout, levels, input_levels, weight_bits, steps
+        As for compare.
+    code
+        Spike code; auto takes the first of bits, unary, rate that the chip can run.
+    regime
+        Map for one sample at a time, or for a pipeline of samples.
+    allow_violations
+        Map where limits do not hold too, and name them.
+    seed
+        Of the search for sites.
+    all_
+        Print every core.
+    out
+        The figure to draw (.png); default runs/map-NETWORK-CHIP.png.
+    json_
+        Print one JSON object and nothing else.
+    """
+    from experiments.chip_figure import draw
+    from experiments.chip_map import chip_map, figure_path, summary
+    from experiments.chip_table import print_map
+    from experiments.job import Request
+    from experiments.terminal import progress_bars
+
+    request = Request(
+        network=network, data=data, scale=scale, mean=_numbers("--mean", mean), std=_numbers("--std", std),
+        layout=layout, code=code, levels=levels, input_levels=input_levels, weight_bits=weight_bits, steps=steps,
+        seed=seed, allow_violations=allow_violations,
+    )  # fmt: skip
+    path = figure_path(out, network, chip)
+    with progress_bars() as progress:
+        found = chip_map(request, chip, regime, progress)
+    drawn = draw(found, f"{found.placement.name} on {found.placement.chip.title}, {found.code} code (modelled)", path)
+    described = summary(found, drawn)
+    if json_:
+        print(json.dumps(described))
+    else:
+        print_map(described, all_)
+
+
 @app.command
 def report(record: Path, *, out: Path | None = None) -> None:
     """Redraw tables and figures of a record as one self-contained HTML file.

@@ -12,11 +12,11 @@ from baselines.device import Device
 from baselines.from_graph import workload
 from baselines.measure import Measured
 from baselines.workload import Workload
-from converters import fold, quantise
-from converters.encode import encode
+from converters import quantise
 from experiments import same_silicon
 from experiments.arm import Arm, Machine, Priced
 from experiments.dataset import DataSet
+from experiments.forms import PILOT, forms
 from experiments.judge import judge
 from experiments.measured import arms as measured_arms
 from experiments.progress import Progress, silent
@@ -25,18 +25,17 @@ from experiments.verdict import Verdict
 from neuro import capability, mapping
 from neuro import chip as chip_file
 from neuro.chip import Chip
-from neuro.codes import CODES, Code, is_exact
+from neuro.codes import Code, is_exact
 from neuro.constants import Description
 from neuro.errors import BadInput, DoesNotFit
 from neuro.graph import Graph
 from neuro.placement import Placement
 from neuro.stages import Reach, fan_out
+from neuro.traffic import arranged
 from neuro.wiring import of_graph
 
 ZEROS = 1000
 """Items on which the zeros that sparse rivals may skip are counted."""
-PILOT = 16
-"""Items whose mean activity the mapping is based on."""
 DUTY = 10.0
 """Rate (Hz) of the second scenario that is always shown beside back to back."""
 
@@ -116,42 +115,36 @@ def compare(
     counts, calibration = dataset.counts, dataset.calibration_counts
     done = progress("float network", len(counts))
     decisions = classify(network, dataset.network_input, done)
-    folded = fold.fold(network, dataset.gain, dataset.offset)
-    difference = fold.check(network, folded, dataset.calibration_input[:PILOT], calibration[:PILOT])
-    done = progress("calibration", 2)
-    exact = quantise.reference(folded, calibration, dataset.levels, options.levels, options.weight_bits)
-    done(1)
-    rate = quantise.rate(folded, calibration, dataset.levels, options.steps, options.weight_bits)
-    done(1)
-    spiking: dict[Code, Graph] = {
-        code: encode(exact.graph, code) if is_exact(code) else encode(rate.graph, code, options.steps) for code in CODES
-    }
+    found = forms(network, dataset, options.levels, options.weight_bits, options.steps, progress)
+    spiking, integer = found.spiking, found.integer
     machines = [Machine("neuromorphic", c, partial(chip_file.prices, c)) for c in chips]
-    once = fan_out(exact.graph)  # both exact codes have the same synapses
-    reaches: dict[Code, Reach] = {code: once if is_exact(code) else fan_out(spiking[code]) for code in CODES}
+    once = fan_out(integer)  # both exact codes have the same synapses
+    reaches: dict[Code, Reach] = {code: once if is_exact(code) else fan_out(spiking[code]) for code in spiking}
     placements, refused = _map(spiking, reaches, chips, calibration[:PILOT], options, progress, named)
-    integer_decisions = classify(exact.graph, counts)
+    integer_decisions = classify(integer, counts)
     runs: list[CodeRun] = []
     by_chip: dict[tuple[str, str], CodeRun] = {}
     for code, graph in spiking.items():
         mine = {(name, regime): p for (name, c, regime), p in placements.items() if c == code}
-        reference = exact.graph if is_exact(code) else None
+        reference = integer if is_exact(code) else None
         done = progress(f"code {code}", len(counts))
-        found = _run_saturating(partial(run, graph, reference, counts, advance=done, reach=reaches[code]), code, mine)
-        runs.append(found[None])
-        by_chip |= {(code, name): done for name, done in found.items() if name is not None}
+        by_width = _run_saturating(
+            partial(run, graph, reference, counts, advance=done, reach=reaches[code]), code, mine
+        )
+        runs.append(by_width[None])
+        by_chip |= {(code, name): done for name, done in by_width.items() if name is not None}
     accuracies = {r.code: _accuracy(r.predictions, dataset.y) for r in runs}
     float_accuracy = _accuracy(decisions, dataset.y)
     integer_accuracy = _accuracy(integer_decisions, dataset.y)
     arms = _spiking_arms(machines, by_chip, dataset.y, accuracies, placements, refused)
-    zeros = zero_shares(exact.graph, counts[:ZEROS], {n.name for n in network.nodes})
+    zeros = zero_shares(integer, counts[:ZEROS], {n.name for n in network.nodes})
     for machine in machines:
-        arms += same_silicon.arms(machine, exact.graph, counts[:ZEROS], integer_accuracy, once)
+        arms += same_silicon.arms(machine, integer, counts[:ZEROS], integer_accuracy, once)
     dense = [Machine(d.kind, d, partial(conventional.prices, d)) for d in devices]
     arms += _dense_arms(dense, network, zeros, float_accuracy, integer_accuracy, options)
     machines = [*machines, *dense]
-    for found in measured:
-        own = measured_arms(found, float_accuracy)
+    for here in measured:
+        own = measured_arms(here, float_accuracy)
         arms, machines = [*arms, *own], [*machines, own[0].machine]
     arms = [_at_boundary(arm, options.boundary) for arm in arms]
     rates = (None, DUTY) if options.rate is None else (options.rate,)
@@ -172,8 +165,8 @@ def compare(
         options=options,
         float_accuracy=float_accuracy,
         integer_accuracy=integer_accuracy,
-        fold_error=difference,
-        integer=exact.graph,
+        fold_error=found.fold_error,
+        integer=integer,
         runs=tuple(runs),
         accuracies=accuracies,
         arms=tuple(arms),
@@ -213,7 +206,10 @@ def _map(spiking, reaches, chips, pilot, options: Options, progress: Progress, n
             except DoesNotFit as error:
                 refused |= {(chip.name, code, regime): str(error) for regime in ("single", "stream")}
                 continue
-            placements |= {(chip.name, code, regime): placement for regime, placement in found.items()}
+            placements |= {
+                (chip.name, code, regime): arranged(placement, means, options.seed)
+                for regime, placement in found.items()
+            }
     if not placements:
         reasons = sorted({f"  {chip}, {code}: {why}" for (chip, code, _), why in refused.items()})
         raise DoesNotFit("no chip can run this network:\n" + "\n".join(reasons))

@@ -47,6 +47,8 @@ def search(
             rung = place(wiring, chip, realisation, most)
         except DoesNotFit:
             break
+        if rung.chips > ladder[0].chips:
+            break
         if rung.number != ladder[-1].number:
             ladder.append(rung)
 

@@ -1,0 +1,195 @@
+"""One network on one chip: how full each core is, what travels over each link, and what the run waits for."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments import record
+from experiments.forms import PILOT, forms
+from experiments.job import Request, dataset_for
+from experiments.networks import load
+from experiments.progress import Progress, silent
+from experiments.run import mean_spikes
+from neuro import chip as chip_file
+from neuro.bottleneck import bound, causes
+from neuro.capability import realise
+from neuro.chip import Chip
+from neuro.codes import Code
+from neuro.constants import leaves
+from neuro.cost import cost
+from neuro.count import count
+from neuro.counts import Counts, average
+from neuro.errors import BadInput, DoesNotFit, NeuroError
+from neuro.ledger import ledger
+from neuro.mapping import mean_loads, search
+from neuro.placement import Placement
+from neuro.simulate import simulate
+from neuro.topology import link_loads
+from neuro.traffic import arranged, traffic
+from neuro.wiring import of_graph
+
+CODES: tuple[Code, ...] = ("bits", "unary", "rate")
+"""The order in which codes are tried: the one with the fewest steps first."""
+
+
+@dataclass(frozen=True)
+class ChipMap:
+    """A placed network with what it does in a mean sample: spikes of every neuron, traffic between cores [core, core],
+    packets on every link [link], events, and those by layer."""
+
+    placement: Placement
+    code: Code
+    spikes: dict[str, np.ndarray]
+    traffic: np.ndarray
+    links: np.ndarray
+    counts: Counts
+    layers: dict[str, dict[str, float]]
+
+
+def chip_map(
+    request: Request, chip: str, regime: Literal["single", "stream"] = "single", progress: Progress = silent
+) -> ChipMap:
+    """The network of `request` on `chip` under its code, or under the first that the chip can run.
+
+    Raises:
+        NeuroError: the network has no spiking form, does not fit, or the chip cannot run the code.
+    """
+    machine, network = chip_file.load(chip), load(request.network)
+    dataset = dataset_for(request, network)
+    found = forms(network, dataset, request.levels, request.weight_bits, request.steps, progress)
+    pilot = dataset.calibration_counts[:PILOT]
+    wanted = CODES if request.code == "auto" else (request.code,)
+    reasons = []
+    for code in wanted:
+        done = progress(f"code {code}", 1)
+        try:
+            placement, spikes = _placed(found.spiking[code], machine, code, pilot, regime, request)
+        except NeuroError as error:
+            reasons.append(f"  {code}: {error}")
+            continue
+        done(1)
+        trains = jax.jit(lambda batch, graph=found.spiking[code]: simulate(graph, batch).spikes)(
+            jnp.asarray(pilot, jnp.float32)
+        )
+        items = np.ones(len(pilot), np.float32)
+        rows = ledger(placement, trains)
+        sent = traffic(placement, spikes)
+        return ChipMap(
+            placement=placement,
+            code=code,
+            spikes=spikes,
+            traffic=sent,
+            links=link_loads(placement.topology, placement.site, sent),
+            counts=average(count(placement, trains)[regime], items),
+            layers={name: {event: float(n.mean()) for event, n in row.items()} for name, row in rows.items()},
+        )
+    raise DoesNotFit(f"{network.name} does not run on {machine.name}:\n" + "\n".join(reasons))
+
+
+def _placed(
+    graph, chip: Chip, code: Code, pilot: np.ndarray, regime: str, request: Request
+) -> tuple[Placement, dict[str, np.ndarray]]:
+    way = realise(chip, code, graph)
+    if way.status == "impossible" and not request.allow_violations:
+        raise BadInput(f"{chip.name} lacks {way.missing}.")
+    spikes = mean_spikes(graph, pilot)
+    placements = search(of_graph(graph, way), chip, way, spikes, request.allow_violations)
+    if regime not in placements:
+        raise BadInput(f"{chip.name} cannot clear a neuron's state between samples without its host.")
+    return arranged(placements[regime], spikes, request.seed), spikes
+
+
+def figure_path(asked: Path | None, network: str, chip: str) -> Path:
+    """Where the drawing goes: `asked`, or ``runs/map-NETWORK-CHIP.png``.
+
+    Raises:
+        BadInput: another ending than ``.png``, or a folder that cannot be written.
+    """
+    path = asked or Path("runs") / f"map-{Path(network).stem}-{Path(chip).stem}.png"
+    if path.suffix != ".png":
+        raise BadInput(f"{path}: the figure is a PNG; give it the ending .png.")
+    record.check_writable(path)
+    return path
+
+
+def core_rows(found: ChipMap) -> list[dict[str, Any]]:
+    """Every core with its site, its layers, and used and allowed by limit (None: no limit)."""
+    p = found.placement
+    holds = {core: [name for name in p.core if core in p.cores_of(name)] for core in range(p.number)}
+    return [
+        {
+            "core": core,
+            "site": int(p.site[core]),
+            "layers": holds[core] or ["(clock)"],
+            "used": {limit: float(values[core]) for limit, values in p.used.items()},
+            "allowed": {k: float(v[core]) if np.isfinite(v[core]) else None for k, v in p.limits.items()},
+            "packets_out": float(found.traffic[core].sum()),
+            "packets_in": float(found.traffic[:, core].sum()),
+        }
+        for core in range(p.number)
+    ]
+
+
+def fullness(found: ChipMap) -> np.ndarray:
+    """Share of its tightest limit that each core uses [core]."""
+    p = found.placement
+    return np.max([p.used[limit] / p.limits[limit] for limit in p.used if limit in p.limits], axis=0)
+
+
+def summary(found: ChipMap, figure: Path | None = None) -> dict[str, Any]:
+    """The map as JSON-ready data; energies in J, times in s, per inference at nominal constants, chip boundary."""
+    p, chip = found.placement, found.placement.chip
+    values = {path: constant.value for path, constant in leaves(chip)}
+    table = chip_file.prices(chip, values, next(iter(chip.power)))
+    spent = cost(found.counts, table)
+    seconds = {name: float(t) for name, t in table.time.items()}
+    joules = {name: float(e) for name, e in table.energy.items()}
+    return {
+        "network": p.name,
+        "chip": chip.name,
+        "scope": chip.scope,
+        "code": found.code,
+        "realisation": p.realisation.status,
+        "cores": int(p.occupied),
+        "cores_per_chip": int(chip.limits.cores.value),
+        "chips": p.chips,
+        "violations": list(p.violations),
+        "limits": [
+            {"limit": limit, "used_most": float(p.used[limit].max()), "allowed": _or_none(p.limits[limit].max())}
+            for limit in p.used
+        ],
+        "rows": core_rows(found),
+        "packets": float(found.traffic.sum()),
+        "busiest_link_packets": float(found.links.max(initial=0.0)),
+        "mean_hops": float(np.asarray(found.counts.events.get("hop", 0.0)) / max(found.traffic.sum(), 1e-12)),
+        "busiest_core_load": float(mean_loads(p, found.spikes).sum(axis=1).max()),
+        "latency_s": float(spent.latency),
+        "interval_s": float(spent.interval),
+        "energy_j": float(spent.total),
+        "waits_s": causes(found.counts.latency, seconds),
+        "bound": bound(found.counts.latency, seconds),
+        "layers": {
+            name: {"events": row, "energy_j": sum(n * joules[event] for event, n in row.items())}
+            for name, row in found.layers.items()
+        },
+        "deadline": _deadline(found, seconds),
+        "figure": None if figure is None else str(figure),
+    }
+
+
+def _deadline(found: ChipMap, seconds: dict[str, float]) -> dict[str, float] | None:
+    """On a chip that works in ticks: the tick, the mean step, and in how many steps of an inference it is overrun."""
+    if found.placement.chip.pace.kind != "tick":
+        return None
+    path, steps = found.counts.latency, found.placement.schedule.total
+    number = dict(zip(path.names, np.asarray(path.counts, np.float64).sum(axis=(0, 1)), strict=True))
+    busy = sum(n * seconds[name] for name, n in number.items() if name not in ("host_write", "host_read", "reset"))
+    return {"tick_s": seconds["tick"], "mean_step_s": busy / steps, "missed_steps": steps - number["tick"]}
+
+
+def _or_none(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

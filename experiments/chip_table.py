@@ -1,0 +1,88 @@
+"""What ``neuro map`` prints: use of every limit, the fullest cores, what the run waits for, who spends the energy."""
+
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from experiments.terminal import screen
+from neuro.units import show
+
+MOST = 24
+"""Cores from which only the fullest are printed."""
+
+
+def print_map(summary: dict[str, Any], everything: bool = False) -> None:
+    """Prints the map of a network on a chip; everything: every core in full."""
+    out, s = screen(), summary
+    chips = f" on {s['chips']} chips" if s["chips"] > 1 else ""
+    out.print(
+        f"[bold]{escape(s['network'])}[/bold] on [bold]{s['chip']}[/bold], {s['code']} code ({s['realisation']}): "
+        f"{s['cores']} of {s['cores_per_chip'] * s['chips']} cores{chips}"
+    )
+    if s["scope"] == "priced":
+        out.print("This chip is only priced: totals are held against its limits, no core is mapped.", style="dim")
+    for broken in s["violations"]:
+        out.print(f"[yellow]violated: {escape(broken)}[/yellow]")
+    out.print(_limits(s))
+    rows = sorted(s["rows"], key=lambda row: -_share(row))
+    hidden = 0 if everything else max(0, len(rows) - MOST)
+    out.print(_cores(rows if everything else rows[:MOST]))
+    if hidden:
+        out.print(f"the {MOST} fullest of {len(rows)} cores; --all for all", style="dim")
+    out.print(
+        f"traffic: {s['packets']:,.0f} packets an inference over {s['mean_hops']:.2f} hops each, "
+        f"{s['busiest_link_packets']:,.0f} on the busiest link"
+    )
+    waits = ", ".join(f"{cause} {show(t, 's')}" for cause, t in s["waits_s"].items())
+    out.print(f"time: {show(s['latency_s'], 's')} a sample ({waits})")
+    out.print(f"[bold]{s['bound']}[/bold]")
+    if s["deadline"]:
+        d = s["deadline"]
+        out.print(
+            f"ticks of {show(d['tick_s'], 's')}: {d['missed_steps']:.1f} steps an inference overrun theirs; "
+            f"a step takes {show(d['mean_step_s'], 's')} on average"
+        )
+    out.print(f"energy: {show(s['energy_j'], 'J')} a sample, power at rest included; of that the events of each layer:")
+    out.print(_layers(s))
+    if s["figure"]:
+        out.print(f"figure: {s['figure']}")
+
+
+def _share(row: dict[str, Any]) -> float:
+    return max((n / row["allowed"][k] for k, n in row["used"].items() if row["allowed"].get(k)), default=0.0)
+
+
+def _limits(s: dict[str, Any]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for heading in ("limit", "most on one core", "allowed", "share"):
+        table.add_column(heading, justify="left" if heading == "limit" else "right")
+    for row in s["limits"]:
+        allowed = row["allowed"]
+        share = "" if allowed is None else f"{row['used_most'] / allowed:.0%}"
+        shown = "no limit" if allowed is None else f"{allowed:,.0f}"
+        table.add_row(row["limit"].replace("_", " "), f"{row['used_most']:,.0f}", shown, share)
+    return table
+
+
+def _cores(rows: list[dict[str, Any]]) -> Table:
+    limits = list(rows[0]["used"])
+    table = Table(box=None, pad_edge=False)
+    for heading in ("core", "site", "layer", *(limit.replace("_", " ") for limit in limits), "packets out", "in"):
+        table.add_column(heading, justify="left" if heading == "layer" else "right")
+    for row in rows:
+        used = [f"{row['used'][limit]:,.0f}" for limit in limits]
+        packets = [f"{row['packets_out']:,.0f}", f"{row['packets_in']:,.0f}"]
+        table.add_row(str(row["core"]), str(row["site"]), escape(", ".join(row["layers"])), *used, *packets)
+    return table
+
+
+def _layers(s: dict[str, Any]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for heading in ("layer", "spikes", "synaptic operations", "energy"):
+        table.add_column(heading, justify="left" if heading == "layer" else "right")
+    for name, row in s["layers"].items():
+        events = row["events"]
+        synops = sum(n for event, n in events.items() if event.startswith("synop"))
+        table.add_row(escape(name), f"{events.get('spike', 0):,.0f}", f"{synops:,.0f}", show(row["energy_j"], "J"))
+    return table
