@@ -101,7 +101,7 @@ def latents(machines: list[Machine]) -> list[Latent]:
         Latent(machine.name, path, constant)
         for machine in machines
         for path, constant in leaves(machine.description)
-        if not path.startswith(("limits.", "neuron.", "mesh.", "core_kinds."))
+        if not path.startswith(("limits.", "neuron.", "mesh.", "core_kinds.", "congestion."))
     ]
 
 

@@ -148,6 +148,15 @@ class Time(Table):
     management: Seconds | None = None
 
 
+class Congestion(Table):
+    """What playing a step event by event needs: s of one hop along a row and along a column, and the packets that a
+    link can buffer. See `neuro.detailed`."""
+
+    along_row: Seconds
+    along_column: Seconds
+    slots: Number
+
+
 class Included(Table):
     """Events without a price of their own, each with the reason: the figure in which they are measured along."""
 
@@ -175,6 +184,7 @@ class Chip(Description):
     energy: Energy
     time: Time
     included: Included = Included()
+    congestion: Congestion | None = None
 
     notes: list[str] = Field(default_factory=list)
 
