@@ -14,8 +14,9 @@ from jaxtyping import Float, Int
 from neuro.capability import Realisation, state_bits
 from neuro.graph import Graph, Node
 from neuro.layers import Conv, Dense, MaxPool, Shape, SumPool, Threshold
+from neuro.reach import fan_out
 from neuro.schedule import Schedule
-from neuro.stages import Reach, fan_out, pattern, populations, propagate, sources, stage
+from neuro.stages import Reach, pattern, populations, propagate, sources, stage
 
 DENSE = 0.5
 """Share of non-zero weights from which rows are stored without indices."""

@@ -14,7 +14,8 @@ from neuro.errors import DoesNotFit
 from neuro.graph import Graph, Node
 from neuro.layers import Conv, Dense, Input, MaxPool, Reshape, Scale, Threshold
 from neuro.placement import Placement, place
-from neuro.stages import fan_out, populations
+from neuro.reach import fan_out
+from neuro.stages import populations
 from neuro.wiring import of_graph
 
 STRUCTURES = 6
