@@ -9,8 +9,9 @@ from scipy.optimize import linear_sum_assignment
 
 from neuro.capability import Realisation
 from neuro.chip import Chip
+from neuro.demand import allowed
 from neuro.errors import DoesNotFit
-from neuro.partition import LIMITS, Cut, allowed, partition
+from neuro.partition import LIMITS, Cut, Objective, partition
 from neuro.schedule import Schedule
 from neuro.topology import Topology, stop
 from neuro.topology import chip as chip_of
@@ -99,12 +100,14 @@ class Placement:
 
 
 def place(
-    wiring: Wiring, chip: Chip, realisation: Realisation, most: int | None = None, allow: bool = False
-) -> Placement:
-    """The network on as few cores as its layers need, numbered along the chip in the order of the layers.
+    wiring: Wiring, chip: Chip, realisation: Realisation, most: int | None = None, allow: bool = False,
+    objective: Objective = "cores", spikes: dict[str, Float[np.ndarray, "neuron"]] | None = None,
+) -> Placement:  # fmt: skip
+    """The network cut by `objective` (see `partition`), cores numbered along the chip in the order of the layers.
 
     most: compartments to put on one core at most. allow: limits that do not hold are noted in the placement instead of
-    refused. A chip that is only priced holds its totals against those of the chip.
+    refused. spikes: mean spikes of every neuron in a run, which objectives go by. A chip that is only priced holds its
+    totals against those of the chip.
 
     Raises:
         DoesNotFit: the first limit that cannot be met, the need, and what to try.
@@ -114,7 +117,7 @@ def place(
         return _whole(wiring, chip, realisation, violations, allow)
     if violations and not allow:
         raise DoesNotFit(violations[0])
-    cuts = partition(wiring, chip, realisation, most, allow)
+    cuts = partition(wiring, chip, realisation, most, allow, objective, spikes)
     violations += [broken for cut in cuts.values() for broken in cut.broken]
     return assemble(wiring, chip, realisation, cuts, violations, allow)
 
@@ -269,8 +272,7 @@ def _whole(
             continue
         everybody = np.ones((1, *layer.shape))
         inward = wiring.reach(layer.name, everybody)
-        stored = np.sum([s.sum(axis=1) for s in inward.values()], axis=0)
-        weights += float(wiring.weights(layer.name, everybody.reshape(1, -1) > 0, stored)[0])
+        weights += float(layer.kept.neuron.sum() + layer.kept.channel.sum() + layer.kept.core)
         event = realisation.synop or f"synop_{layer.format}"
         fans += [Fan(source, layer.name, np.zeros(1, int), n, event) for source, n in inward.items()]
     need = {"compartments": float(neurons), "synapse_memory": weights * chip.limits.weight_bits.value}
