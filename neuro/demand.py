@@ -38,6 +38,7 @@ class Demand:
     realisation: Realisation
     rates: dict[str, Float[np.ndarray, "neuron"]] = field(default_factory=dict)
     seen: dict[Parts, dict[str, Float[np.ndarray, "core source"]]] = field(default_factory=dict)
+    hearing: dict[tuple[Parts, str], Float[np.ndarray, "neuron"]] = field(default_factory=dict)
 
     # --- limits -------------------------------------------------------------------------------------------------------
 
@@ -171,6 +172,12 @@ class Demand:
             self.seen[cut] = reach(self.layer.name, masks(self.layer.shape, cut)) if self.layer.sources else {}
         return self.seen[cut]
 
+    def reached(self, cut: Parts, source: str) -> Float[np.ndarray, "neuron"]:
+        """Cores of the layer that hear each neuron of `source`."""
+        if (cut, source) not in self.hearing:
+            self.hearing[cut, source] = (self.inward(cut)[source] > 0).sum(axis=0).astype(float)
+        return self.hearing[cut, source]
+
     def core(self, cut: Parts) -> Int[np.ndarray, "neuron"]:
         """Core of each neuron."""
         return core_of(self.layer.shape, cut)
@@ -262,8 +269,8 @@ class Demand:
         begin = starts(self.layer.shape, cut)
         heard = [np.logical_or.reduceat(slab, b, axis=0) for slab, b in zip((channel, row, column), begin, strict=True)]
         both = (heard[0][:, None] & heard[1][None]).reshape(-1, weights.shape[1])
-        across = heard[2].T.astype(np.float64)
-        return np.stack([((both * w) @ across).reshape(-1) for w in weights])
+        across = heard[2].astype(np.float64)  # einsum: products this small are not worth the threads of a BLAS
+        return np.stack([np.einsum("bk,ck->bc", both * w, across).reshape(-1) for w in weights])
 
 
 def _price(constant) -> float:

@@ -163,7 +163,7 @@ class _Search:
 
     def _as_sent(self, name: str, cuts: dict[str, Cut]) -> Cut:
         """The cut with its axons out as all targets are cut in the end."""
-        reached = [(cuts[t].inward[name] > 0).sum(axis=0).astype(float) for t in _targets(self.wiring)[name]]
+        reached = [self.demands[t].reached(cuts[t].parts, name) for t in _targets(self.wiring)[name]]
         out = self.demand(self.wiring[name]).axons_out(cuts[name].parts, reached)
         return replace(cuts[name], used=cuts[name].used | {"axons_out": out})
 
@@ -171,7 +171,7 @@ class _Search:
         """See `step_time`."""
         found = {}
         for name, targets in _targets(self.wiring).items():
-            reached = [(cuts[t].inward[name] > 0).sum(axis=0) for t in targets]
+            reached = [self.demand(self.wiring[t]).reached(cuts[t].parts, name) for t in targets]
             packets = np.sum([np.zeros(self.wiring[name].size), *reached], axis=0)
             found[name] = float(self.demand(self.wiring[name]).step(cuts[name].parts, _sent(self.chip, packets)).max())
         return found
@@ -179,8 +179,8 @@ class _Search:
     def _once(self, choose: Choice, before: dict[str, Cut], cores: float) -> dict[str, Cut]:
         targets, cuts = _targets(self.wiring), {}
         for left, layer in reversed(list(enumerate(self.wiring.layers))):
-            known = [cuts.get(t) or before.get(t) for t in targets[layer.name] if t != layer.name]
-            reached = [(c.inward[layer.name] > 0).sum(axis=0).astype(float) for c in known if c is not None]
+            known = {t: cuts.get(t) or before.get(t) for t in targets[layer.name] if t != layer.name}
+            reached = [self.demands[t].reached(c.parts, layer.name) for t, c in known.items() if c is not None]
             task = _Task(self, layer, self.demand(layer), reached, cores - left)
             chosen = task.solve(choose)
             if chosen is None:
@@ -243,7 +243,7 @@ class _Task:
         """By target layer, its cores that hear each neuron, the layer itself included where it is one."""
         if self.layer.name not in self.layer.sources:
             return self.reached
-        return [*self.reached, (self.demand.inward(cut)[self.layer.name] > 0).sum(axis=0).astype(float)]
+        return [*self.reached, self.demand.reached(cut, self.layer.name)]
 
     def breaks(self, cut: Parts) -> tuple[str, float] | None:
         """The first limit that the cut does not keep and the need of the core that needs most; cheap ones first."""
@@ -272,9 +272,10 @@ class _Task:
         _, cut, limit, need = min(tried, key=lambda t: t[0])
         return cut, limit, need
 
-    def packets(self, cut: Parts) -> np.ndarray:
-        """Packets that a spike of each neuron takes."""
-        return _sent(self.search.chip, np.sum([np.zeros(self.layer.size), *self.outward(cut)], axis=0))
+    def packets(self, cut: Parts | None = None) -> np.ndarray:
+        """Packets that a spike of each neuron takes, those to the layer itself only if it is cut."""
+        reached = self.reached if cut is None else self.outward(cut)
+        return _sent(self.search.chip, np.sum([np.zeros(self.layer.size), *reached], axis=0))
 
     def cut(self, chosen: Parts, broken: tuple[str, ...]) -> Cut:
         demand, number = self.demand, chosen.number
@@ -330,8 +331,10 @@ def _within(seconds: float) -> Choice:
     """The first in order that keeps all limits and is done within `seconds` of a step."""
 
     def choose(task: _Task) -> Parts | None:
-        work = task.demand.work(task.packets(WHOLE))
+        work = task.demand.work(task.packets())
         for cut in task.candidates(int(min(work / seconds, task.cores))):
+            if task.demand.step(cut, task.packets()).max() > seconds:  # what it sends to itself is left out: quick
+                continue
             if task.demand.step(cut, task.packets(cut)).max() <= seconds and task.breaks(cut) is None:
                 return cut
         return None
