@@ -38,6 +38,7 @@ class Demand:
     realisation: Realisation
     rates: dict[str, Float[np.ndarray, "neuron"]] = field(default_factory=dict)
     seen: dict[Parts, dict[str, Float[np.ndarray, "core source"]]] = field(default_factory=dict)
+    taken: dict[Parts, Float[np.ndarray, "core"]] = field(default_factory=dict)
     hearing: dict[tuple[Parts, str], Float[np.ndarray, "neuron"]] = field(default_factory=dict)
 
     # --- limits -------------------------------------------------------------------------------------------------------
@@ -157,11 +158,11 @@ class Demand:
 
     def packets(self, cut: Parts) -> Float[np.ndarray, "core"]:
         """Packets that each core takes in per step; at most this many if rows, columns and channels bound them."""
-        bound = self._bound(cut)
-        if bound is not None:
-            return bound[1]
-        heard = [(synapses > 0) @ self.rates[source] for source, synapses in self.inward(cut).items()]
-        return np.sum([np.zeros(cut.number), *heard], axis=0)
+        if cut not in self.taken:
+            bound = self._bound(cut)
+            heard = [(n > 0) @ self.rates[source] for source, n in self.inward(cut).items()] if bound is None else []
+            self.taken[cut] = bound[1] if bound is not None else np.sum([np.zeros(cut.number), *heard], axis=0)
+        return self.taken[cut]
 
     # --- exact synapses -----------------------------------------------------------------------------------------------
 

@@ -83,17 +83,24 @@ def partition(
     return {layer.name: fewest[layer.name] for layer in wiring.layers}
 
 
-def bound(wiring: Wiring, chip: Chip, realisation: Realisation) -> int:
-    """Cores that no partition can do without: over the layers, the largest ceil(need / capacity) of the limits.
+def bound(wiring: Wiring, chip: Chip, realisation: Realisation, cuts: dict[str, Cut] | None = None) -> int:
+    """Cores that the limits ask for at least: over the layers, the largest ceil(need / capacity) of any limit.
 
-    Needs are those of the uncut layer, with one axon out for each neuron and target layer.
+    Needs are those of the whole layer as if on one core, with one axon out for each neuron and target layer; with
+    `cuts`, one for each core that hears it. Where synapses are packed in rows the need is that of the whole layer's
+    rows, which shorter indices on several cores can undercut.
     """
-    targets = _targets(wiring)
     total = 0
     for layer in wiring.layers:
         demand = Demand(wiring, layer, chip, realisation)
-        once = [np.ones(layer.size)] * len(targets[layer.name])
-        total += demand.fewest(demand.whole(once), chip.limits.compartments.value)
+        heard = [
+            (cuts[t].inward[layer.name] > 0).sum(axis=0) if cuts else np.ones(layer.size)
+            for t in _targets(wiring)[layer.name]
+        ]
+        needs = demand.whole([h.astype(float) for h in heard])
+        if chip.memory:
+            needs["synapse_memory"] = float(demand.memory(WHOLE)[0])
+        total += demand.fewest(needs, chip.limits.compartments.value)
     return total
 
 

@@ -125,7 +125,7 @@ def of_network(
     """The wiring of a network given synapse by synapse that runs for `steps` steps, recurrent or not.
 
     inputs, outputs: values that the host writes and reads in a run. compartments: of one neuron, by population, where
-    it takes more than one. Rows are stored with indices where fewer than half of a population's pairs have a synapse.
+    it takes more than one. Populations are cut into ranges of their neurons, in order. Rows are stored with indices where fewer than half of a population's pairs have a synapse.
     """
     taken = compartments or {}
     onto = {
@@ -185,10 +185,10 @@ def _population(network: Network, p: Neurons, feeds: list[str], onto: list[csr_a
     whole = all(np.array_equal(w, np.rint(w)) for w in weights)
     return Layer(
         name=p.name,
-        shape=p.shape,
+        shape=(p.size,),
         format="dense" if pairs and heard.sum() >= DENSE * pairs else "sparse",
         synapses=synapses,
-        kept=Kept(synapses, np.zeros(p.shape[0])),
+        kept=Kept(synapses, np.zeros(p.size)),
         compartments=compartments,
         slots=compartments,
         sources=tuple(dict.fromkeys(feeds)),
