@@ -61,7 +61,7 @@ class Demand:
         """Distinct thresholds on each core."""
         if self.layer.thresholds is None:
             return np.ones(cut.number)
-        kinds = self._kinds.reshape(axes(self.layer.shape))
+        kinds = self._distinct.reshape(axes(self.layer.shape))
         return np.array([len(np.unique(kinds[members(self.layer.shape, cut, b)])) for b in range(cut.number)], float)
 
     def axons_out(self, cut: Parts, reached: list[Float[np.ndarray, "neuron"]]) -> Float[np.ndarray, "core"]:
@@ -222,7 +222,7 @@ class Demand:
         return packing.Packed(np.sum([p.words for p in every], axis=0), every[0].compartments, every[0].groups)
 
     @cached_property
-    def _kinds(self) -> Int[np.ndarray, "neuron"]:
+    def _distinct(self) -> Int[np.ndarray, "neuron"]:
         return np.unique(self.layer.thresholds, return_inverse=True)[1].reshape(-1)
 
     @cached_property
@@ -252,11 +252,9 @@ class Demand:
         for parts in (Parts(1, 1, sizes[0]), Parts(sizes[1], 1, 1), Parts(1, sizes[2], 1)):
             found = self.wiring.reach(self.layer.name, masks(shape, parts))
             slabs.append(np.concatenate([n > 0 for n in found.values()], axis=1))
-        every = np.ascontiguousarray(np.packbits(np.concatenate(slabs), axis=0).T)
-        rows = every.view([("", every.dtype)] * every.shape[1])
-        _, first, kind = np.unique(rows, return_index=True, return_inverse=True)
+        first, kind = _kinds(np.concatenate(slabs))
         rate = np.concatenate([self.rates.get(s, np.ones(self.wiring[s].size)) for s in self.layer.sources])
-        weights = np.stack([np.bincount(kind.reshape(-1)), np.bincount(kind.reshape(-1), rate)])
+        weights = np.stack([np.bincount(kind), np.bincount(kind, rate)])
         channel, row, column = (slab[:, first] for slab in slabs)
         return (channel, row, column), weights
 
@@ -272,6 +270,17 @@ class Demand:
         both = (heard[0][:, None] & heard[1][None]).reshape(-1, weights.shape[1])
         across = heard[2].astype(np.float64)  # einsum: products this small are not worth the threads of a BLAS
         return np.stack([np.einsum("bk,ck->bc", both * w, across).reshape(-1) for w in weights])
+
+
+def _kinds(rows: Bool[np.ndarray, "row column"]) -> tuple[np.ndarray, np.ndarray]:
+    """Equal columns are one kind: the first column of each, and the kind of every column."""
+    kind = np.zeros(rows.shape[1], np.int64)
+    for start in range(0, len(rows), 32):  # 32 rows at a time are a number
+        part = rows[start : start + 32]
+        value = (np.int64(1) << np.arange(len(part), dtype=np.int64)) @ part
+        value = np.unique(value, return_inverse=True)[1].reshape(-1)
+        kind = np.unique(kind * (value.max(initial=0) + 1) + value, return_inverse=True)[1].reshape(-1)
+    return np.unique(kind, return_index=True)[1], kind
 
 
 def _price(constant) -> float:

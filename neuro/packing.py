@@ -8,7 +8,7 @@ synapses stand in entries of their own. Rows of a column are as long as its long
 """
 
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -25,7 +25,7 @@ class Packed:
 
     words: Float[np.ndarray, "core"]
     compartments: Float[np.ndarray, "core"]
-    groups: Int[np.ndarray, "core"]
+    groups: Float[np.ndarray, "core"]
 
 
 def convolution(memory: Memory, op: Conv, source: Shape, target: Shape, cut: Parts) -> Packed:
@@ -36,26 +36,32 @@ def convolution(memory: Memory, op: Conv, source: Shape, target: Shape, cut: Par
     first = starts(target, cut)
     signs = _signs(kernel, op.groups, first[0])  # [sign, channel group, source channel, kernel row, kernel column]
     channels = np.diff(np.append(first[0], outputs))
-    shape = (cut.channels, cut.rows, cut.columns)
-    words, size, number = np.zeros(shape), np.zeros(shape), np.zeros(shape, int)
-    bands = _bands(first[1], rows)
-    for y, band in enumerate(bands):
-        taps_down = _taps(np.arange(*band), high, kernel.shape[2], down, top)
-        heard = (taps_down >= 0).any(axis=1)
-        by_row = np.einsum("sgiyx,hy->sgihx", signs, _uses(taps_down, kernel.shape[2])[heard])
-        for x, strip in enumerate(_bands(first[2], columns)):
-            across_taps = _taps(np.arange(*strip), wide, kernel.shape[3], across, left)
-            begins, base = _groups(across_taps >= 0)
-            patterns = _patterns(across_taps, begins, base, kernel.shape[3])  # [pattern, 2, kernel column]
-            longest = int(np.diff(begins).max()) * (band[1] - band[0])
-            count = np.einsum("sgihx,pox->gihpso", by_row, patterns)
-            index = np.array([_index(memory, int(longest * n)) for n in channels]).reshape(-1, 1, 1, 1)
-            rows_of = _words(memory, count, index)  # [channel group, source channel, row, pattern]
-            present = count.any(axis=(2, 4, 5))  # whoever has no synapse here has no axon
-            words[:, y, x] = (rows_of.max(axis=2, initial=0) * present).sum(axis=(1, 2)) * heard.sum()
-            number[:, y, x] = len(begins) - 1
-            size[:, y, x] = longest * number[0, y, x] * channels
+    bands = [_heard(_taps(these, high, kernel.shape[2], down, top)) for these in _ranges(first[1], rows)]
+    strips = [_heard(_taps(these, wide, kernel.shape[3], across, left)) for these in _ranges(first[2], columns)]
+    words, size, number = (np.zeros((cut.channels, cut.rows, cut.columns)) for _ in range(3))
+    known: dict[tuple, tuple] = {}  # most bands and strips are alike
+    for (y, band), (x, strip) in product(enumerate(bands), enumerate(strips)):
+        key = (band.shape, band.tobytes(), strip.shape, strip.tobytes())
+        if key not in known:
+            known[key] = _block(memory, signs, channels, band, strip)
+        words[:, y, x], size[:, y, x], number[:, y, x] = known[key]
     return Packed(words.reshape(-1), size.reshape(-1), number.reshape(-1))
+
+
+def _block(
+    memory: Memory, signs: np.ndarray, channels: np.ndarray, band: np.ndarray, strip: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Words and compartments of a block by channel group, and its groups of columns; band and strip: `_heard` taps."""
+    begins, base = _groups(strip >= 0)
+    patterns = _patterns(strip, begins, base, signs.shape[-1])  # [pattern, 2, kernel column]
+    places = np.unique((band[:, :, None] == np.arange(signs.shape[-2])).any(axis=1), axis=0).astype(float)
+    longest = int(np.diff(begins).max()) * band.shape[1]
+    count = np.einsum("sgihx,pox->gihpso", np.einsum("sgiyx,hy->sgihx", signs, places), patterns)
+    index = np.array([_index(memory, int(longest * n)) for n in channels]).reshape(-1, 1, 1, 1)
+    present = count.any(axis=(2, 4, 5))  # [channel group, source channel, pattern]: who has no synapse has no axon
+    longest_row = _words(memory, count, index).max(axis=2)
+    words = (longest_row * present).sum(axis=(1, 2)) * len(band)
+    return words, longest * (len(begins) - 1) * channels, len(begins) - 1
 
 
 def rows(
@@ -71,7 +77,7 @@ def rows(
     entries = np.minimum(count, np.ceil(count / memory.entry.value) + 1)
     bits = entries * memory.header.value + count * (memory.weight.value + np.array(index)[:, None])
     words = np.where(count > 0, np.ceil((bits + memory.trailer.value) / memory.word.value), 0.0)
-    return Packed(words.sum(axis=1), neurons * layer.slots, np.ones(len(neurons), int))
+    return Packed(words.sum(axis=1), neurons * layer.slots, np.ones(len(neurons)))
 
 
 def shared_axons(
@@ -120,9 +126,9 @@ def _signs(kernel: np.ndarray, groups: int, first: np.ndarray) -> np.ndarray:
     return found
 
 
-def _bands(first: np.ndarray, length: int) -> list[tuple[int, int]]:
-    ends = np.append(first, length)
-    return [(int(a), int(b)) for a, b in pairwise(ends)]
+def _ranges(first: np.ndarray, length: int) -> list[Int[np.ndarray, "target"]]:
+    """The rows (columns) of each part."""
+    return [np.arange(a, b) for a, b in pairwise(np.append(first, length))]
 
 
 def _pair(values: tuple[int, ...], missing: int) -> tuple[int, int]:
@@ -135,8 +141,9 @@ def _taps(targets: np.ndarray, length: int, kernel: int, stride: int, pad: int) 
     return np.where((place >= 0) & (place < kernel), place, -1)
 
 
-def _uses(taps: np.ndarray, kernel: int) -> Float[np.ndarray, "source place"]:
-    return (taps[:, :, None] == np.arange(kernel)).any(axis=1).astype(float)
+def _heard(taps: np.ndarray) -> Int[np.ndarray, "source target"]:
+    """The source rows (columns) that reach anything."""
+    return taps[(taps >= 0).any(axis=1)]
 
 
 def _groups(hears: Bool[np.ndarray, "source target"]) -> tuple[np.ndarray, np.ndarray]:

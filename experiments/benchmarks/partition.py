@@ -146,7 +146,9 @@ def networks() -> dict[str, Callable[[], Graph | Network]]:
         .dense(10),
         "mobilenet": lambda: mobile(3, 64, 64).pool(2).dense(10),
     }  # fmt: skip
-    found: dict[str, Callable[[], Graph | Network]] = {n: lambda n=n, make=make: make().graph(n) for n, make in named.items()}
+    found: dict[str, Callable[[], Graph | Network]] = {
+        n: lambda n=n, make=make: make().graph(n) for n, make in named.items()
+    }
     return found | {"sheet": sheet}
 
 
@@ -163,7 +165,15 @@ def activity(wiring: Wiring) -> dict[str, np.ndarray]:
     return {layer.name: STEPS * RATE * rng.lognormal(-0.5, 1.0, layer.size) for layer in wiring.layers}
 
 
-def anneal(wiring: Wiring, chip: Chip, spikes: dict[str, np.ndarray], cores: int, start: dict[str, Parts], seed: int = 0, moves: int = MOVES) -> float:
+def anneal(
+    wiring: Wiring,
+    chip: Chip,
+    spikes: dict[str, np.ndarray],
+    cores: int,
+    start: dict[str, Parts],
+    seed: int = 0,
+    moves: int = MOVES,
+) -> float:
     """The shortest step, in seconds, that simulated annealing finds among the cuts that keep all limits on `cores`.
 
     A move gives one layer another cut, at random or next in order; the busiest layer moves half of the time.
@@ -178,7 +188,11 @@ def anneal(wiring: Wiring, chip: Chip, spikes: dict[str, np.ndarray], cores: int
     def seconds(name: str, chosen: dict[str, Parts]) -> float:
         demand, cut = demands[name], chosen[name]
         if (name, cut) not in held:
-            limits = {"compartments": demand.compartments, "synapse_memory": demand.memory, "thresholds": demand.thresholds}
+            limits = {
+                "compartments": demand.compartments,
+                "synapse_memory": demand.memory,
+                "thresholds": demand.thresholds,
+            }
             fits = all(use(cut).max() <= allowed(chip, limit) for limit, use in limits.items())
             held[name, cut] = fits and demand.hears_too_much(cut) is None and demand.fits_rows(cut)
         if not held[name, cut]:
@@ -227,13 +241,18 @@ def main(name: str = "loihi2", moves: int = MOVES) -> None:
         cores = sum(cut.number for cut in fewest.values())
         each = int(chip.limits.cores.value)
         found = max(step_time(wiring, chip, way, spikes, quick).values())
-        annealed = anneal(wiring, chip, spikes, -(-cores // each) * each, {n: c.parts for n, c in quick.items()}, moves=moves)
+        annealed = anneal(
+            wiring, chip, spikes, -(-cores // each) * each, {n: c.parts for n, c in quick.items()}, moves=moves
+        )
         low = bound(wiring, chip, way), bound(wiring, chip, way, fewest)
         table.add_row(
             title, f"{wiring.neurons:,}", str(cores), f"{low[0]}, {low[1]}", f"{middle - began:.2f}", f"{1e6 * found:.2f} us",
             f"{ended - middle:.2f}", f"{1e6 * annealed:.2f} us", f"{found / annealed:.3f}",
         )  # fmt: skip
-        Console(width=110).print(table.rows and f"{title}: {cores} cores, bound {low}, {found * 1e6:.2f} us, annealed {annealed * 1e6:.2f} us")
+        Console(width=110).print(
+            table.rows
+            and f"{title}: {cores} cores, bound {low}, {found * 1e6:.2f} us, annealed {annealed * 1e6:.2f} us"
+        )
     Console(width=110).print(table)
 
 
