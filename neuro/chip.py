@@ -41,6 +41,8 @@ class Limits(Table):
 class Memory(Table):
     """Synapses stored row by row (see `neuro.packing`); a chip without this table keeps kernels once a core.
 
+    Rows of shared kernels hold an index with every weight: such synapses are priced as sparse ones.
+
     word, header, trailer, weight, index: bits of a word, before an entry, at the end of a row, of a weight without its
     sign, and of the narrowest target index. entry: synapses at most behind a header. groups: of interleaved targets at
     most. shared: entries that an axon shared by a column of neurons takes at its sender.

@@ -28,6 +28,16 @@ def allowed(chip: Chip, limit: str) -> float:
     return constant.value if constant is not None else inf
 
 
+def stored(chip: Chip, layer: Layer) -> str:
+    """How the chip stores the synapses of the layer; rows that share kernels still hold the index of every target."""
+    return "sparse" if chip.memory is not None and layer.format == "conv" else layer.format
+
+
+def event(chip: Chip, realisation: Realisation, layer: Layer) -> str:
+    """What one spike that meets one synapse of the layer counts as."""
+    return realisation.synop or f"synop_{stored(chip, layer)}"
+
+
 @dataclass(frozen=True, eq=False)
 class Demand:
     """One layer on a chip. rates: mean spikes per step of every neuron, by population, where times are asked for."""
@@ -230,8 +240,8 @@ class Demand:
         """Seconds per step that each neuron's synaptic operations take."""
         if not self.layer.sources:
             return np.zeros(self.layer.size)
-        event = self.realisation.synop or f"synop_{self.layer.format}"
-        return self.wiring.arrivals(self.layer.name, self.rates) * _price(getattr(self.chip.time, event))
+        price = _price(getattr(self.chip.time, event(self.chip, self.realisation, self.layer)))
+        return self.wiring.arrivals(self.layer.name, self.rates) * price
 
     @cached_property
     def _sweep(self) -> float:

@@ -10,7 +10,7 @@ from scipy.optimize import linear_sum_assignment
 from neuro.assignment import assigned
 from neuro.capability import Realisation
 from neuro.chip import Chip
-from neuro.demand import allowed
+from neuro.demand import allowed, event, stored
 from neuro.errors import DoesNotFit
 from neuro.partition import LIMITS, Cut, Objective, partition
 from neuro.schedule import Schedule
@@ -215,9 +215,9 @@ def _placed(
         site=site,
         compartments={layer.name: layer.compartments for layer in wiring.layers},
         swept=swept,
-        formats={layer.name: layer.format for layer in wiring.layers},
+        formats={layer.name: stored(chip, layer) for layer in wiring.layers},
         fans=tuple(
-            Fan(source, layer.name, here[layer.name], synapses, realisation.synop or f"synop_{layer.format}")
+            Fan(source, layer.name, here[layer.name], synapses, event(chip, realisation, layer))
             for layer in wiring.layers
             for source, synapses in inward[layer.name].items()
         ),
