@@ -30,7 +30,8 @@ from neuro.constants import Description
 from neuro.errors import BadInput, DoesNotFit
 from neuro.graph import Graph
 from neuro.placement import Placement
-from neuro.stages import Reach, fan_out
+from neuro.reach import fan_out
+from neuro.stages import Reach
 from neuro.traffic import arranged
 from neuro.wiring import of_graph
 

@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from neuro.graph import Graph
-from neuro.stages import Reach, fan_out, populations
+from neuro.reach import fan_out
+from neuro.stages import Reach, populations
 
 
 @dataclass(frozen=True)

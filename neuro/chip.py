@@ -38,6 +38,26 @@ class Limits(Table):
     chips: Number | None = None
 
 
+class Memory(Table):
+    """Synapses stored row by row (see `neuro.packing`); a chip without this table keeps kernels once a core.
+
+    Rows of shared kernels hold an index with every weight: such synapses are priced as sparse ones.
+
+    word, header, trailer, weight, index: bits of a word, before an entry, at the end of a row, of a weight without its
+    sign, and of the narrowest target index. entry: synapses at most behind a header. groups: of interleaved targets at
+    most. shared: entries that an axon shared by a column of neurons takes at its sender.
+    """
+
+    word: Number
+    header: Number
+    trailer: Number
+    entry: Number
+    weight: Number
+    index: Number
+    groups: Number
+    shared: Number
+
+
 class CoreKind(Table):
     """Cores that differ from the others: the first `cores` cores not yet described have these limits."""
 
@@ -176,6 +196,7 @@ class Chip(Description):
     cannot: list[str] = Field(default_factory=list)
     whole_layers: bool = False
     limits: Limits
+    memory: Memory | None = None
     core_kinds: list[CoreKind] = Field(default_factory=list)
     neuron: Neuron
     mesh: Mesh

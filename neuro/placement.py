@@ -7,10 +7,12 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.optimize import linear_sum_assignment
 
+from neuro.assignment import assigned
 from neuro.capability import Realisation
 from neuro.chip import Chip
+from neuro.demand import allowed, event, stored
 from neuro.errors import DoesNotFit
-from neuro.partition import LIMITS, Cut, allowed, partition
+from neuro.partition import LIMITS, Cut, Objective, partition
 from neuro.schedule import Schedule
 from neuro.topology import Topology, stop
 from neuro.topology import chip as chip_of
@@ -99,12 +101,14 @@ class Placement:
 
 
 def place(
-    wiring: Wiring, chip: Chip, realisation: Realisation, most: int | None = None, allow: bool = False
-) -> Placement:
-    """The network on as few cores as its layers need, numbered along the chip in the order of the layers.
+    wiring: Wiring, chip: Chip, realisation: Realisation, most: int | None = None, allow: bool = False,
+    objective: Objective = "cores", spikes: dict[str, Float[np.ndarray, "neuron"]] | None = None,
+) -> Placement:  # fmt: skip
+    """The network cut by `objective` (see `partition`), cores numbered along the chip in the order of the layers.
 
     most: compartments to put on one core at most. allow: limits that do not hold are noted in the placement instead of
-    refused. A chip that is only priced holds its totals against those of the chip.
+    refused. spikes: mean spikes of every neuron in a run, which objectives go by. A chip that is only priced holds its
+    totals against those of the chip.
 
     Raises:
         DoesNotFit: the first limit that cannot be met, the need, and what to try.
@@ -114,7 +118,7 @@ def place(
         return _whole(wiring, chip, realisation, violations, allow)
     if violations and not allow:
         raise DoesNotFit(violations[0])
-    cuts = partition(wiring, chip, realisation, most, allow)
+    cuts = partition(wiring, chip, realisation, most, allow, objective, spikes)
     violations += [broken for cut in cuts.values() for broken in cut.broken]
     return assemble(wiring, chip, realisation, cuts, violations, allow)
 
@@ -143,23 +147,53 @@ def assemble(
     first, start = 0, {}
     for name, cut in cuts.items():
         start[name], first = first, first + cut.number
-    clock = 1 if realisation.clock else 0  # the clock neurons get a core of their own, the last one
-    number = first + clock
     used = {limit: np.concatenate([cut.used[limit] for cut in cuts.values()]) for limit in LIMITS}
+    core = {name: cut.core + start[name] for name, cut in cuts.items()}
+    here = {name: start[name] + np.arange(cut.number) for name, cut in cuts.items()}
+    inward = {name: cut.inward for name, cut in cuts.items()}
+    return _placed(wiring, chip, realisation, core, here, inward, used, violations, allow)
+
+
+def place_at(
+    wiring: Wiring, chip: Chip, realisation: Realisation, core: dict[str, Int[np.ndarray, "neuron"]],
+    allow: bool = False,
+) -> Placement:  # fmt: skip
+    """The network with every neuron on the core that `core` gives it, by population; populations may share cores.
+
+    Cores are counted from 0 and none is left out. allow: limits that do not hold are noted instead of refused.
+
+    Raises:
+        BadInput: a population without cores, a wrong number of them, or an empty core. DoesNotFit: as `place`.
+    """
+    violations = _misfits(wiring, chip, realisation)
+    if violations and not allow:
+        raise DoesNotFit(violations[0])
+    shared = assigned(wiring, chip, realisation, core)
+    return _placed(wiring, chip, realisation, core, shared.cores, shared.inward, shared.used, violations, allow)
+
+
+def _placed(
+    wiring: Wiring, chip: Chip, realisation: Realisation, core: dict[str, np.ndarray], here: dict[str, np.ndarray],
+    inward: dict[str, dict[str, np.ndarray]], used: dict[str, np.ndarray], violations: list[str], allow: bool,
+) -> Placement:  # fmt: skip
+    """A placement whose limits hold. here: cores of each population; inward: synapses onto them, by source."""
+    number = len(used["compartments"])
+    clock = 1 if realisation.clock else 0  # the clock neurons get a core of their own, the last one
+    number += clock
     if clock:
-        used = _with_clock(used, realisation, sum(cuts[layer.name].number for layer in wiring.layers if layer.gated))
+        used = _with_clock(used, realisation, sum(len(here[layer.name]) for layer in wiring.layers if layer.gated))
     room = int(chip.limits.cores.value) * chip.chips
     if number > room:
-        widest = max(cuts, key=lambda name: cuts[name].number)
+        widest = max(here, key=lambda name: len(here[name]))
         violations.append(
             f"{wiring.name} needs {number} cores; {chip.name} has {room}. "
-            f"Layer {widest!r} alone takes {cuts[widest].number}; try a smaller network."
+            f"Layer {widest!r} alone takes {len(here[widest])}; try a smaller network."
         )
     capacity = {limit: np.full(number, allowed(chip, limit)) for limit in LIMITS}
     site = np.arange(number)
     if chip.core_kinds:
         site, capacity = _on_kinds(chip, used, capacity, violations)
-    for limit in ("axons_in", "axons_out", "compartments", "synapse_memory"):
+    for limit in LIMITS:
         if (over := used[limit] > capacity[limit]).any() and not any(limit.replace("_", " ") in v for v in violations):
             violations.append(
                 f"a core needs {used[limit].max():,.0f} {limit.replace('_', ' ')}; a core of {chip.name} allows "
@@ -169,7 +203,7 @@ def assemble(
         raise DoesNotFit(violations[0])
     swept = np.zeros(number)
     for layer in wiring.layers:
-        np.add.at(swept, cuts[layer.name].core + start[layer.name], layer.compartments)
+        np.add.at(swept, core[layer.name], layer.compartments)
     if clock:
         swept[-1] += 2 * realisation.clock + realisation.clock_bias
     return Placement(
@@ -177,21 +211,15 @@ def assemble(
         name=wiring.name,
         realisation=realisation,
         schedule=wiring.schedule,
-        core={name: cut.core + start[name] for name, cut in cuts.items()},
+        core=core,
         site=site,
         compartments={layer.name: layer.compartments for layer in wiring.layers},
         swept=swept,
-        formats={layer.name: layer.format for layer in wiring.layers},
+        formats={layer.name: stored(chip, layer) for layer in wiring.layers},
         fans=tuple(
-            Fan(
-                source,
-                layer.name,
-                start[layer.name] + np.arange(cuts[layer.name].number),
-                synapses,
-                realisation.synop or f"synop_{layer.format}",
-            )
+            Fan(source, layer.name, here[layer.name], synapses, event(chip, realisation, layer))
             for layer in wiring.layers
-            for source, synapses in cuts[layer.name].inward.items()
+            for source, synapses in inward[layer.name].items()
         ),
         used=used,
         limits=capacity,
@@ -269,8 +297,7 @@ def _whole(
             continue
         everybody = np.ones((1, *layer.shape))
         inward = wiring.reach(layer.name, everybody)
-        stored = np.sum([s.sum(axis=1) for s in inward.values()], axis=0)
-        weights += float(wiring.weights(layer.name, everybody.reshape(1, -1) > 0, stored)[0])
+        weights += float(layer.kept.neuron.sum() + layer.kept.channel.sum() + layer.kept.core)
         event = realisation.synop or f"synop_{layer.format}"
         fans += [Fan(source, layer.name, np.zeros(1, int), n, event) for source, n in inward.items()]
     need = {"compartments": float(neurons), "synapse_memory": weights * chip.limits.weight_bits.value}

@@ -7,19 +7,16 @@ populations there are only linear operators, so that a population's membrane is 
 from collections.abc import Callable
 from typing import TypeAlias
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
 from neuro.evaluate import apply
 from neuro.graph import Graph, Node
-from neuro.layers import Conv, Dense, Input, MaxPool, Relu, Scale, SumPool, Threshold
-
-GROUPS = 128
-"""Groups of neurons that are looked at together."""
+from neuro.layers import Conv, Dense, Input, MaxPool, Relu, Scale, Threshold
 
 Reach: TypeAlias = Callable[[str, np.ndarray], dict[str, np.ndarray]]
+"""From (population, members of groups) to the synapses onto each group; see `neuro.reach`."""
 
 
 def is_population(node: Node) -> bool:
@@ -113,41 +110,3 @@ def bounds(graph: Graph) -> dict[str, int]:
             reach = reach + np.abs(node.op.offset)
         result[node.name] = int(np.ceil(reach.max() * 1.001))  # float32 rounds sums of up to 10^4 positive terms
     return result
-
-
-def fan_out(graph: Graph) -> Reach:
-    """A function from (population, members [group, *shape]) to the synapses from every source neuron onto each group.
-
-    members: 1 where a neuron of the population belongs to the group. The result is, by source population,
-    [group, source neuron]: the transposed stage applied to `members`, with ones for stored synapses. Parallel paths
-    count separately. A population is compiled once for all numbers of groups up to `GROUPS`.
-    """
-    ones = pattern(graph)
-    compiled: dict[str, Callable] = {}
-
-    def pull_back(name: str) -> Callable:
-        op = graph[name].op
-        feeding = sources(graph, name)
-
-        def arriving(values):
-            arrives = propagate(ones, name, values)
-            if isinstance(op, MaxPool):  # a pooling compartment has one synapse from each neuron of its window
-                return apply(SumPool(op.kernel, op.stride, op.pads), arrives)
-            return arrives
-
-        def transposed(members):
-            zeros = {s: jnp.zeros((members.shape[0], *graph.shapes[s]), jnp.float32) for s in feeding}
-            return jax.vjp(arriving, zeros)[1](members)[0]
-
-        return jax.jit(transposed)
-
-    def reach(name: str, members: np.ndarray) -> dict[str, np.ndarray]:
-        groups = len(members)
-        room = max(GROUPS, 1 << (groups - 1).bit_length())
-        padded = np.zeros((room, *members.shape[1:]), np.float32)
-        padded[:groups] = members
-        if name not in compiled:
-            compiled[name] = pull_back(name)
-        return {s: np.asarray(n).reshape(room, -1)[:groups] for s, n in compiled[name](padded).items()}
-
-    return reach

@@ -1,7 +1,7 @@
 """A graph of operators written out synapse by synapse: the oracle for whatever treats layers as wholes.
 
 Every path from a source neuron to a target neuron through the linear operators between them is one synapse; its
-weight is the product along the path. Parallel paths stay apart, as `neuro.stages.fan_out` counts them.
+weight is the product along the path. Parallel paths stay apart, as `neuro.reach.fan_out` counts them.
 """
 
 from dataclasses import dataclass

@@ -4,37 +4,53 @@ A wiring is made from a spiking graph (`of_graph`) or from a network given synap
 it into cores and counting its events does not depend on which.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
+from scipy.sparse import coo_array, csr_array
 
 from neuro.capability import Realisation, state_bits
 from neuro.graph import Graph, Node
 from neuro.layers import Conv, Dense, MaxPool, Shape, SumPool, Threshold
-from neuro.schedule import Schedule
-from neuro.stages import Reach, fan_out, pattern, populations, propagate, sources, stage
+from neuro.network import Network, Neurons, Projection
+from neuro.reach import arrivals, fan_out
+from neuro.schedule import Schedule, Window
+from neuro.stages import Reach, populations, sources, stage
 
 DENSE = 0.5
 """Share of non-zero weights from which rows are stored without indices."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """Weights that a core must hold for the neurons on it: each neuron's own, those of every channel of which it has
+    a neuron (a kernel that the channel shares), and some in any case."""
+
+    neuron: Float[np.ndarray, "neuron"]
+    channel: Float[np.ndarray, "channel"]
+    core: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
 class Layer:
     """One population as mapping sees it.
 
     format: how its incoming synapses are stored: ``conv`` (shared kernels), ``dense`` (rows of weights) or ``sparse``
-    (weights with their target's index). compartments: swept for one neuron; slots: state that one neuron fills.
-    gated: opened and closed by clock axons. thresholds [neuron]: for the limit on distinct ones; None without.
-    sources: populations that feed it. hears: axons of its neuron with the most of them; fan_in: synapses of the neuron
-    with the most of them. weight_bits: its widest weight, sign included. kernel: widest window of a convolution.
+    (weights with their target's index). synapses [neuron]: that arrive at each. kept: weights that a core holds.
+    compartments: swept for one neuron; slots: state that one neuron fills. gated: opened and closed by clock axons.
+    thresholds [neuron]: for the limit on distinct ones; None without. sources: populations that feed it. hears: axons
+    of its neuron with the most of them; fan_in: synapses of the neuron with the most of them. weight_bits: its widest
+    weight, sign included. kernel: widest window of a convolution. convolution: the one that alone feeds it from the
+    map of one source, if so.
     """
 
     name: str
     shape: Shape
     format: str
+    synapses: Float[np.ndarray, "neuron"]
+    kept: Kept
     compartments: int = 1
     slots: int = 1
     gated: bool = False
@@ -44,6 +60,7 @@ class Layer:
     fan_in: int = 0
     weight_bits: int = 0
     kernel: int = 0
+    convolution: Conv | None = None
 
     @property
     def size(self) -> int:
@@ -51,20 +68,21 @@ class Layer:
         return int(np.prod(self.shape))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Wiring:
     """Layers in topological order (recurrent ones in the order given), and what counting needs.
 
-    reach: (layer, members [group, *shape]) to synapses from every source neuron onto each group. weights: (layer, own
-    [core, neuron], stored [core]) to weights kept by each core. state: the layer with the widest state and its bits.
-    inputs, outputs: values that the host writes and reads for a sample.
+    reach: (layer, members [group, *shape]) to synapses from every source neuron onto each group. arrivals: (layer,
+    values of the neurons of its sources) to what arrives at each of its neurons if every synapse hands its source's
+    value on. state: the layer with the widest state and its bits. inputs, outputs: values that the host writes and
+    reads for a sample.
     """
 
     name: str
     layers: tuple[Layer, ...]
     schedule: Schedule
     reach: Reach
-    weights: Callable[[str, np.ndarray, np.ndarray], Float[np.ndarray, "core"]]
+    arrivals: Callable[[str, Mapping[str, np.ndarray]], Float[np.ndarray, "neuron"]]
     state: tuple[str, int]
     inputs: int
     outputs: int
@@ -94,11 +112,98 @@ def of_graph(graph: Graph, realisation: Realisation, reach: Reach | None = None)
         layers=tuple(_layer(graph, node, realisation) for node in populations(graph)),
         schedule=graph.schedule,
         reach=reach or fan_out(graph),
-        weights=lambda name, own, stored: _weights(graph, graph[name], own, stored),
+        arrivals=lambda name, values: arrivals(graph, name, dict(values)),
         state=state_bits(graph, realisation),
         inputs=graph.size(graph.input.name),
         outputs=graph.size(graph.output.name),
     )
+
+
+def of_network(
+    network: Network, steps: int, inputs: int, outputs: int, compartments: Mapping[str, int] | None = None
+) -> Wiring:
+    """The wiring of a network given synapse by synapse that runs for `steps` steps, recurrent or not.
+
+    inputs, outputs: values that the host writes and reads in a run. compartments: of one neuron, by population, where
+    it takes more than one. Populations are cut into ranges of their neurons, in order. Rows are stored with indices where fewer than half of a population's pairs have a synapse.
+    """
+    taken = compartments or {}
+    onto = {
+        p.name: [_counts(network, q) for q in network.projections if q.target == p.name] for p in network.populations
+    }
+    feeds = {p.name: [q.source for q in network.projections if q.target == p.name] for p in network.populations}
+
+    def reach(name: str, members: np.ndarray) -> dict[str, np.ndarray]:
+        groups = csr_array(members.reshape(len(members), -1).astype(np.float32))
+        found = {s: np.zeros((len(members), network.size(s)), np.float32) for s in feeds[name]}
+        for source, counts in zip(feeds[name], onto[name], strict=True):
+            found[source] += (groups @ counts).toarray()
+        return found
+
+    def arriving(name: str, values: Mapping[str, np.ndarray]) -> np.ndarray:
+        total = np.zeros(network.size(name))
+        for source, counts in zip(feeds[name], onto[name], strict=True):
+            total = total + counts @ np.asarray(values[source], np.float64)
+        return total
+
+    every = Window(0, steps)
+    return Wiring(
+        name=network.name,
+        layers=tuple(
+            _population(network, p, feeds[p.name], onto[p.name], taken.get(p.name, 1)) for p in network.populations
+        ),
+        schedule=Schedule(
+            "rate",
+            {p.name: every for p in network.populations},
+            {(q.source, q.target): q.delay for q in network.projections},
+            steps,
+            (steps, steps),
+        ),
+        reach=reach,
+        arrivals=arriving,
+        state=(network.populations[0].name, 1),  # their range is known to the run alone
+        inputs=inputs,
+        outputs=outputs,
+    )
+
+
+def _counts(network: Network, p: Projection) -> csr_array:
+    """Synapses [post, pre]."""
+    shape = (network.size(p.target), network.size(p.source))
+    return coo_array((np.ones(len(p), np.float32), (p.post, p.pre)), shape=shape).tocsr()
+
+
+def _population(network: Network, p: Neurons, feeds: list[str], onto: list[csr_array], compartments: int) -> Layer:
+    synapses, heard = np.zeros(p.size), np.zeros(p.size)
+    for source in dict.fromkeys(feeds):
+        from_it = [counts for name, counts in zip(feeds, onto, strict=True) if name == source]
+        both = csr_array(sum(from_it[1:], start=from_it[0]))
+        synapses += both.sum(axis=1)
+        heard += np.diff(both.indptr)
+    pairs = p.size * sum(network.size(s) for s in set(feeds))
+    weights = [q.weight for q in network.projections if q.target == p.name and len(q)]
+    whole = all(np.array_equal(w, np.rint(w)) for w in weights)
+    return Layer(
+        name=p.name,
+        shape=(p.size,),
+        format="dense" if pairs and heard.sum() >= DENSE * pairs else "sparse",
+        synapses=synapses,
+        kept=Kept(synapses, np.zeros(p.size)),
+        compartments=compartments,
+        slots=compartments,
+        sources=tuple(dict.fromkeys(feeds)),
+        hears=int(heard.max()),
+        fan_in=int(synapses.max()),
+        weight_bits=max((_bits(w) for w in weights), default=0) if whole else 0,
+    )
+
+
+def _bits(weights: np.ndarray) -> int:
+    """Of the widest weight, sign included; factors of two that all have in common are an exponent, not bits."""
+    largest = np.unique(np.abs(weights[weights != 0]).astype(np.int64))
+    common = int(np.bitwise_or.reduce(largest)) if len(largest) else 0
+    shift = (common & -common).bit_length() - 1 if common else 0
+    return (int(largest.max()) >> shift).bit_length() + 1 if common else 0
 
 
 def _layer(graph: Graph, node: Node, realisation: Realisation) -> Layer:
@@ -107,12 +212,10 @@ def _layer(graph: Graph, node: Node, realisation: Realisation) -> Layer:
     pools = isinstance(node.op, MaxPool)  # a pooling compartment keeps no membrane
     fires = isinstance(node.op, Threshold)
     shape = graph.shapes[node.name]
-    fan_in = 0
+    synapses = np.zeros(graph.size(node.name))
     if feeds:
-        everyone = {s: jnp.ones((1, *graph.shapes[s]), jnp.float32) for s in feeds}
-        fan_in = int(np.prod(node.op.kernel)) if isinstance(node.op, MaxPool) else int(
-            propagate(pattern(graph), node.name, everyone).max()
-        )  # fmt: skip
+        synapses = arrivals(graph, node.name, {s: np.ones(graph.size(s)) for s in feeds}).astype(float)
+    fan_in = int(np.prod(node.op.kernel)) if pools else int(synapses.max())
     weights = [op.weight for op in inner if isinstance(op, Conv | Dense)]
     windows = [max(op.weight.shape[2:], default=0) for op in inner if isinstance(op, Conv)]
     windows += [max(op.kernel) for op in (*inner, node.op) if isinstance(op, SumPool | MaxPool)]
@@ -120,6 +223,8 @@ def _layer(graph: Graph, node: Node, realisation: Realisation) -> Layer:
         name=node.name,
         shape=shape,
         format=_format(inner),
+        synapses=synapses,
+        kept=_kept(graph, node, synapses),
         compartments=1 if pools else realisation.compartments,
         slots=1 if pools else realisation.compartments * realisation.membranes,
         gated=fires and realisation.clock > 0,
@@ -129,6 +234,7 @@ def _layer(graph: Graph, node: Node, realisation: Realisation) -> Layer:
         fan_in=fan_in,
         weight_bits=max((int(np.abs(w).max()).bit_length() + 1 for w in weights), default=0),
         kernel=max(windows, default=0),
+        convolution=inner[0] if len(feeds) == 1 and len(inner) == 1 and isinstance(inner[0], Conv) else None,
     )
 
 
@@ -140,19 +246,19 @@ def _format(inner: list) -> str:
     return "dense" if filled >= DENSE else "sparse"
 
 
-def _weights(graph: Graph, node: Node, own: np.ndarray, stored: np.ndarray) -> np.ndarray:
-    """Weights per core: stored synapses, or kernels once a core where they are shared."""
+def _kept(graph: Graph, node: Node, synapses: np.ndarray) -> Kept:
+    """Stored synapses, or kernels once a core where they are shared."""
     inner = stage(graph, node.name) if node.inputs else []
+    shape = graph.shapes[node.name]
+    neuron, channel, core = np.zeros(len(synapses)), np.zeros(shape[0]), 0.0
     if _format([n.op for n in inner]) != "conv":
-        return stored
-    channels = graph.shapes[node.name][0]
-    present = own.reshape(len(own), channels, -1).any(axis=2)
-    kept = np.zeros(len(own))
+        return Kept(synapses, channel)
     for n in inner:
-        if isinstance(n.op, Conv) and graph.shapes[n.name] == graph.shapes[node.name]:
-            kept += present @ (n.op.weight != 0).reshape(channels, -1).sum(axis=1)
+        stored = float((n.op.weight != 0).sum()) if isinstance(n.op, Conv | Dense) else 0.0
+        if isinstance(n.op, Conv) and graph.shapes[n.name] == shape:
+            channel = channel + (n.op.weight != 0).reshape(shape[0], -1).sum(axis=1)
         elif isinstance(n.op, Conv):  # reshaped or pooled behind: every core keeps all kernels
-            kept += (n.op.weight != 0).sum()
+            core += stored
         elif isinstance(n.op, Dense):
-            kept += (n.op.weight != 0).sum() * own.mean(axis=1)
-    return kept
+            neuron = neuron + stored / len(neuron)
+    return Kept(neuron, channel, core)

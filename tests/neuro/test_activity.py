@@ -20,8 +20,9 @@ from neuro.counts import Path
 from neuro.graph import Graph
 from neuro.layers import MaxPool
 from neuro.placement import Placement, place
+from neuro.reach import fan_out
 from neuro.simulate import simulate
-from neuro.stages import fan_out, populations
+from neuro.stages import populations
 from neuro.wiring import of_graph
 
 

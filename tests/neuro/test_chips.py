@@ -9,7 +9,7 @@ import pytest
 from scipy.optimize import least_squares
 
 from neuro.capability import realise
-from neuro.chip import PACKAGE, known, load, prices
+from neuro.chip import PACKAGE, Memory, known, load, prices
 from neuro.constants import leaves
 from neuro.cost import cost
 from neuro.counts import Counts, Path
@@ -234,8 +234,9 @@ def test_the_template_explains_every_key():
     """Each key of the schema stands in generic.toml, in force or as a comment."""
     text = (resources.files(PACKAGE) / "generic.toml").read_text(encoding="utf-8")
     chip = load("generic")
-    for table in (chip, chip.limits, chip.neuron, chip.mesh, chip.pace, chip.energy, chip.time):
-        for key in type(table).model_fields:
+    tables = (chip, chip.limits, chip.neuron, chip.mesh, chip.pace, chip.energy, chip.time)
+    for table in (*map(type, tables), Memory):
+        for key in table.model_fields:
             assert f"\n{key} = " in text or f"\n# {key} = " in text or f"[{key}" in text, key
 
 

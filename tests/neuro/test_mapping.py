@@ -13,8 +13,8 @@ from neuro.count import count
 from neuro.errors import DoesNotFit
 from neuro.mapping import FEWEST_PER_CORE, estimate, search
 from neuro.placement import place
+from neuro.reach import fan_out
 from neuro.simulate import simulate
-from neuro.stages import fan_out
 from neuro.wiring import of_graph
 
 HOST = ("host_write", "host_read", "reset")  # the same for every placement: not part of the estimate

@@ -14,7 +14,8 @@ from neuro.errors import DoesNotFit
 from neuro.graph import Graph, Node
 from neuro.layers import Conv, Dense, Input, MaxPool, Reshape, Scale, Threshold
 from neuro.placement import Placement, place
-from neuro.stages import fan_out, populations
+from neuro.reach import fan_out
+from neuro.stages import populations
 from neuro.wiring import of_graph
 
 STRUCTURES = 6
@@ -187,7 +188,7 @@ def test_distinct_thresholds_are_limited(altered_chip):
 @pytest.mark.parametrize(
     ("limits", "message"),
     [
-        ({"cores": 2}, r"dense needs 3 cores; loihi2 has 2\. Layer"),
+        ({"cores": 2, "chips": 1}, r"dense needs 3 cores; loihi2 has 2\. Layer"),
         ({"axons_in": 15}, r"layer 't'.* 20 axons in.*loihi2 allows 15"),
         ({"axons_out": 0.5}, r"layer 't' needs \d+ axons out on one core however it is split; loihi2 allows"),
         ({"synapse_memory": 100}, r"layer 't' needs 160 synapse memory on one core.*; loihi2 allows 100"),

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from converters.encode import encode
 from neuro.graph import Graph, Node
 from neuro.layers import Add, Conv, Dense, Input, MaxPool, Reshape, Scale, SumPool, Threshold
-from neuro.stages import bounds, fan_out, magnitudes, pattern, populations, sources, stage
+from neuro.reach import fan_out
+from neuro.stages import bounds, magnitudes, pattern, populations, sources, stage
 
 ONE = np.ones((1, 1, 1), np.int64)
 Z2 = ((0, 0), (0, 0))

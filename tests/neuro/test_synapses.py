@@ -10,8 +10,9 @@ from converters.encode import encode
 from neuro.errors import DoesNotFit, Unsupported
 from neuro.graph import Graph, Node
 from neuro.layers import Dense, Input, MaxPool, Relu, Scale, Threshold
+from neuro.reach import fan_out
 from neuro.simulate import simulate as simulate_graph
-from neuro.stages import fan_out, populations, propagate, sources
+from neuro.stages import populations, propagate, sources
 from neuro.synapses import unroll
 from neuro.trace import simulate, synops
 
