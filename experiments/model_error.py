@@ -29,7 +29,7 @@ COVERED = 0.9
 """Share of the cases that bands are to hold."""
 
 Key = tuple[str, str, str]
-"""Model (``baselines.device.model_name``), regime (batch 1, batch) and aspect (time, energy)."""
+"""Model (`experiments.target.model_of`), regime (batch 1, batch) and aspect (time, energy)."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,9 @@ def measure(replays: list[Replay]) -> dict[Key, ModelError]:
 
 
 def group(r: Replay) -> str:
-    """What must be left out to judge a replay fairly: its fit group, else its machine."""
-    return r.measurement.fit or r.measurement.target
+    """What must be left out to judge a replay fairly: its fit group, else its machine; of a chip, whose model is its
+    own, the network."""
+    return r.measurement.fit or (r.measurement.workload if r.kind == "neuromorphic" else r.measurement.target)
 
 
 def enough(asked: Float[np.ndarray, "case"], groups: np.ndarray) -> float:
