@@ -1,8 +1,8 @@
 """Fitting the constants that no data sheet gives, on the published measurements, in full and with groups left out.
 
 ``python -m experiments.fit gpu`` refits the parameters listed in ``experiments/fits/gpu.toml`` and writes what it found
-to ``experiments/fits/gpu.json``; the values are then entered in ``baselines/kinds/gpu.toml`` (or a chip's file) by hand, with their
-range.
+to ``experiments/fits/gpu.json``; the values are then entered in ``baselines/kinds/gpu.toml``, or in the chip's file, by
+hand, with their range.
 """
 
 import sys

@@ -13,8 +13,8 @@ def workload(shapes: Shapes, chip: Chip, rate: float, steps: float, management: 
     """`shapes` with neurons that fire `rate` spikes a step for `steps` steps, inputs among them.
 
     Every weighted layer lies on cores of its own, as few as its neurons and weights need, evenly. A spike meets as many
-    synapses as its value has multiply-accumulates, all stored as most of them are; it goes to one core of a convolution,
-    to all of another layer. Hops are not counted. Weights take `weight_bits` of the chip, without indices.
+    synapses as its value has multiply-accumulates, all stored as most of them are. It goes to one core of a convolution
+    and to all of another layer. Hops are not counted. Weights take `weight_bits` of the chip, without indices.
 
     Raises:
         BadInput: no weighted layer. DoesNotFit: more cores than the chips have.

@@ -1,8 +1,8 @@
 """Published or own measurements of machines, one CSV row each: what was measured on what, and under which settings.
 
 Columns: case, set, target, workload, precision, batch, mode, quantity, value, unit, boundary, settings, fit, taken,
-untested, reason, source, note. Only case, target, workload, precision, quantity, value and unit are required; a missing column or
-an empty cell stands for the default named at the field of `Measurement`.
+untested, reason, source, note. Only case, target, workload, precision, quantity, value and unit are required; a
+missing column or an empty cell stands for the default named at the field of `Measurement`.
 """
 
 import csv
@@ -43,12 +43,12 @@ class Measurement:
     """One figure that a model can be held against.
 
     set: group in the summary (default the quantity). target: name of a device or chip, or a TOML file. workload: see
-    ``baselines.from_shapes.load``, for chips `experiments.target.Spiking.task`. batch: samples in flight; None: the batch of highest throughput (default 1).
-    mode: compiled (default) or eager. value: SI; per sample for energies; one device's. boundary: chip (default),
-    board or system. settings: other values for constants of the machine or counts of the activity, as text. fit: the group with which this case
-    is left out of fits that used it, empty if none did. taken: constants that were read off this very row, which is
-    therefore shown but tests nothing. untested: why else it tests nothing. reason: why it cannot be replayed, empty if
-    it can.
+    ``baselines.from_shapes.load``, for chips `experiments.spiking.Spiking.task`. batch: samples in flight; None: the
+    batch of highest throughput (default 1). mode: compiled (default) or eager. value: SI; per sample for energies; one
+    device's. boundary: chip (default), board or system. settings: other values for constants of the machine or counts
+    of the activity, as text. fit: the group with which this case is left out of fits that used it, empty if none did.
+    taken: constants that were read off this very row, which is therefore shown but tests nothing. untested: why else it
+    tests nothing. reason: why it cannot be replayed, empty if it can.
     folder: what relative paths start from. kind: of machine, where the file says so.
     """
 

@@ -1,7 +1,8 @@
 """How far each kind of model has been off: taken from published measurements, and added to every prediction.
 
 ``python -m experiments.model_error`` replays all bundled measurements and writes what it finds to
-``experiments/fits/errors.json``, from which `neuro compare` and `neuro validate --cases` take it.
+``experiments/fits/errors.json``, from which `neuro compare` and `neuro validate --cases` take it; NEURO_DATA must name
+the data of the networks that are simulated.
 """
 
 from collections.abc import Mapping

@@ -38,8 +38,8 @@ class Activity(Cited):
 
     steps: default 1. neurons: compartments. updates: default all in every step. spikes: default neurons x rate x steps;
     rate: spikes of a neuron in a step, frequency: the same per second, on a chip that works in ticks. packets: default
-    one for each spike, with broadcast one to every core. synops: default spikes x synapses; synapses: that a spike meets. cores, chips, span: default as
-    few as hold the neurons. busiest: default an even share.
+    one for each spike, with broadcast one to every core. synops: default spikes x synapses; synapses: that a spike
+    meets. cores, chips, span: default as few as hold the neurons. busiest: default an even share.
     """
 
     name: str

@@ -160,7 +160,7 @@ def _replay(m: Measurement, bench: _Bench, without: Override) -> Replay:
 
 
 def refitted(machine: Target, values: Override) -> Target:
-    """`machine` with those `values` that it has; keys are dotted paths, before a colon the only machine they are for."""
+    """`machine` with those `values` that it has; keys are dotted paths, before a colon the only one they are for."""
     paths = {path for path, _ in leaves(machine.description)}
     chosen = {}
     for key, value in values.items():
@@ -219,7 +219,9 @@ def _seconds(path: Path, prices: Prices) -> Float[np.ndarray, "draw"]:
     price = np.stack([np.asarray(prices.time[name], np.float64) for name in path.names])
     counts = np.asarray(path.counts, np.float64)
     if counts.ndim == 4:  # counts drawn along with the prices
-        return np.einsum("dsre,ed->drs", counts, np.broadcast_to(price, (len(price), len(counts)))).max(axis=1).sum(axis=1)
+        return (
+            np.einsum("dsre,ed->drs", counts, np.broadcast_to(price, (len(price), len(counts)))).max(axis=1).sum(axis=1)
+        )
     return (counts @ price).max(axis=1).sum(axis=0)
 
 

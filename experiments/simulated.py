@@ -1,4 +1,4 @@
-"""Activity of the networks of calibration cases that are run here, synapse by synapse, on the data they were measured on."""
+"""Activity of networks of calibration cases that are run here, synapse by synapse."""
 
 import os
 from functools import cache
@@ -25,6 +25,11 @@ class DataAbsent(BadInput):
     """The data that a network needs are not here."""
 
 
+def knows(name: str) -> bool:
+    """Whether a workload is one of these networks; after a colon may stand which item of its data."""
+    return name.partition(":")[0] in KNOWN
+
+
 def load(name: str) -> Activity:
     """The activity of the network `name`, with weights and inputs from the folder named by NEURO_DATA.
 
@@ -40,7 +45,13 @@ def load(name: str) -> Activity:
 @cache
 def _run(name: str, root: str) -> Activity:
     try:
-        tree = _lsnn(Path(root)) if name == "lsnn_smnist" else _keyword_spotter(Path(root))
+        match name:
+            case "lsnn_smnist":
+                tree = _lsnn(Path(root))
+            case "kws_spiking":
+                tree = _keyword_spotter(Path(root))
+            case _:
+                raise BadInput(f"{name}: this network is one workload; leave out what follows the colon.")
     except BadInput as error:
         raise DataAbsent(str(error)) from None
     return published.from_tree({"name": name, "sources": SOURCES} | tree, Path(name))

@@ -44,7 +44,15 @@ def print_validation(validation: Validation, everything: bool) -> None:
 
 def _cases(rows: list[Row]) -> Table:
     table = Table(box=None, pad_edge=False)
-    for heading in ("case", "measured", "predicted [5 % .. 95 %]", "error", "naive", "naive error", "held out, bound by"):
+    for heading in (
+        "case",
+        "measured",
+        "predicted [5 % .. 95 %]",
+        "error",
+        "naive",
+        "naive error",
+        "held out, bound by",
+    ):
         table.add_column(heading, justify="left" if heading[0] in "ch" else "right", overflow="fold")
     for row in rows:
         r, m = row.replay, row.replay.measurement

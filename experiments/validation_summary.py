@@ -115,7 +115,10 @@ def tree(validation: Validation, command: str, created: str) -> xr.DataTree:
         "low": ([row.low for row in rows], "5 % of the band"),
         "median": ([row.median for row in rows], "50 % of the band"),
         "high": ([row.high for row in rows], "95 % of the band"),
-        "naive": ([row.replay.naive for row in rows], "bare roofline, or arithmetic alone for energies; chips: synaptic operations alone"),
+        "naive": (
+            [row.replay.naive for row in rows],
+            "bare roofline, or arithmetic alone for energies; chips: synaptic operations alone",
+        ),
     }
     for name, (values, what) in numbers.items():
         cases[name] = array("case", np.asarray(values), "1", what)

@@ -121,7 +121,7 @@ def _energy(chip: Chip, work: Workload) -> dict[str, np.ndarray]:
     events: dict[str, Amount] = {}
     if chip.pace.kind != "event":
         swept = work.neurons * work.steps
-        events = dict.fromkeys(sweep_events(chip, work), swept)
+        events |= dict.fromkeys(sweep_events(chip, work), swept)
         if work.updates is not None and "neuron_access" in events:
             events[sweep_events(chip, work)[-1]] = work.updates
     events |= {
