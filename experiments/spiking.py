@@ -62,11 +62,11 @@ class Spiking:
         return f"{NEUROMORPHIC}-{self.description.name}"
 
     def adjusted(self, values: Mapping[str, float]) -> "Spiking":
-        """See `Target`."""
+        """The chip with other values (SI) of some constants, by dotted path. Raises BadInput."""
         return Spiking(adjusted(self.description, values))
 
     def prices(self, values: Mapping[str, Scalar], boundary: str) -> Prices:
-        """See `Target`."""
+        """J and s per event and W, from the constants by dotted path. Raises BadInput."""
         if boundary not in self.description.power:
             known = ", ".join(self.description.power)
             raise BadInput(f"{self.description.name} has no price at boundary {boundary!r}; it has {known}.")
@@ -96,11 +96,11 @@ class Spiking:
         return Task((), lambda values: layered.workload(shapes, self.description, rate, steps, managed))
 
     def counts(self, m: Measurement, task: Task, draws: int = 0) -> Counts:
-        """See `Target`."""
+        """Events of a task; with a draw axis where its own amounts are known within ranges and draws are asked for."""
         return counts(self.description, task.drawn(draws) if draws else task.nominal)
 
     def divisor(self, m: Measurement, task: Task) -> float:
-        """See `Target`."""
+        """What the quantity of `m` is per: steps or synaptic operations, else 1. Raises BadInput."""
         if m.quantity not in PER:
             return 1.0
         number = float(np.asarray(getattr(task.nominal, PER[m.quantity])))

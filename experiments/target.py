@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
 from baselines import device as conventional
 from baselines import from_shapes, roofline
@@ -20,56 +20,13 @@ from neuro.errors import BadInput, nearest
 from neuro.units import parse
 
 
-class Target(Protocol):
-    """A machine with its constants; `task` reads what a measurement ran, once, for `counts` under changed constants."""
-
-    @property
-    def description(self) -> Description:
-        """The machine's file."""
-        ...
-
-    @property
-    def kind(self) -> str:
-        """As `experiments.measurement.Kind`."""
-        ...
-
-    @property
-    def model(self) -> str:
-        """What the error of its model is known for."""
-        ...
-
-    def adjusted(self, values: Mapping[str, float]) -> "Target":
-        """The machine with other values (SI) of some constants, by dotted path. Raises BadInput."""
-        ...
-
-    def prices(self, values: Mapping[str, Scalar], boundary: str) -> Prices:
-        """J and s per event and W, from the constants by dotted path."""
-        ...
-
-    def task(self, m: Measurement) -> Any:
-        """What `m` ran. Raises NeuroError."""
-        ...
-
-    def counts(self, m: Measurement, task: Any, draws: int = 0) -> Counts:
-        """Events of a task; with a draw axis where its own amounts are known within ranges and draws are asked for."""
-        ...
-
-    def divisor(self, m: Measurement, task: Any) -> float:
-        """What the quantity of `m` is per: steps or synaptic operations, else 1. Raises BadInput."""
-        ...
-
-    def naive(self, m: Measurement, task: Any) -> float:
-        """What would be said of the quantity of `m` without a model; NaN where nothing could be."""
-        ...
-
-    def bound(self, m: Measurement, task: Any) -> str:
-        """What the task waits for, in words, where that is known."""
-        ...
-
-
 @dataclass(frozen=True)
 class Conventional:
-    """A device of ``baselines``; a task is a network with the batch in flight."""
+    """A device of ``baselines``; a task is a network with the batch in flight.
+
+    `experiments.spiking.Spiking` answers the same for a chip: `task` reads once what a measurement ran, for `counts`
+    under changed constants.
+    """
 
     description: Device
 
@@ -84,11 +41,11 @@ class Conventional:
         return model_of(self.description)
 
     def adjusted(self, values: Mapping[str, float]) -> "Conventional":
-        """See `Target`."""
+        """The machine with other values (SI) of some constants, by dotted path. Raises BadInput."""
         return Conventional(conventional.adjusted(self.description, values))
 
     def prices(self, values: Mapping[str, Scalar], boundary: str) -> Prices:
-        """See `Target`."""
+        """J and s per event and W, from the constants by dotted path."""
         return conventional.prices(self.description, values, boundary)
 
     def task(self, m: Measurement) -> Any:
@@ -97,11 +54,11 @@ class Conventional:
         return work, m.batch or conventional.best_batch(self.description, work, m.precision)
 
     def counts(self, m: Measurement, task: Any, draws: int = 0) -> Counts:
-        """See `Target`."""
+        """Events of a task, which has no range of its own to draw from."""
         return conventional.counts(self.description, task[0], m.precision, task[1])
 
     def divisor(self, m: Measurement, task: Any) -> float:
-        """See `Target`."""
+        """What the quantity of `m` is per. Raises BadInput for quantities of spiking chips."""
         if m.quantity in (*PER, "core energy"):
             raise BadInput(f"{m.quantity} is known of spiking chips only; {self.description.name} is none.")
         return 1.0
@@ -113,6 +70,10 @@ class Conventional:
     def bound(self, m: Measurement, task: Any) -> str:
         """Not told for these machines."""
         return ""
+
+
+Target: TypeAlias = Conventional | Spiking
+"""A machine with its constants that measurements can be put to."""
 
 
 def model_of(description: Description) -> str:
