@@ -84,11 +84,11 @@ def test_borders_between_chips_in_rows():
 
 def test_several_chips_wait_for_each_other():
     one, many = (
-        priced("loihi1", Workload("c", neurons=100.0, cores=64.0, chips=c, span=b))
+        priced("loihi1", Workload("c", steps=4.0, neurons=100.0, cores=64.0, chips=c, span=b))
         for c, b in ((1.0, 0.0), (32.0, 10.0))
     )
     levels = 3  # 64 cores are 16 tiles on one chip, on 32 chips one tile each
-    expected = 10 * SECONDS["barrier_chip"] - levels * SECONDS["barrier_level"]
+    expected = 4 * 10 * SECONDS["barrier_chip"] - 4 * levels * SECONDS["barrier_level"]
     assert float(many.latency) - float(one.latency) == pytest.approx(expected, rel=1e-3)
 
 
