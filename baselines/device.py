@@ -4,7 +4,6 @@ what these cost."""
 import tomllib
 from collections.abc import Mapping
 from importlib import resources
-from math import inf
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -18,6 +17,7 @@ from baselines.mcu import Mcu
 from baselines.npu import Npu
 from baselines.systolic import Systolic
 from baselines.workload import Workload
+from neuro.constants import adjusted as adjusted
 from neuro.constants import bundled, leaves, locate, parsed, read
 from neuro.cost import Prices, Scalar, cost
 from neuro.counts import Counts
@@ -84,31 +84,6 @@ def merged(common: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
         tables = isinstance(item, dict) and isinstance(below, dict) and "value" not in item
         result[key] = merged(below, item) if tables else item  # type: ignore[arg-type]
     return result
-
-
-def adjusted(device: Device, values: Mapping[str, float]) -> Device:
-    """`device` with other values (SI) of some constants, by dotted path; their ranges become these values.
-
-    Raises:
-        BadInput: no such constant.
-    """
-    paths = [path for path, _ in leaves(device)]
-    for path, value in values.items():
-        if not 0 < value < inf:
-            raise BadInput(f"{path} = {value:g}: a constant must be above zero and finite.")
-        if path not in paths:
-            raise BadInput(f"{device.name} has no constant {path!r}.{nearest(path, paths)}")
-        device = _replaced(device, path.split("."), value)
-    return device
-
-
-def _replaced(table: Any, path: list[str], value: float) -> Any:
-    if not path:
-        return table.model_copy(update={"value": value, "low": value, "high": value})
-    key, *below = path
-    if isinstance(table, dict):
-        return table | {key: _replaced(table[key], below, value)}
-    return table.model_copy(update={key: _replaced(getattr(table, key), below, value)})
 
 
 def nominal(device: Device) -> dict[str, float]:

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from baselines.device import Device, model_name
 from experiments import model_error
+from experiments.target import model_of
 from experiments.uncertainty import Draws, Latent
 from neuro.constants import Description, leaves
 from neuro.cost import Prices, Scalar, cost
@@ -34,9 +34,9 @@ class Machine:
     @property
     def model(self) -> str:
         """What the error of its model is known for."""
-        if self.kind in ("neuromorphic", "measured") or not isinstance(self.description, Device):
+        if self.kind == "measured":
             return self.kind
-        return model_name(self.description)
+        return model_of(self.description)
 
 
 @dataclass(frozen=True)

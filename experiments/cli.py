@@ -196,7 +196,7 @@ def report(record: Path, *, out: Path | None = None) -> None:
 @app.command
 def validate(
     *,
-    kind: Literal["all", "gpu", "tpu", "fpga", "asic", "cpu", "mcu"] = "all",
+    kind: Literal["all", "gpu", "tpu", "fpga", "asic", "cpu", "mcu", "neuromorphic"] = "all",
     cases: Path | None = None,
     all_: Annotated[bool, Parameter(name="--all")] = False,
     out: Path | None = None,

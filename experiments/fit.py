@@ -1,7 +1,8 @@
 """Fitting the constants that no data sheet gives, on the published measurements, in full and with groups left out.
 
 ``python -m experiments.fit gpu`` refits the parameters listed in ``experiments/fits/gpu.toml`` and writes what it found
-to ``experiments/fits/gpu.json``; the values are then entered in ``baselines/kinds/gpu.toml`` by hand, with their range.
+to ``experiments/fits/gpu.json``; the values are then entered in ``baselines/kinds/gpu.toml``, or in the chip's file, by
+hand, with their range.
 """
 
 import sys
@@ -9,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -17,13 +19,10 @@ from rich.console import Console
 from rich.progress import track
 from scipy.optimize import least_squares
 
-from baselines import device as conventional
-from baselines import from_shapes
-from baselines.device import Device
-from baselines.workload import Workload
-from experiments import measurement
+from experiments import measurement, target
 from experiments.measurement import Measurement
-from experiments.replay import Override, nominal_prices, quantity, refitted, target
+from experiments.replay import Override, nominal_prices, quantity, refitted
+from experiments.target import Target
 from experiments.uncertainty import NINETY
 from neuro.constants import Table, parsed
 
@@ -77,8 +76,7 @@ class _Case:
     """A measurement with what its prediction is made from."""
 
     measurement: Measurement
-    work: Workload
-    batch: int
+    task: Any
     bench: tuple
 
 
@@ -95,12 +93,8 @@ def fit(kind: measurement.Kind) -> Fit:
     if not wanted:
         return Fit()
     measured = [m for m in measurement.bundled(kind) if m.fit and not m.reason]
-    devices = {_bench(m): target(m) for m in measured}
-    cases = []
-    for m in measured:
-        work = from_shapes.load(m.workload, folder=m.folder, mode=m.mode)
-        batch = m.batch or conventional.best_batch(devices[_bench(m)], work, m.precision)
-        cases.append(_Case(m, work, batch, _bench(m)))
+    devices = {_bench(m): target.of(m) for m in measured}
+    cases = [_Case(m, devices[_bench(m)].task(m), _bench(m)) for m in measured]
     everything, spread = _solve(wanted, cases, devices)
     held_out = {}
     for group in track(sorted({m.fit for m in measured}), f"{kind}: groups left out", console=Console(stderr=True)):
@@ -119,7 +113,7 @@ def _bench(m: Measurement) -> tuple:
 
 
 def _solve(
-    wanted: list[Parameter], cases: list[_Case], devices: Mapping[tuple, Device], start: Override | None = None
+    wanted: list[Parameter], cases: list[_Case], devices: Mapping[tuple, Target], start: Override | None = None
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Fitted values by key, and the standard deviations of their logarithms.
 
@@ -153,15 +147,16 @@ def _values(wanted: list[Parameter], x: Float[np.ndarray, "parameter"]) -> dict[
     return {k: float(v) for p, v in zip(wanted, np.exp(x), strict=True) for k in p.keys}
 
 
-def residuals(values: Override, cases: list[_Case], devices: Mapping[tuple, Device]) -> Float[np.ndarray, "case"]:
+def residuals(values: Override, cases: list[_Case], devices: Mapping[tuple, Target]) -> Float[np.ndarray, "case"]:
     """log(prediction / measurement) of every case with the constants at `values`."""
     changed = {key: refitted(device, values) for key, device in devices.items()}
     prices = {key: nominal_prices(device, key[-1]) for key, device in changed.items()}
     found = []
     for case in cases:
         m = case.measurement
-        counts = conventional.counts(changed[case.bench], case.work, m.precision, case.batch)
-        found.append(np.log(quantity(m.quantity, counts, prices[case.bench])[0] / m.value))
+        machine = changed[case.bench]
+        predicted = quantity(m.quantity, machine.counts(m, case.task), prices[case.bench])[0]
+        found.append(np.log(predicted / machine.divisor(m, case.task) / m.value))
     return np.array(found, np.float64)
 
 

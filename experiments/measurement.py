@@ -1,8 +1,8 @@
 """Published or own measurements of machines, one CSV row each: what was measured on what, and under which settings.
 
 Columns: case, set, target, workload, precision, batch, mode, quantity, value, unit, boundary, settings, fit, taken,
-reason, source, note. Only case, target, workload, precision, quantity, value and unit are required; a missing column or
-an empty cell stands for the default named at the field of `Measurement`.
+untested, reason, source, note. Only case, target, workload, precision, quantity, value and unit are required; a
+missing column or an empty cell stands for the default named at the field of `Measurement`.
 """
 
 import csv
@@ -19,15 +19,21 @@ from neuro.constants import Boundary
 from neuro.errors import BadInput, nearest
 from neuro.units import parse
 
-Quantity: TypeAlias = Literal["latency", "throughput", "energy", "dynamic energy", "power", "dynamic power"]
-Kind: TypeAlias = Literal["gpu", "tpu", "fpga", "asic", "cpu", "mcu"]
+Quantity: TypeAlias = Literal[
+    "latency", "throughput", "energy", "dynamic energy", "power", "dynamic power",
+    "step time", "core energy", "synop energy",
+]  # fmt: skip
+Kind: TypeAlias = Literal["gpu", "tpu", "fpga", "asic", "cpu", "mcu", "neuromorphic"]
 
 PACKAGE = "experiments.cases"
 UNITS: dict[str, str] = {
     "latency": "s", "throughput": "1/s", "energy": "J", "dynamic energy": "J", "power": "W", "dynamic power": "W",
+    "step time": "s", "core energy": "J", "synop energy": "J",
 }  # fmt: skip
+PER = {"step time": "steps", "synop energy": "synops"}
+"""Quantities of spiking chips that are per step or per synaptic operation, and which count of an activity that is."""
 REQUIRED = ("case", "target", "workload", "precision", "quantity", "value", "unit")
-OPTIONAL = ("set", "batch", "mode", "boundary", "settings", "fit", "taken", "reason", "source", "note")
+OPTIONAL = ("set", "batch", "mode", "boundary", "settings", "fit", "taken", "untested", "reason", "source", "note")
 LONGEST = 100_000
 """Rows that a file may have."""
 
@@ -36,12 +42,13 @@ LONGEST = 100_000
 class Measurement:
     """One figure that a model can be held against.
 
-    set: group in the summary (default the quantity). target: device name or TOML file. workload: see
-    ``baselines.from_shapes.load``. batch: samples in flight; None: the batch of highest throughput (default 1).
-    mode: compiled (default) or eager. value: SI; per sample for energies; one device's. boundary: chip (default),
-    board or system. settings: other values for constants of the device, as text. fit: the group with which this case
-    is left out of fits that used it, empty if none did. taken: constants that were read off this very row, which is
-    therefore shown but tests nothing. reason: why it cannot be replayed, empty if it can.
+    set: group in the summary (default the quantity). target: name of a device or chip, or a TOML file. workload: see
+    ``baselines.from_shapes.load``, for chips `experiments.spiking.Spiking.task`. batch: samples in flight; None: the
+    batch of highest throughput (default 1). mode: compiled (default) or eager. value: SI; per sample for energies; one
+    device's. boundary: chip (default), board or system. settings: other values for constants of the machine or counts
+    of the activity, as text. fit: the group with which this case is left out of fits that used it, empty if none did.
+    taken: constants that were read off this very row, which is therefore shown but tests nothing. untested: why else it
+    tests nothing. reason: why it cannot be replayed, empty if it can.
     folder: what relative paths start from. kind: of machine, where the file says so.
     """
 
@@ -58,6 +65,7 @@ class Measurement:
     settings: tuple[tuple[str, str], ...] = ()
     fit: str = ""
     taken: str = ""
+    untested: str = ""
     reason: str = ""
     source: str = ""
     note: str = ""
@@ -77,7 +85,7 @@ class Measurement:
     @property
     def aspect(self) -> str:
         """``time`` or ``energy``, of which a machine has one model each."""
-        return "time" if self.quantity in ("latency", "throughput") else "energy"
+        return "time" if self.quantity in ("latency", "throughput", "step time") else "energy"
 
 
 def bundled(kind: Kind) -> list[Measurement]:
@@ -153,6 +161,7 @@ def _measurement(row: dict[str | None, str | None], folder: Path) -> Measurement
         settings=_settings(cells.get("settings", "")),
         fit=cells.get("fit", ""),
         taken=cells.get("taken", ""),
+        untested=cells.get("untested", ""),
         reason=reason,
         source=cells.get("source", ""),
         note=cells.get("note", ""),

@@ -1,7 +1,8 @@
 """How far each kind of model has been off: taken from published measurements, and added to every prediction.
 
 ``python -m experiments.model_error`` replays all bundled measurements and writes what it finds to
-``experiments/fits/errors.json``, from which `neuro compare` and `neuro validate --cases` take it.
+``experiments/fits/errors.json``, from which `neuro compare` and `neuro validate --cases` take it; NEURO_DATA must name
+the data of the networks that are simulated.
 """
 
 from collections.abc import Mapping
@@ -29,7 +30,7 @@ COVERED = 0.9
 """Share of the cases that bands are to hold."""
 
 Key = tuple[str, str, str]
-"""Model (``baselines.device.model_name``), regime (batch 1, batch) and aspect (time, energy)."""
+"""Model (`experiments.target.model_of`), regime (batch 1, batch) and aspect (time, energy)."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,9 @@ def measure(replays: list[Replay]) -> dict[Key, ModelError]:
 
 
 def group(r: Replay) -> str:
-    """What must be left out to judge a replay fairly: its fit group, else its machine."""
-    return r.measurement.fit or r.measurement.target
+    """What must be left out to judge a replay fairly: its fit group, else its machine; of a chip, whose model is its
+    own, the network."""
+    return r.measurement.fit or (r.measurement.workload if r.kind == "neuromorphic" else r.measurement.target)
 
 
 def enough(asked: Float[np.ndarray, "case"], groups: np.ndarray) -> float:

@@ -13,6 +13,7 @@ from baselines.workload import Mode, Workload
 from experiments import model_error, networks
 from experiments.replay import drawn_prices, quantity
 from experiments.summary import band
+from experiments.target import Conventional
 from experiments.terminal import screen
 from experiments.uncertainty import widened
 from neuro.errors import BadInput, DoesNotFit
@@ -49,7 +50,7 @@ def _row(device: Device, work: Workload, precision: str | None, batch: str, boun
         counts = conventional.counts(device, work, wanted, row["batch"])
     except DoesNotFit as error:
         return row | {"energy_j": None, "latency_s": None, "throughput_hz": None, "reason": str(error)}
-    drawn, evidence = drawn_prices(device, boundary), device.evidence
+    drawn, evidence = drawn_prices(Conventional(device), boundary), device.evidence
     errors, regime = model_error.load(), model_error.regime(row["batch"])
     model_name = conventional.model_name(device)
     energy = model_error.half_width(errors, (model_name, regime, "energy"), evidence.energy)

@@ -3,22 +3,22 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import jax
 import numpy as np
 from jaxtyping import Float
 
-from baselines import device as conventional
-from baselines import from_shapes, roofline
-from baselines.device import Device
-from baselines.workload import Workload
+from experiments import target
 from experiments.measurement import Measurement, Quantity
+from experiments.simulated import DataAbsent
+from experiments.target import Target
 from experiments.uncertainty import Latent, draw, widened
 from neuro.constants import Grade, leaves
-from neuro.cost import Prices
+from neuro.cost import Prices, unpriced
 from neuro.counts import Counts, Path
-from neuro.errors import BadInput, NeuroError, nearest
-from neuro.units import parse
+from neuro.errors import BadDescription, NeuroError
+from neuro.workload import CORE_EVENTS
 
 Override = Mapping[str, float]
 """Values (SI) of constants by dotted path that stand in for those of the files."""
@@ -34,8 +34,9 @@ class Replay:
 
     value: predicted at the values of the constants; held_out: the same with the constants that were fitted without
     the measurement's group, where there was a fit; draws: predictions under joint draws of the constants [draw];
-    naive: a bare roofline (for energies: arithmetic alone). reason: why there is no prediction; then all are NaN.
-    kind, evidence: of the machine. model: the module that predicted.
+    naive: a bare roofline (for energies: arithmetic alone), for chips synaptic operations times the price of one.
+    reason: why there is no prediction; then all are NaN. kind, evidence: of the machine. model: what its error is known
+    for. bound: what the run waits for, in words.
     """
 
     measurement: Measurement
@@ -48,11 +49,12 @@ class Replay:
     model: str = ""
     evidence: Grade = "undisclosed"
     fitted: bool = False
+    bound: str = ""
 
     @property
     def tests(self) -> bool:
-        """Whether it was replayed and no constant was read off the very row."""
-        return not self.reason and not self.measurement.taken
+        """Whether it was replayed, no constant was read off the very row and nothing else makes it no test."""
+        return not self.reason and not self.measurement.taken and not self.measurement.untested
 
     @property
     def error(self) -> float:
@@ -111,7 +113,9 @@ def replay(
             if key not in benches:
                 benches[key] = _bench(m)
             bench = benches[key]
-            found.append(_replay(m, bench, held_out.get(bench.device.kind, {}).get(m.fit, {})))
+            found.append(_replay(m, bench, held_out.get(bench.target.kind, {}).get(m.fit, {})))
+        except DataAbsent as error:
+            found.append(Replay(m, reason=str(error), kind=m.kind))
         except NeuroError as error:
             raise type(error)(f"case {m.case!r}: {error}") from None
     return found
@@ -119,114 +123,109 @@ def replay(
 
 @dataclass(frozen=True)
 class _Bench:
-    """A device under its settings, and its prices under joint draws of its constants."""
+    """A machine under its settings, and its prices under joint draws of its constants."""
 
-    device: Device
+    target: Target
     drawn: Prices
 
 
 def _bench(m: Measurement) -> _Bench:
-    device = target(m)
-    return _Bench(device, drawn_prices(device, _boundary(m, device)))
+    machine = target.of(m)
+    return _Bench(machine, drawn_prices(machine, _boundary(m, machine)))
 
 
 def _replay(m: Measurement, bench: _Bench, without: Override) -> Replay:
-    device = bench.device
-    if m.aspect == "energy" and m.boundary not in device.power:
-        return Replay(m, reason=f"{device.name} has no price at the {m.boundary} boundary", kind=device.kind)
-    work = from_shapes.load(m.workload, folder=m.folder, mode=m.mode)
-    batch = m.batch or conventional.best_batch(device, work, m.precision)
-    counts = conventional.counts(device, work, m.precision, batch)
-    value = float(quantity(m.quantity, counts, nominal_prices(device, m.boundary))[0])
-    other = refitted(device, without)
+    machine, evidence = bench.target, bench.target.description.evidence
+    name = machine.description.name
+    if m.aspect == "energy" and m.boundary not in machine.description.power:
+        return Replay(m, reason=f"{name} has no price at the {m.boundary} boundary", kind=machine.kind)
+    task = machine.task(m)
+    counts, per = machine.counts(m, task), machine.divisor(m, task)
+    prices = nominal_prices(machine, m.boundary)
+    if missing := unpriced(counts, prices):
+        raise BadDescription(f"{name} has no price for {', '.join(missing)}.")
+    value = float(quantity(m.quantity, counts, prices)[0]) / per
     return Replay(
         measurement=m,
         value=value,
-        held_out=predict(m, other, work, batch) if without else value,
-        naive=roofline.predict(device, work, m.precision, batch, m.quantity),
-        draws=quantity(m.quantity, counts, bench.drawn),
-        kind=device.kind,
-        model=conventional.model_name(device),
-        evidence=device.evidence.energy if m.aspect == "energy" else device.evidence.latency,
+        held_out=predict(m, refitted(machine, without), task) if without else value,
+        naive=machine.naive(m, task),
+        draws=quantity(m.quantity, machine.counts(m, task, DRAWS), bench.drawn) / per,
+        kind=machine.kind,
+        model=machine.model,
+        evidence=evidence.energy if m.aspect == "energy" else evidence.latency,
         fitted=bool(m.fit),
+        bound=machine.bound(m, task) if m.aspect == "time" else "",
     )
 
 
-def target(m: Measurement) -> Device:
-    """The device of a measurement with its settings.
-
-    Raises:
-        BadInput: no such device, or a setting of a constant that it does not have or that cannot be read.
-    """
-    path = str(m.folder / m.target) if m.target.endswith(".toml") and m.folder else m.target
-    device = conventional.load(path)
-    constants = dict(leaves(device))
-    values = {}
-    for key, text in m.settings:
-        if key not in constants:
-            raise BadInput(f"{device.name} has no constant {key!r}.{nearest(key, list(constants))}")
-        try:
-            values[key] = parse(text, constants[key].unit)
-        except ValueError as error:
-            raise BadInput(f"setting {key}: {error}") from None
-    return conventional.adjusted(device, values)
-
-
-def refitted(device: Device, values: Override) -> Device:
-    """`device` with those `values` that it has; keys are dotted paths, before a colon the only device they are for."""
-    paths = {path for path, _ in leaves(device)}
+def refitted(machine: Target, values: Override) -> Target:
+    """`machine` with those `values` that it has; keys are dotted paths, before a colon the only one they are for."""
+    paths = {path for path, _ in leaves(machine.description)}
     chosen = {}
     for key, value in values.items():
         name, _, path = key.rpartition(":")
-        if path in paths and name in ("", device.name):
+        if path in paths and name in ("", machine.description.name):
             chosen[path] = value
-    return conventional.adjusted(device, chosen)
+    return machine.adjusted(chosen)
 
 
-def predict(m: Measurement, device: Device, work: Workload, batch: int) -> float:
+def predict(m: Measurement, machine: Target, task: Any) -> float:
     """The measured quantity at the values of the constants, SI."""
-    counts = conventional.counts(device, work, m.precision, batch)
-    return float(quantity(m.quantity, counts, nominal_prices(device, m.boundary))[0])
+    counts = machine.counts(m, task)
+    return float(quantity(m.quantity, counts, nominal_prices(machine, m.boundary))[0]) / machine.divisor(m, task)
 
 
-def nominal_prices(device: Device, boundary: str) -> Prices:
+def nominal_prices(machine: Target, boundary: str) -> Prices:
     """Prices at the values of the constants, each with a draw axis of one."""
-    known = boundary if boundary in device.power else next(iter(device.power))
-    charged = conventional.prices(device, conventional.nominal(device), known)
+    power = machine.description.power
+    known = boundary if boundary in power else next(iter(power))
+    charged = machine.prices({path: constant.value for path, constant in leaves(machine.description)}, known)
     return jax.tree_util.tree_map(lambda price: np.full(1, price, np.float64), charged)
 
 
-def drawn_prices(device: Device, boundary: str) -> Prices:
-    """Prices of `device` under `DRAWS` joint draws."""
-    known = [Latent(device.name, path, constant) for path, constant in leaves(device)]
+def drawn_prices(machine: Target, boundary: str) -> Prices:
+    """Prices of `machine` under `DRAWS` joint draws."""
+    known = [Latent(machine.description.name, path, constant) for path, constant in leaves(machine.description)]
     factors = draw(known, 0, DRAWS, seed=0).factors
     values = {latent.path: factors[:, i] * latent.constant.value for i, latent in enumerate(known)}
-    return jax.vmap(lambda drawn: conventional.prices(device, drawn, boundary))(values)
+    return jax.vmap(lambda drawn: machine.prices(drawn, boundary))(values)
 
 
 def quantity(name: Quantity, counts: Counts, prices: Prices) -> Float[np.ndarray, "draw"]:
-    """The quantity `name` for `counts`, SI, per draw of `prices`, whose leaves carry a draw axis.
+    """The quantity `name` for `counts`, SI, per draw of `prices`, whose leaves carry a draw axis; `counts` may too.
 
-    It is ``neuro.cost.cost`` in NumPy, because cases of so many shapes would each be compiled.
+    It is ``neuro.cost.cost`` in NumPy, because cases of so many shapes would each be compiled. What a quantity is per
+    (`experiments.measurement.PER`) is not divided by here.
     """
     interval = _seconds(counts.interval, prices) / counts.batch
-    if name == "latency":
+    if name in ("latency", "step time"):
         return _seconds(counts.latency, prices)
     if name == "throughput":
         return 1 / interval
-    dynamic = sum(float(number) * np.asarray(prices.energy[name]) for name, number in counts.events.items())
-    energy = dynamic / counts.batch + np.asarray(prices.active_power) * interval
+    events = {n: e for n, e in counts.events.items() if name != "core energy" or n in CORE_EVENTS}
+    nothing = np.zeros_like(interval)
+    dynamic = sum((np.asarray(e, np.float64) * np.asarray(prices.energy[n]) for n, e in events.items()), start=nothing)
+    if name == "core energy":
+        return dynamic / counts.batch
+    energy = dynamic / counts.batch + counts.machines * np.asarray(prices.active_power) * interval
     if name.startswith("dynamic"):
         # What is drawn for the idle power may exceed what is drawn for work; a machine never does.
-        energy = energy - np.minimum(prices.idle_power, prices.active_power) * interval
+        energy = energy - counts.machines * np.minimum(prices.idle_power, prices.active_power) * interval
     return energy if name.endswith("energy") else energy / interval
 
 
 def _seconds(path: Path, prices: Prices) -> Float[np.ndarray, "draw"]:
     price = np.stack([np.asarray(prices.time[name], np.float64) for name in path.names])
-    return (np.asarray(path.counts, np.float64) @ price).max(axis=1).sum(axis=0)
+    counts = np.asarray(path.counts, np.float64)
+    if counts.ndim == 4:  # counts drawn along with the prices
+        return (
+            np.einsum("dsre,ed->drs", counts, np.broadcast_to(price, (len(price), len(counts)))).max(axis=1).sum(axis=1)
+        )
+    return (counts @ price).max(axis=1).sum(axis=0)
 
 
-def _boundary(m: Measurement, device: Device) -> str:
-    """Times do not depend on the boundary; a device without a price at the asked one still has a time."""
-    return m.boundary if m.boundary in device.power else next(iter(device.power))
+def _boundary(m: Measurement, machine: Target) -> str:
+    """Times do not depend on the boundary; a machine without a price at the asked one still has a time."""
+    power = machine.description.power
+    return m.boundary if m.boundary in power else next(iter(power))

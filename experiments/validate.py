@@ -27,7 +27,7 @@ def carry_out(
         measurements = [m for name in kinds for m in measurement.bundled(name)]
         fits, errors = {name: fit.load(name) for name in kinds}, None
     else:  # nothing was fitted on a user's own measurements, whatever the column says
-        measurements = [replace(m, fit="", taken="") for m in measurement.read(cases)]
+        measurements = [replace(m, fit="", taken="", untested="") for m in measurement.read(cases)]
         fits, errors = {}, model_error.load()
     path = out or record.default_path("validation", cases.stem if cases else kind)
     if path.suffix == ".png":

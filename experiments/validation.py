@@ -123,8 +123,14 @@ def _summary(name: str, rows: list[Row]) -> Summary:
         machines=len({row.replay.measurement.target for row in played}),
         error=float(np.median([abs(row.replay.error) for row in played])),
         in_sample=float(np.median(np.abs([row.replay.value for row in played] / measured - 1))),
-        naive=float(np.median(np.abs([row.replay.naive for row in played] / measured - 1))),
+        naive=_median(np.abs([row.replay.naive for row in played] / measured - 1)),
         coverage=inside / len(played),
         coverage_interval=(float(interval.low), float(interval.high)),
         width=float(np.median([row.high / row.low for row in played])),
     )
+
+
+def _median(errors: np.ndarray) -> float:
+    """Of those that are known, NaN if none is."""
+    known = errors[~np.isnan(errors)]
+    return float(np.median(known)) if len(known) else float("nan")

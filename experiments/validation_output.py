@@ -1,5 +1,6 @@
 """What a person sees of a validation: tables in the terminal and one figure."""
 
+from math import isnan
 from pathlib import Path
 
 import numpy as np
@@ -43,15 +44,23 @@ def print_validation(validation: Validation, everything: bool) -> None:
 
 def _cases(rows: list[Row]) -> Table:
     table = Table(box=None, pad_edge=False)
-    for heading in ("case", "measured", "predicted [5 % .. 95 %]", "error", "roofline", "roofline error", "held out"):
-        table.add_column(heading, justify="left" if heading in ("case", "held out") else "right", overflow="fold")
+    for heading in (
+        "case",
+        "measured",
+        "predicted [5 % .. 95 %]",
+        "error",
+        "naive",
+        "naive error",
+        "held out, bound by",
+    ):
+        table.add_column(heading, justify="left" if heading[0] in "ch" else "right", overflow="fold")
     for row in rows:
         r, m = row.replay, row.replay.measurement
         unit = m.unit
         band = f"{_show(r.held_out, unit)} [{_show(row.low, unit)} .. {_show(row.high, unit)}]"
         table.add_row(
             escape(m.case), _show(m.value, unit), band, f"{r.error:+.1%}", _show(r.naive, unit),
-            f"{r.naive / m.value - 1:+.0%}", escape(_held(r)), style="" if row.inside else "yellow",
+            _signed(r.naive / m.value - 1), escape(_held(r)), style="" if row.inside else "yellow",
         )  # fmt: skip
     return table
 
@@ -65,7 +74,7 @@ def _groups(groups: list[Summary]) -> Table:
         "machines",
         "error",
         "in sample",
-        "roofline",
+        "naive",
         "inside band",
         "p95/p5",
     ):
@@ -73,7 +82,7 @@ def _groups(groups: list[Summary]) -> Table:
     for s in groups:
         low, high = s.coverage_interval
         numbers = (
-            [f"{s.error:.1%}", f"{s.in_sample:.1%}", f"{s.naive:.0%}",
+            [f"{s.error:.1%}", f"{s.in_sample:.1%}", "" if isnan(s.naive) else f"{s.naive:.0%}",
              f"{s.coverage:.0%} [{low:.0%} .. {high:.0%}]", f"{s.width:.2f}"]
             if s.replayed
             else ["", "", "", "", ""]
@@ -83,11 +92,20 @@ def _groups(groups: list[Summary]) -> Table:
 
 
 def _held(r: Replay) -> str:
-    """The group held out, or which constants make the row no test."""
-    return f"no test: {r.measurement.taken} taken from it" if r.measurement.taken else r.measurement.fit
+    """The group held out, what makes the row no test, and what the run waits for."""
+    m = r.measurement
+    taken = f"no test: {m.taken} taken from it (fitted, n = 1)" if m.taken else ""
+    untested = f"no test: {m.untested}" if m.untested else ""
+    return "; ".join(filter(None, (m.fit, taken, untested, r.bound)))
+
+
+def _signed(error: float) -> str:
+    return "" if isnan(error) else f"{error:+.0%}"
 
 
 def _show(value: float, unit: str) -> str:
+    if isnan(value):
+        return ""
     return f"{value:,.4g}/s" if unit == "1/s" else show(value, unit)
 
 

@@ -39,10 +39,11 @@ def case(row: Row) -> dict[str, Any]:
         "boundary": m.boundary if m.aspect == "energy" else None,
         "measured": None if isnan(m.value) else m.value,
         "predicted": {"p5": row.low, "p50": row.median, "p95": row.high} if played else None,
-        "naive": r.naive if played else None,
+        "naive": None if isnan(r.naive) else r.naive,
         "error": r.error if played else None,
         "in_sample_error": r.value / m.value - 1 if played else None,
         "inside": row.inside if played else None,
+        "bound": r.bound or None,
         "basis": basis(row),
         "fitted": r.fitted or bool(m.taken),
         "tests": r.tests,
@@ -56,7 +57,9 @@ def basis(row: Row) -> str:
     if r.reason:
         return "not replayed"
     if m.taken:
-        return f"modelled, evidence: {r.evidence}; no test: {m.taken} taken from this row"
+        return f"modelled, evidence: {r.evidence}; no test: {m.taken} taken from this row (fitted, n = 1)"
+    if m.untested:
+        return f"modelled, evidence: {r.evidence}; no test: {m.untested}"
     fitted = f"; fitted constants refitted without {m.fit}" if r.fitted else "; nothing fitted on it"
     return f"modelled, evidence: {r.evidence}{fitted}"
 
@@ -95,11 +98,13 @@ def tree(validation: Validation, command: str, created: str) -> xr.DataTree:
             "unit",
             "boundary",
             "taken",
+            "untested",
             "source",
             "note",
         )
     }
     texts["reason"] = ([row.replay.reason for row in rows], "why the case was not replayed")
+    texts["bound"] = ([row.replay.bound for row in rows], "what the run waits for")
     texts["basis"] = ([basis(row) for row in rows], "what the prediction rests on")
     cases = labelled("case", **texts)
     numbers = {
@@ -110,7 +115,10 @@ def tree(validation: Validation, command: str, created: str) -> xr.DataTree:
         "low": ([row.low for row in rows], "5 % of the band"),
         "median": ([row.median for row in rows], "50 % of the band"),
         "high": ([row.high for row in rows], "95 % of the band"),
-        "naive": ([row.replay.naive for row in rows], "bare roofline, or arithmetic alone for energies"),
+        "naive": (
+            [row.replay.naive for row in rows],
+            "bare roofline, or arithmetic alone for energies; chips: synaptic operations alone",
+        ),
     }
     for name, (values, what) in numbers.items():
         cases[name] = array("case", np.asarray(values), "1", what)

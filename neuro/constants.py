@@ -6,8 +6,9 @@ A chip or device file is a tree of tables whose leaves are constants such as
 """
 
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib import resources
+from math import inf
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
@@ -139,7 +140,13 @@ class Evidence(Table):
     latency: Grade
 
 
-class Description(Table):
+class Cited(Table):
+    """A file whose constants name their sources."""
+
+    sources: dict[str, Source]
+
+
+class Description(Cited):
     """What every chip and device file begins with.
 
     deployment: the class in which machines are ranked: milliwatt (< 100 mW), edge (< 30 W) or data centre.
@@ -153,10 +160,9 @@ class Description(Table):
     deployment: Literal["milliwatt", "edge", "data centre"]
     evidence: Evidence
     power: Annotated[dict[Boundary, Power], Field(min_length=1)]
-    sources: dict[str, Source]
 
 
-D = TypeVar("D", bound=Description)
+D = TypeVar("D", bound=Cited)
 
 
 def leaves(table: BaseModel, path: str = "") -> Iterator[tuple[str, Constant]]:
@@ -176,6 +182,34 @@ def _leaves(item, path: str) -> Iterator[tuple[str, Constant]]:
     elif isinstance(item, list):
         for i, value in enumerate(item):
             yield from _leaves(value, f"{path}.{i}")
+
+
+def adjusted(description: D, values: Mapping[str, float]) -> D:
+    """`description` with other values (SI) of some constants, by dotted path; their ranges become these values.
+
+    Raises:
+        BadInput: no such constant.
+    """
+    paths = [path for path, _ in leaves(description)]
+    for path, value in values.items():
+        if not 0 < value < inf:
+            raise BadInput(f"{path} = {value:g}: a constant must be above zero and finite.")
+        if path not in paths:
+            name = getattr(description, "name", "the file")
+            raise BadInput(f"{name} has no constant {path!r}.{nearest(path, paths)}")
+        description = _replaced(description, path.split("."), value)
+    return description
+
+
+def _replaced(table: Any, path: list[str], value: float) -> Any:
+    if not path:
+        return table.model_copy(update={"value": value, "low": value, "high": value})
+    key, *below = path
+    if isinstance(table, dict):
+        return table | {key: _replaced(table[key], below, value)}
+    if isinstance(table, list):
+        return [_replaced(item, below, value) if str(i) == key else item for i, item in enumerate(table)]
+    return table.model_copy(update={key: _replaced(getattr(table, key), below, value)})
 
 
 def parsed(path: Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import jax
 from baselines import device as conventional
 from baselines import from_shapes
 from experiments.replay import nominal_prices, quantity
+from experiments.target import Conventional
 from experiments.terminal import screen
 from neuro.errors import DoesNotFit
 
@@ -37,7 +38,7 @@ def main() -> None:
     """Prints the median of several runs, in all and for the slowest machines."""
     devices = [conventional.load(name) for name in conventional.known()]
     work = from_shapes.load(NETWORK)
-    prices = {d.name: nominal_prices(d, next(iter(d.power))) for d in devices}
+    prices = {d.name: nominal_prices(Conventional(d), next(iter(d.power))) for d in devices}
     jax.block_until_ready(prices)
     runs = sorted((once(devices, prices, work) for _ in range(REPETITIONS)), key=lambda spent: sum(spent.values()))
     median = runs[REPETITIONS // 2]

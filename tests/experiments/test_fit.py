@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from baselines import device as conventional
-from experiments import fit, measurement, replay
+from experiments import fit, measurement, replay, target
 from experiments.fit import Fit, Parameter
 from experiments.measurement import Kind
 from neuro.constants import leaves
@@ -26,7 +26,7 @@ def test_the_shipped_constants_are_those_of_the_fit(kind):
         name, _, path = key.rpartition(":")
         if name.startswith("movidius"):
             continue
-        found = [dict(leaves(conventional.load(name)))[path].value] if name else _in_kind_files(kind, path)
+        found = [dict(leaves(target.named(name).description))[path].value] if name else _in_kind_files(kind, path)
         assert found == [pytest.approx(value, rel=0.03)], key
 
 
@@ -54,20 +54,19 @@ def test_parameters_are_constants_of_the_machines(kind):
     for parameter in fit.parameters(kind):
         assert 0 < parameter.low < parameter.high
         names = conventional.known() if parameter.devices == ("*",) else parameter.devices
-        having = [n for n in names if parameter.path in dict(leaves(conventional.load(n)))]
+        having = [n for n in names if parameter.path in dict(leaves(target.named(n).description))]
         assert having if parameter.devices == ("*",) else having == list(parameter.devices)
 
 
 def test_a_fit_finds_the_constants_that_made_the_cases(monkeypatch):
     """Four made-up measurements of the Edge TPU with a slower link and a longer call; the fit starts elsewhere."""
     true = {"edge_tpu:overhead.inference": 2.5e-3, "edge_tpu:memory.bandwidth": 2.2e8}
-    device = replay.refitted(conventional.load("edge_tpu"), true)
+    device = replay.refitted(target.named("edge_tpu"), true)
     template = next(m for m in measurement.bundled("tpu") if m.target == "edge_tpu")
     cases = []
     for name in ("mobilenet_v1", "vgg16", "resnet50_299", "squeezenet"):
         m = replace(template, case=name, workload=name, fit=name)
-        work = fit.from_shapes.load(name)
-        cases.append(replace(m, value=replay.predict(m, device, work, 1)))
+        cases.append(replace(m, value=replay.predict(m, device, device.task(m))))
     monkeypatch.setattr(measurement, "bundled", lambda kind: cases)
     wanted = [
         Parameter(path="overhead.inference", low=1e-4, high=1e-2, devices=("edge_tpu",)),

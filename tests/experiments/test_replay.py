@@ -6,8 +6,10 @@ import pytest
 
 from baselines import device as conventional
 from baselines import from_shapes
+from experiments import target
 from experiments.measurement import Measurement
-from experiments.replay import Replay, drawn_prices, quantity, refitted, replay, target
+from experiments.replay import Replay, drawn_prices, quantity, refitted, replay
+from experiments.target import Conventional
 from neuro.constants import leaves
 from neuro.cost import Prices, cost
 from neuro.counts import Counts, Path
@@ -52,7 +54,7 @@ def test_numpy_and_the_differentiable_cost_agree(name):
     device = conventional.load(name)
     counts = conventional.counts(device, from_shapes.load("mlperf_tiny_ic"), "int8", 1)
     boundary = next(iter(device.power))
-    drawn = drawn_prices(device, boundary)
+    drawn = drawn_prices(Conventional(device), boundary)
     for i in (0, 17):
         one = cost(counts, jax.tree_util.tree_map(lambda price, i=i: np.float32(price[i]), drawn))
         assert quantity("latency", counts, drawn)[i] == pytest.approx(float(one.latency), rel=1e-4)
@@ -75,7 +77,7 @@ def test_settings_change_constants_and_are_not_drawn():
     (found,) = replay([m], {})
     assert 0.1 < found.value < 0.11
     assert found.draws.min() > 0.1
-    constant = dict(leaves(target(m)))["overhead.inference"]
+    constant = dict(leaves(target.of(m).description))["overhead.inference"]
     assert (constant.low, constant.value, constant.high) == (0.1, 0.1, 0.1)
 
 
@@ -90,8 +92,9 @@ def test_a_case_is_predicted_without_its_group():
 
 def test_refitting_is_for_the_named_device_and_for_constants_that_it_has():
     device = conventional.load("edge_tpu")
-    changed = refitted(device, {"edge_tpu:overhead.inference": 1.0, "tpu_v4:overhead.layer": 2.0, "no.such": 3.0})
-    before, after = conventional.nominal(device), conventional.nominal(changed)
+    values = {"edge_tpu:overhead.inference": 1.0, "tpu_v4:overhead.layer": 2.0, "no.such": 3.0}
+    changed = refitted(Conventional(device), values).description
+    before, after = conventional.nominal(device), {path: c.value for path, c in leaves(changed)}
     assert {k for k in before if before[k] != after[k]} == {"overhead.inference"}
     assert after["overhead.inference"] == 1.0
 
@@ -118,7 +121,7 @@ def test_the_best_batch_is_the_fastest_that_fits():
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"target": "edge_tpv"}, BadInput, "case 'a': unknown device 'edge_tpv'.*edge_tpu"),
+        ({"target": "edge_tpv"}, BadInput, "case 'a': unknown device or chip 'edge_tpv'.*edge_tpu"),
         ({"workload": "mobilenet"}, BadInput, "case 'a'.*mobilenet"),
         (
             {"settings": (("overhead.inferenc", "1 s"),)},

@@ -1,0 +1,1 @@
+"""Activity of networks that was published with measurements of spiking chips."""
