@@ -55,17 +55,21 @@ Spikes: TypeAlias = dict[str, Bool[jax.Array, "step image channel row column"]]
 class Replay:
     """What the models say of the measured run.
 
-    step_time [image]: mean seconds of a step. decided, labels [image]: classes. activity: mean spikes per step by
-    layer. parts: how each layer was cut, and cores in all. others: mean seconds of a step under all admissible
+    step_time [image]: mean seconds of a step. waited [image]: by event, how often it happens in a step on the core that
+    the others wait for, on average over the steps. decided, labels [image]: classes. activity: mean spikes per step by
+    layer; synops: mean synaptic operations per step. parts: how each layer was cut; cores, neurons: in all. others: mean seconds of a step under all admissible
     partitions, see `others`; of the first images, in proportion.
     """
 
     step_time: Float[np.ndarray, "image"]
+    waited: dict[str, Float[np.ndarray, "image"]]
     decided: Int[np.ndarray, "image"]
     labels: UInt8[np.ndarray, "image"]
     activity: dict[str, float]
+    synops: float
     parts: dict[str, Parts]
     cores: int
+    neurons: int
     others: Float[np.ndarray, "partition"]
 
     @property
@@ -97,11 +101,14 @@ def replay(folder: Path, images: int = MEASURED, progress: Progress = silent) ->
     placement = assemble(wiring, chip, way, cuts, [])
     simulate = simulator(network)
     advanced = progress("images", images)
-    times, decided, spoken, shown = [], [], [], {}
+    times, waits, met, decided, spoken, shown = [], [], [], [], [], {}
     for start in range(0, images, CHUNK):
         spikes = simulate(pictures[start : start + CHUNK])
         decided.append(decisions(network, np.asarray(spikes["conv3"])))
-        times.append(step_times(count(placement, spikes)["single"], chip))
+        counts = count(placement, spikes)["single"]
+        times.append(step_times(counts, chip))
+        met.append(np.asarray(counts.events["synop_sparse"], np.float64))
+        waits.append(np.asarray(counts.latency.counts, np.float64).sum(axis=(-3, -2)) / STEPS)
         spoken.append(np.stack([np.asarray(each.sum(axis=(0, 2, 3, 4))) for each in (spikes[name] for name in NAMES)]))
         shown = shown or {name: np.asarray(each[:, :SAVED]) for name, each in spikes.items()}
         advanced(len(decided[-1]))
@@ -110,11 +117,14 @@ def replay(folder: Path, images: int = MEASURED, progress: Progress = silent) ->
     scale = seconds.mean() / seconds[:SAVED].mean()
     return Replay(
         step_time=seconds,
+        waited=dict(zip(counts.latency.names, np.concatenate(waits).T, strict=True)),
         decided=np.concatenate(decided),
         labels=labels,
         activity=dict(zip(NAMES, (np.concatenate(spoken, axis=1).mean(axis=1) / STEPS).tolist(), strict=True)),
+        synops=float(np.concatenate(met).mean()) / STEPS,
         parts=here,
         cores=placement.number,
+        neurons=wiring.neurons,
         others=others(wiring, chip, here, shown) * scale,
     )
 

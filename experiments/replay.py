@@ -36,7 +36,7 @@ class Replay:
     the measurement's group, where there was a fit; draws: predictions under joint draws of the constants [draw];
     naive: a bare roofline (for energies: arithmetic alone), for chips synaptic operations times the price of one.
     reason: why there is no prediction; then all are NaN. kind, evidence: of the machine. model: what its error is known
-    for. bound: what the run waits for, in words.
+    for. bound: what the run waits for, in words. remark: of what ran, in words.
     """
 
     measurement: Measurement
@@ -50,6 +50,7 @@ class Replay:
     evidence: Grade = "undisclosed"
     fitted: bool = False
     bound: str = ""
+    remark: str = ""
 
     @property
     def tests(self) -> bool:
@@ -156,6 +157,7 @@ def _replay(m: Measurement, bench: _Bench, without: Override) -> Replay:
         evidence=evidence.energy if m.aspect == "energy" else evidence.latency,
         fitted=bool(m.fit),
         bound=machine.bound(m, task) if m.aspect == "time" else "",
+        remark=getattr(task, "remark", ""),
     )
 
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from experiments import keyword_spotter, lsnn, published
+from experiments import keyword_spotter, lsnn, nxtf, published
 from experiments.published import Activity
 from neuro.errors import BadInput
 from neuro.trace import simulate, synops
 
-KNOWN = ("lsnn_smnist", "kws_spiking")
+KNOWN = ("lsnn_smnist", "kws_spiking", "nxtf_mnist")
 IMAGES = 50
 """Of the 200 measured ones, the first so many: their mean activity lies within 2 % of that of all."""
 ITEMS = 50
@@ -52,6 +52,8 @@ def _run(name: str, root: str) -> Activity:
                 tree = _lsnn(Path(root))
             case "kws_spiking":
                 tree = _keyword_spotter(Path(root))
+            case _ if name.partition(":")[0] == "nxtf_mnist":
+                tree = _nxtf(_nxtf_replay(root), name.partition(":")[2])
             case _:
                 raise BadInput(f"{name}: this network is one workload; leave out what follows the colon.")
     except BadInput as error:
@@ -131,6 +133,41 @@ def _keyword_spotter(root: Path) -> dict[str, Any]:
         "synops": _between(met),
         "inputs": _known(keyword_spotter.SIZES[0] * steps),
     }
+
+
+@cache
+def _nxtf_replay(root: str) -> nxtf.Replay:
+    return nxtf.replay(Path(root))
+
+
+def _nxtf(run: nxtf.Replay, image: str) -> dict[str, Any]:
+    """One image of the measured run, or the mean of all; on its busiest core what the others wait for, step by step."""
+    if image and not (image.isascii() and image.isdigit() and int(image) < len(run.step_time)):
+        raise BadInput(f"nxtf_mnist:{image}: images are counted 0 to {len(run.step_time) - 1}.")
+    which = [int(image)] if image else slice(None)
+    waits = {event: float(number[which].mean()) for event, number in run.waited.items()}
+    low, high = (1e6 * run.others.min(), 1e6 * run.others.max()) if len(run.others) else (float("nan"),) * 2
+    cuts = ", ".join(f"{name} {'x'.join(map(str, cut))}" for name, cut in run.parts.items())
+    return {
+        "title": "convolutional network of the NxTF tutorial on MNIST (N-A3)",
+        "notes": [
+            f"{run.correct} of {len(run.labels)} images right. Cut into rows x columns x channels: {cuts}; {run.cores} "
+            f"cores. Other partitions within the chip's limits take {low:.1f} to {high:.1f} us a step."
+        ],
+        "format": "sparse",
+        "steps": _known(nxtf.STEPS),
+        "neurons": _known(run.neurons),
+        "cores": _known(run.cores),
+        "spikes": _found(sum(run.activity.values()) * nxtf.STEPS),
+        "synops": _found(run.synops * nxtf.STEPS),
+        "busiest": [
+            {
+                "neurons": _found(waits["neuron_access"]), "spikes": _found(waits["spike"]),
+                "packets_out": _found(waits["axon_out"]), "packets_in": _found(waits["axon_in"]),
+                "synops": _found(waits["synop_sparse"]),
+            }
+        ],
+    }  # fmt: skip
 
 
 def _known(number: int) -> dict[str, str]:

@@ -27,10 +27,11 @@ Values: TypeAlias = Mapping[str, Amount]
 
 @dataclass(frozen=True)
 class Task:
-    """An activity on a chip: its own constants with ranges, and the counts at values of them."""
+    """An activity on a chip: its own constants with ranges, the counts at values of them, and what is to be said."""
 
     latents: tuple[Latent, ...]
     build: Callable[[Values], Workload]
+    remark: str = ""
 
     @property
     def nominal(self) -> Workload:
@@ -144,7 +145,7 @@ def _is_shapes(m: Measurement) -> bool:
 
 def _task(activity: Activity, chip: Chip) -> Task:
     own = tuple(Latent(activity.name, path, constant) for path, constant in leaves(activity))
-    return Task(own, lambda values: published.workload(activity, chip, values))
+    return Task(own, lambda values: published.workload(activity, chip, values), " ".join(activity.notes))
 
 
 def _number(key: str, text: str) -> float:

@@ -33,6 +33,8 @@ def print_validation(validation: Validation, everything: bool) -> None:
         if hidden:
             rows = sorted(rows, key=lambda row: -abs(row.replay.residual))[:WORST]
         out.print(_cases(rows))
+        for remark in dict.fromkeys(row.replay.remark for row in rows if row.replay.remark):
+            out.print(f"  {escape(remark)}", style="dim")
     missing = [row.replay for row in validation.rows if row.replay.reason]
     if missing:
         out.print(f"\n[bold]Not replayed[/bold] ({len(missing)})")

@@ -44,6 +44,7 @@ def case(row: Row) -> dict[str, Any]:
         "in_sample_error": r.value / m.value - 1 if played else None,
         "inside": row.inside if played else None,
         "bound": r.bound or None,
+        "remark": r.remark or None,
         "basis": basis(row),
         "fitted": r.fitted or bool(m.taken),
         "tests": r.tests,
