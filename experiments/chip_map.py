@@ -23,11 +23,13 @@ from neuro.constants import leaves
 from neuro.cost import cost
 from neuro.count import count
 from neuro.counts import Counts, average
+from neuro.detailed import Step
 from neuro.errors import BadInput, DoesNotFit, NeuroError
 from neuro.ledger import ledger
 from neuro.mapping import mean_loads, search
 from neuro.placement import Placement
 from neuro.simulate import simulate
+from neuro.stepwise import steps
 from neuro.topology import link_loads
 from neuro.traffic import arranged, traffic
 from neuro.wiring import of_graph
@@ -39,7 +41,8 @@ CODES: tuple[Code, ...] = ("bits", "unary", "rate")
 @dataclass(frozen=True)
 class ChipMap:
     """A placed network with what it does in a mean sample: spikes of every neuron, traffic between cores [core, core],
-    packets on every link [link], events, and those by layer."""
+    packets on every link [link], events, and those by layer. steps: of the first sample, played packet by packet,
+    where that was asked for."""
 
     placement: Placement
     code: Code
@@ -48,12 +51,19 @@ class ChipMap:
     links: np.ndarray
     counts: Counts
     layers: dict[str, dict[str, float]]
+    steps: tuple[Step, ...] = ()
 
 
 def chip_map(
-    request: Request, chip: str, regime: Literal["single", "stream"] = "single", progress: Progress = silent
+    request: Request,
+    chip: str,
+    regime: Literal["single", "stream"] = "single",
+    detailed: bool = False,
+    progress: Progress = silent,
 ) -> ChipMap:
     """The network of `request` on `chip` under its code, or under the first that the chip can run.
+
+    detailed: the steps of the first sample are played packet by packet as well.
 
     Raises:
         NeuroError: the network has no spiking form, does not fit, or the chip cannot run the code.
@@ -86,8 +96,13 @@ def chip_map(
             links=link_loads(placement.topology, placement.site, sent),
             counts=average(count(placement, trains)[regime], items),
             layers={name: {event: float(n.mean()) for event, n in row.items()} for name, row in rows.items()},
+            steps=tuple(_played(placement, trains)) if detailed else (),
         )
     raise DoesNotFit(f"{network.name} does not run on {machine.name}:\n" + "\n".join(reasons))
+
+
+def _played(placement: Placement, trains: dict[str, jax.Array]) -> list[Step]:
+    return steps(placement, {name: np.asarray(t)[:, 0].reshape(len(t), -1) for name, t in trains.items()})
 
 
 def _placed(
@@ -177,6 +192,7 @@ def summary(found: ChipMap, figure: Path | None = None) -> dict[str, Any]:
             for name, row in found.layers.items()
         },
         "deadline": _deadline(found, seconds),
+        "detailed": _detailed(found),
         "figure": None if figure is None else str(figure),
     }
 
@@ -189,6 +205,18 @@ def _deadline(found: ChipMap, seconds: dict[str, float]) -> dict[str, float] | N
     number = dict(zip(path.names, np.asarray(path.counts, np.float64).sum(axis=(0, 1)), strict=True))
     busy = sum(n * seconds[name] for name, n in number.items() if name not in ("host_write", "host_read", "reset"))
     return {"tick_s": seconds["tick"], "mean_step_s": busy / steps, "missed_steps": steps - number["tick"]}
+
+
+def _detailed(found: ChipMap) -> dict[str, float] | None:
+    """Of the steps that were played packet by packet: mean time, mean of the busiest core's, waits, fullest link."""
+    if not found.steps:
+        return None
+    return {
+        "mean_step_s": float(np.mean([step.duration for step in found.steps])),
+        "longest_step_s": max(step.duration for step in found.steps),
+        "blocked_s": sum(step.blocked for step in found.steps),
+        "messages_on_fullest_link": max(step.occupancy for step in found.steps),
+    }
 
 
 def _or_none(value: float) -> float | None:

@@ -37,6 +37,13 @@ def print_map(summary: dict[str, Any], everything: bool = False) -> None:
     waits = ", ".join(f"{cause} {show(t, 's')}" for cause, t in s["waits_s"].items())
     out.print(f"time: {show(s['latency_s'], 's')} a sample ({waits})")
     out.print(f"[bold]{s['bound']}[/bold]")
+    if s["detailed"]:
+        d = s["detailed"]
+        out.print(
+            f"played packet by packet, the first sample's steps take {show(d['mean_step_s'], 's')} on average, "
+            f"{show(d['longest_step_s'], 's')} at most; senders are held back {show(d['blocked_s'], 's')} in all, the "
+            f"fullest link holds {d['messages_on_fullest_link']:.1f} messages"
+        )
     if s["deadline"]:
         d = s["deadline"]
         out.print(

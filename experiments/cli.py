@@ -124,6 +124,7 @@ def map_(
     weight_bits: int = 8,
     steps: int = 64,
     regime: Literal["single", "stream"] = "single",
+    detailed: Annotated[bool, Parameter(negative="")] = False,
     allow_violations: Annotated[bool, Parameter(negative="")] = False,
     seed: int = 0,
     all_: Annotated[bool, Parameter(name="--all")] = False,
@@ -144,6 +145,8 @@ def map_(
         Spike code; auto takes the first of bits, unary, rate that the chip can run.
     regime
         Map for one sample at a time, or for a pipeline of samples.
+    detailed
+        Play the steps of one sample packet by packet too, with queues, full links and busy receivers.
     allow_violations
         Map where limits do not hold too, and name them.
     seed
@@ -168,7 +171,7 @@ def map_(
     )  # fmt: skip
     path = figure_path(out, network, chip)
     with progress_bars() as progress:
-        found = chip_map(request, chip, regime, progress)
+        found = chip_map(request, chip, regime, detailed, progress)
     drawn = draw(found, f"{found.placement.name} on {found.placement.chip.title}, {found.code} code (modelled)", path)
     described = summary(found, drawn)
     if json_:
