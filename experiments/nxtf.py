@@ -57,8 +57,8 @@ class Replay:
 
     step_time [image]: mean seconds of a step. waited [image]: by event, how often it happens in a step on the core that
     the others wait for, on average over the steps. decided, labels [image]: classes. activity: mean spikes per step by
-    layer; synops: mean synaptic operations per step. parts: how each layer was cut; cores, neurons: in all. others: mean seconds of a step under all admissible
-    partitions, see `others`; of the first images, in proportion.
+    layer; synops: mean synaptic operations per step. parts: how each layer was cut; cores, neurons: in all. others:
+    mean seconds of a step under all admissible partitions, see `others`; of the first images, in proportion.
     """
 
     step_time: Float[np.ndarray, "image"]
@@ -101,11 +101,13 @@ def replay(folder: Path, images: int = MEASURED, progress: Progress = silent) ->
     placement = assemble(wiring, chip, way, cuts, [])
     simulate = simulator(network)
     advanced = progress("images", images)
+    names: tuple[str, ...] = ()
     times, waits, met, decided, spoken, shown = [], [], [], [], [], {}
     for start in range(0, images, CHUNK):
         spikes = simulate(pictures[start : start + CHUNK])
         decided.append(decisions(network, np.asarray(spikes["conv3"])))
         counts = count(placement, spikes)["single"]
+        names = counts.latency.names
         times.append(step_times(counts, chip))
         met.append(np.asarray(counts.events["synop_sparse"], np.float64))
         waits.append(np.asarray(counts.latency.counts, np.float64).sum(axis=(-3, -2)) / STEPS)
@@ -117,7 +119,7 @@ def replay(folder: Path, images: int = MEASURED, progress: Progress = silent) ->
     scale = seconds.mean() / seconds[:SAVED].mean()
     return Replay(
         step_time=seconds,
-        waited=dict(zip(counts.latency.names, np.concatenate(waits).T, strict=True)),
+        waited=dict(zip(names, np.concatenate(waits).T, strict=True)),
         decided=np.concatenate(decided),
         labels=labels,
         activity=dict(zip(NAMES, (np.concatenate(spoken, axis=1).mean(axis=1) / STEPS).tolist(), strict=True)),
@@ -164,7 +166,7 @@ def graph(network: Quantised) -> Graph:
             one = np.ones((len(bias), 1, 1), np.int64)
             nodes.append(Node(name, Threshold(THRESHOLD * one, bias[:, None, None], 1), (nodes[-1].name,)))
         last = name
-    every = dict.fromkeys(NAMES, Window(0, STEPS))
+    every: dict[str, Window] = {name: Window(0, STEPS) for name in NAMES}
     return Graph("nxtf-mnist", tuple(nodes), Schedule("rate", every, {}, STEPS, (STEPS, STEPS)))
 
 

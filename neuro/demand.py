@@ -60,7 +60,7 @@ class Demand:
     def memory(self, cut: Parts) -> Float[np.ndarray, "core"]:
         """Bits of synapses on each core."""
         packed = self._packed(cut)
-        if packed is not None:
+        if packed is not None and self.chip.memory is not None:
             return packed.words * self.chip.memory.word.value + self._gates(cut)
         kept, shape = self.layer.kept, self.layer.shape
         channels = np.add.reduceat(kept.channel, starts(shape, cut)[0])
@@ -106,9 +106,9 @@ class Demand:
     def fits_rows(self, cut: Parts) -> bool:
         """Whether the numbering that shares rows between columns leaves room for its gaps."""
         packed = self._packed(cut)
-        if packed is None:
-            return True
         limits, memory = self.chip.limits, self.chip.memory
+        if packed is None or memory is None:
+            return True
         room = limits.compartments.value / self.layer.slots
         return bool((packed.compartments <= room).all() and (packed.groups <= memory.groups.value).all())
 
@@ -233,7 +233,9 @@ class Demand:
 
     @cached_property
     def _distinct(self) -> Int[np.ndarray, "neuron"]:
-        return np.unique(self.layer.thresholds, return_inverse=True)[1].reshape(-1)
+        thresholds = self.layer.thresholds
+        assert thresholds is not None
+        return np.unique(thresholds, return_inverse=True)[1].reshape(-1)
 
     @cached_property
     def _operations(self) -> Float[np.ndarray, "neuron"]:

@@ -125,7 +125,8 @@ def of_network(
     """The wiring of a network given synapse by synapse that runs for `steps` steps, recurrent or not.
 
     inputs, outputs: values that the host writes and reads in a run. compartments: of one neuron, by population, where
-    it takes more than one. Populations are cut into ranges of their neurons, in order. Rows are stored with indices where fewer than half of a population's pairs have a synapse.
+    it takes more than one. Populations are cut into ranges of their neurons, in order. Rows are stored with indices
+    where fewer than half of a population's pairs have a synapse.
     """
     taken = compartments or {}
     onto = {

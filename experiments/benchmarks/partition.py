@@ -132,18 +132,20 @@ def networks() -> dict[str, Callable[[], Graph | Network]]:
     named: dict[str, Callable[[], Layers]] = {
         "lenet": lambda: Layers(1, 28, 28).convolutions((6, 5, 1)).pool(2).convolutions((16, 5, 1), pad=0).pool(2)
         .dense(120, 84, 10),
-        "nxtf": lambda: Layers(1, 28, 28).convolutions((16, 5, 2), (32, 3, 1), (64, 3, 2), pad=0).convolve(10, 4, pad=0),
+        "nxtf": lambda: Layers(1, 28, 28).convolutions((16, 5, 2), (32, 3, 1), (64, 3, 2), pad=0)
+        .convolve(10, 4, pad=0),
         "perceptron": lambda: Layers(784).dense(1024, 1024, 10),
         "autoencoder": lambda: Layers(640).dense(128, 128, 128, 128, 8, 128, 128, 128, 128, 640),
-        "pilotnet": lambda: Layers(3, 66, 200).convolutions((24, 5, 2), (36, 5, 2), (48, 5, 2), (64, 3, 1), (64, 3, 1), pad=0)
+        "pilotnet": lambda: Layers(3, 66, 200)
+        .convolutions((24, 5, 2), (36, 5, 2), (48, 5, 2), (64, 3, 1), (64, 3, 1), pad=0)
         .dense(100, 50, 10, 1),
         "keywords": lambda: Layers(1, 50, 10).convolutions((64, 3, 2)).separable(*[(64, 1)] * 4).pool(5).dense(12),
-        "gestures": lambda: Layers(2, 64, 64).convolutions((16, 5, 2), (32, 3, 1)).pool(2).convolutions((32, 3, 1)).pool(2)
-        .dense(256, 11),
+        "gestures": lambda: Layers(2, 64, 64).convolutions((16, 5, 2), (32, 3, 1)).pool(2)
+        .convolutions((32, 3, 1)).pool(2).dense(256, 11),
         "vgg": lambda: Layers(3, 32, 32).convolutions((32, 3), (32, 3)).pool(2).convolutions((64, 3), (64, 3)).pool(2)
         .dense(256, 10),
-        "resnet8": lambda: Layers(3, 32, 32).convolutions((16, 3)).residual(16, 1).residual(32, 2).residual(64, 2).pool(8)
-        .dense(10),
+        "resnet8": lambda: Layers(3, 32, 32).convolutions((16, 3))
+        .residual(16, 1).residual(32, 2).residual(64, 2).pool(8).dense(10),
         "mobilenet": lambda: mobile(3, 64, 64).pool(2).dense(10),
     }  # fmt: skip
     found: dict[str, Callable[[], Graph | Network]] = {
@@ -246,8 +248,8 @@ def main(name: str = "loihi2", moves: int = MOVES) -> None:
         )
         low = bound(wiring, chip, way), bound(wiring, chip, way, fewest)
         table.add_row(
-            title, f"{wiring.neurons:,}", str(cores), f"{low[0]}, {low[1]}", f"{middle - began:.2f}", f"{1e6 * found:.2f} us",
-            f"{ended - middle:.2f}", f"{1e6 * annealed:.2f} us", f"{found / annealed:.3f}",
+            title, f"{wiring.neurons:,}", str(cores), f"{low[0]}, {low[1]}", f"{middle - began:.2f}",
+            f"{1e6 * found:.2f} us", f"{ended - middle:.2f}", f"{1e6 * annealed:.2f} us", f"{found / annealed:.3f}",
         )  # fmt: skip
         Console(width=110).print(
             table.rows
@@ -257,4 +259,4 @@ def main(name: str = "loihi2", moves: int = MOVES) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:2], *(int(number) for number in sys.argv[2:3]))
+    main(*sys.argv[1:2], **{"moves": int(number) for number in sys.argv[2:3]})
