@@ -27,7 +27,8 @@ def spiking(number: float = 3.0) -> Arm:
 def machine(**changed) -> Machine:
     loihi = chip.load("loihi1")
     energy = loihi.energy.model_copy(update=changed)
-    return Machine("neuromorphic", loihi.model_copy(update={"energy": energy}), chip.prices)
+    changed_chip = loihi.model_copy(update={"energy": energy})
+    return Machine("neuromorphic", changed_chip, partial(chip.prices, changed_chip))
 
 
 def draws(machines, factor: float = 1.0, score: float = 0.0) -> Draws:
