@@ -26,11 +26,13 @@ from neuro.counts import Counts, average
 from neuro.detailed import Step
 from neuro.errors import BadInput, DoesNotFit, NeuroError
 from neuro.ledger import ledger
+from neuro.loads import core_prices, effects, sweep_time
 from neuro.mapping import mean_loads, search
 from neuro.placement import Placement
 from neuro.simulate import simulate
 from neuro.stepwise import steps
 from neuro.topology import link_loads
+from neuro.topology import links as network_links
 from neuro.traffic import arranged, traffic
 from neuro.wiring import of_graph
 
@@ -41,11 +43,12 @@ CODES: tuple[Code, ...] = ("bits", "unary", "rate")
 @dataclass(frozen=True)
 class ChipMap:
     """A placed network with what it does in a mean sample: spikes of every neuron, traffic between cores [core, core],
-    packets on every link [link], events, and those by layer. steps: of the first sample, played packet by packet,
-    where that was asked for."""
+    packets on every link [link], events, and those by layer, one sample at a time. steps: of the first sample, played
+    packet by packet, where that was asked for."""
 
     placement: Placement
     code: Code
+    regime: Literal["single", "stream"]
     spikes: dict[str, np.ndarray]
     traffic: np.ndarray
     links: np.ndarray
@@ -91,9 +94,10 @@ def chip_map(
         return ChipMap(
             placement=placement,
             code=code,
+            regime=regime,
             spikes=spikes,
             traffic=sent,
-            links=link_loads(placement.topology, placement.site, sent),
+            links=link_packets(placement, spikes, sent),
             counts=average(count(placement, trains)[regime], items),
             layers={name: {event: float(n.mean()) for event, n in row.items()} for name, row in rows.items()},
             steps=tuple(_played(placement, trains)) if detailed else (),
@@ -131,9 +135,25 @@ def figure_path(asked: Path | None, network: str, chip: str) -> Path:
     return path
 
 
+def link_packets(placement: Placement, spikes: dict[str, np.ndarray], sent: np.ndarray) -> np.ndarray:
+    """Packets per inference on every link [link]; `sent`: from core to core.
+
+    Where the chip copies packets on their way a link carries each once, if the chip says how long a link takes.
+    """
+    if placement.chip.time.link is None or placement.number == 1:
+        return link_loads(placement.topology, placement.site, sent)
+    packets = np.zeros(len(network_links(placement.topology).names))
+    for name, mean in spikes.items():
+        caused = effects(placement, name)
+        if len(caused.links):
+            packets[caused.links] += mean @ caused.matrix[:, -len(caused.links) :]
+    return packets
+
+
 def core_rows(found: ChipMap) -> list[dict[str, Any]]:
-    """Every core with its site, its layers, and used and allowed by limit (None: no limit)."""
-    p = found.placement
+    """Every core with its site, its layers, and used and allowed by limit (None: no limit); full: the share that it
+    uses of its tightest limit; busy_s: see `busy`."""
+    p, full, seconds = found.placement, fullness(found), busy(found)
     holds = {core: [name for name in p.core if core in p.cores_of(name)] for core in range(p.number)}
     return [
         {
@@ -141,7 +161,9 @@ def core_rows(found: ChipMap) -> list[dict[str, Any]]:
             "site": int(p.site[core]),
             "layers": holds[core] or ["(clock)"],
             "used": {limit: float(values[core]) for limit, values in p.used.items()},
-            "allowed": {k: float(v[core]) if np.isfinite(v[core]) else None for k, v in p.limits.items()},
+            "allowed": {limit: _or_none(values[core]) for limit, values in p.limits.items()},
+            "full": float(full[core]),
+            "busy_s": float(seconds[core]),
             "packets_out": float(found.traffic[core].sum()),
             "packets_in": float(found.traffic[:, core].sum()),
         }
@@ -153,6 +175,15 @@ def fullness(found: ChipMap) -> np.ndarray:
     """Share of its tightest limit that each core uses [core]."""
     p = found.placement
     return np.max([p.used[limit] / p.limits[limit] for limit in p.used if limit in p.limits], axis=0)
+
+
+def busy(found: ChipMap) -> np.ndarray:
+    """Mean seconds that each core works for an inference [core], at nominal prices: messages and sweeps; clock packets
+    are left out."""
+    p, schedule = found.placement, found.placement.schedule
+    steps = schedule.total if found.regime == "single" else schedule.period(p.realisation.membranes > 1)
+    sweeps = 0 if p.chip.pace.kind == "event" else steps
+    return mean_loads(p, found.spikes) @ core_prices(p) + sweeps * sweep_time(p)
 
 
 def summary(found: ChipMap, figure: Path | None = None) -> dict[str, Any]:
@@ -167,21 +198,21 @@ def summary(found: ChipMap, figure: Path | None = None) -> dict[str, Any]:
         "network": p.name,
         "chip": chip.name,
         "scope": chip.scope,
+        "evidence": chip.evidence.model_dump(),
         "code": found.code,
+        "regime": found.regime,
         "realisation": p.realisation.status,
         "cores": int(p.occupied),
         "cores_per_chip": int(chip.limits.cores.value),
         "chips": p.chips,
         "violations": list(p.violations),
-        "limits": [
-            {"limit": limit, "used_most": float(p.used[limit].max()), "allowed": _or_none(p.limits[limit].max())}
-            for limit in p.used
-        ],
+        "limits": [_fullest(p, limit) for limit in p.used],
         "rows": core_rows(found),
         "packets": float(found.traffic.sum()),
         "busiest_link_packets": float(found.links.max(initial=0.0)),
-        "mean_hops": float(np.asarray(found.counts.events.get("hop", 0.0)) / max(found.traffic.sum(), 1e-12)),
-        "busiest_core_load": float(mean_loads(p, found.spikes).sum(axis=1).max()),
+        "mean_hops": float(np.asarray(found.counts.events.get("hop", 0.0)))
+        / max(found.counts.batch * float(found.traffic.sum()), 1e-12),
+        "busiest_core_s": float(busy(found).max()),
         "latency_s": float(spent.latency),
         "interval_s": float(spent.interval),
         "energy_j": float(spent.total),
@@ -217,6 +248,12 @@ def _detailed(found: ChipMap) -> dict[str, float] | None:
         "blocked_s": sum(step.blocked for step in found.steps),
         "messages_on_fullest_link": max(step.occupancy for step in found.steps),
     }
+
+
+def _fullest(p: Placement, limit: str) -> dict[str, Any]:
+    """Use of a limit on the core that is closest to it."""
+    core = int(np.lexsort((p.used[limit], p.used[limit] / p.limits[limit]))[-1])
+    return {"limit": limit, "used_most": float(p.used[limit][core]), "allowed": _or_none(p.limits[limit][core])}
 
 
 def _or_none(value: float) -> float | None:

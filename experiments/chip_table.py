@@ -22,17 +22,20 @@ def print_map(summary: dict[str, Any], everything: bool = False) -> None:
     )
     if s["scope"] == "priced":
         out.print("This chip is only priced: totals are held against its limits, no core is mapped.", style="dim")
+    grades = s["evidence"]
+    out.print(f"model held against silicon: energy {grades['energy']}, latency {grades['latency']}", style="dim")
     for broken in s["violations"]:
         out.print(f"[yellow]violated: {escape(broken)}[/yellow]")
     out.print(_limits(s))
-    rows = sorted(s["rows"], key=lambda row: -_share(row))
+    rows = sorted(s["rows"], key=lambda row: -row["full"])
     hidden = 0 if everything else max(0, len(rows) - MOST)
     out.print(_cores(rows if everything else rows[:MOST]))
     if hidden:
         out.print(f"the {MOST} fullest of {len(rows)} cores; --all for all", style="dim")
     out.print(
         f"traffic: {s['packets']:,.0f} packets an inference over {s['mean_hops']:.2f} hops each, "
-        f"{s['busiest_link_packets']:,.0f} on the busiest link"
+        f"{s['busiest_link_packets']:,.0f} on the busiest link; "
+        f"the busiest core works for {show(s['busiest_core_s'], 's')}"
     )
     waits = ", ".join(f"{cause} {show(t, 's')}" for cause, t in s["waits_s"].items())
     out.print(f"time: {show(s['latency_s'], 's')} a sample ({waits})")
@@ -50,19 +53,16 @@ def print_map(summary: dict[str, Any], everything: bool = False) -> None:
             f"ticks of {show(d['tick_s'], 's')}: {d['missed_steps']:.1f} steps an inference overrun theirs; "
             f"a step takes {show(d['mean_step_s'], 's')} on average"
         )
-    out.print(f"energy: {show(s['energy_j'], 'J')} a sample, power at rest included; of that the events of each layer:")
+    apart = "of that the events of each layer" if s["regime"] == "single" else "the events of each layer when alone"
+    out.print(f"energy: {show(s['energy_j'], 'J')} a sample, power at rest included; {apart}:")
     out.print(_layers(s))
     if s["figure"]:
         out.print(f"figure: {s['figure']}")
 
 
-def _share(row: dict[str, Any]) -> float:
-    return max((n / row["allowed"][k] for k, n in row["used"].items() if row["allowed"].get(k)), default=0.0)
-
-
 def _limits(s: dict[str, Any]) -> Table:
     table = Table(box=None, pad_edge=False)
-    for heading in ("limit", "most on one core", "allowed", "share"):
+    for heading in ("limit", "on the fullest core", "allowed", "share"):
         table.add_column(heading, justify="left" if heading == "limit" else "right")
     for row in s["limits"]:
         allowed = row["allowed"]
@@ -75,12 +75,14 @@ def _limits(s: dict[str, Any]) -> Table:
 def _cores(rows: list[dict[str, Any]]) -> Table:
     limits = list(rows[0]["used"])
     table = Table(box=None, pad_edge=False)
-    for heading in ("core", "site", "layer", *(limit.replace("_", " ") for limit in limits), "packets out", "in"):
+    used = (limit.replace("_", " ") for limit in limits)
+    for heading in ("core", "site", "layer", *used, "full", "packets out", "in", "busy"):
         table.add_column(heading, justify="left" if heading == "layer" else "right")
     for row in rows:
         used = [f"{row['used'][limit]:,.0f}" for limit in limits]
         packets = [f"{row['packets_out']:,.0f}", f"{row['packets_in']:,.0f}"]
-        table.add_row(str(row["core"]), str(row["site"]), escape(", ".join(row["layers"])), *used, *packets)
+        shown = (*used, f"{row['full']:.0%}", *packets, show(row["busy_s"], "s"))
+        table.add_row(str(row["core"]), str(row["site"]), escape(", ".join(row["layers"])), *shown)
     return table
 
 

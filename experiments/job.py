@@ -92,12 +92,6 @@ def carry_out(request: Request, progress: Progress = silent) -> tuple[Comparison
     return comparison, summary(comparison, str(written))
 
 
-def _measured(request: Request, dataset: DataSet, progress: Progress) -> measured.Result | None:
-    if not request.measure:
-        return None
-    return measured.carry_out(request.network, inputs=dataset.network_input, progress=progress)
-
-
 def dataset_for(request: Request, network: Graph) -> DataSet:
     """The data set of `request`, preprocessed and fitted to the network's input.
 

@@ -44,6 +44,10 @@ SAVED = 8  # images of which the notebook shows the times
 CHUNK = 16  # images simulated together: 60 MB of spikes
 READ_OUT = Dynamics(float("inf"), decay=3840 / 4096, quantum=1 / 64, saturation=2**17 - 1)
 """The read-out does not fire; it loses 256 / 4096 of its membrane in every step and saturates at 17 bits."""
+UNIT_TIMES = (
+    "neuron_access", "neuron_update", "spike", "axon_out", "axon_in", "synop_sparse", "barrier", "barrier_level",
+)  # fmt: skip
+"""What a step of the chip is made of."""
 UNPACED = ("host_write", "host_read", "reset", "management")
 """What the published time of a step leaves out."""
 
@@ -237,29 +241,29 @@ def others(
     stored once a core: the packing of synapses is the compiler's, the limits are the chip's. As counted, the time of a
     step is that of its busiest core; links are left out.
     """
-    time, plain = chip.time, chip.model_copy(update={"memory": None})
+    plain = chip.model_copy(update={"memory": None})
+    time = {name: constant.value for name in UNIT_TIMES if (constant := getattr(chip.time, name)) is not None}
     flat = {name: each.reshape(each.shape[0] * each.shape[1], -1).astype(np.float32) for name, each in spikes.items()}
     demands = {layer.name: Demand(wiring, layer, plain, Realisation("native")) for layer in wiring.layers}
     options = {
         name: [p for p in parts(wiring[name].shape, 1, chosen[name].number) if _holds(demands[name], p)]
         for name in NAMES
     }
-    sweep = time.neuron_access.value + time.neuron_update.value
+    sweep = time["neuron_access"] + time["neuron_update"]
 
     def received(name: str, cut: Parts) -> np.ndarray:
         """[step and image, core]"""
         total = np.float32(0)
         for source, synapses in demands[name].inward(cut).items():
-            each = synapses * time.synop_sparse.value + (synapses > 0) * time.axon_in.value
+            each = synapses * time["synop_sparse"] + (synapses > 0) * time["axon_in"]
             total = total + flat[source] @ each.T.astype(np.float32)
         return total
 
     def busiest(name: str, cut: Parts, heard: np.ndarray, takes: np.ndarray) -> np.ndarray:
         own = core_of(wiring[name].shape, cut)[:, None] == np.arange(cut.number)
-        each = own * (time.spike.value + time.axon_out.value * heard)[:, None]
-        return (
-            flat[name] @ each.astype(np.float32) + own.sum(axis=0, dtype=np.float32) * np.float32(sweep) + takes
-        ).max(axis=1)
+        each = own * (time["spike"] + time["axon_out"] * heard)[:, None]
+        swept = own.sum(axis=0, dtype=np.float32) * np.float32(sweep)
+        return np.max(flat[name] @ each.astype(np.float32) + swept + takes, axis=1, keepdims=True)[:, 0]
 
     slowest: dict[tuple[str, Parts, Parts | None], np.ndarray] = {}
     for name, after in zip(NAMES, (*NAMES[1:], None), strict=True):
@@ -274,7 +278,7 @@ def others(
         keys = list(zip(NAMES, each, (*each[1:], None), strict=True))
         if all(key in slowest for key in keys):
             tiles = -(-sum(cut.number for cut in each) // int(chip.mesh.cores_per_router.value))
-            barrier = time.barrier.value + time.barrier_level.value * min(MOST_LEVELS, np.log2(tiles))
+            barrier = time["barrier"] + time["barrier_level"] * min(MOST_LEVELS, np.log2(tiles))
             means.append(np.maximum.reduce([slowest[key] for key in keys]).mean() + barrier)
     return np.array(means)
 

@@ -4,6 +4,7 @@ The same silicon with and without binary spikes tells what the spikes are worth 
 """
 
 from dataclasses import replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +20,7 @@ from neuro.counts import Counts, average
 from neuro.errors import DoesNotFit
 from neuro.evaluate import evaluate
 from neuro.graph import Graph
+from neuro.layers import Conv, Dense
 from neuro.placement import Placement, place
 from neuro.stages import Reach, bounds
 from neuro.wiring import of_graph
@@ -37,7 +39,7 @@ def arms(machine: Machine, integer: Graph, items: np.ndarray, accuracy: float | 
     """An arm for each of `WAYS` that the chip has and each regime; counts are means over `items` [item, *shape].
 
     graded: one step per layer, in which every activation above zero is sent once and multiplied by each weight that it
-    meets. mac: the same steps, but every activation is sent and every weight multiplied, zeros too.
+    meets. mac: the same steps, but every activation is sent and every weight stored and multiplied, zeros too.
     """
     chip: Chip = machine.description  # type: ignore[assignment]
     found = []
@@ -63,14 +65,25 @@ def placed(integer: Graph, chip: Chip, way: str, reach: Reach) -> tuple[Placemen
     update = "neuron_program" if chip.neuron.program else "neuron_update"
     realisation = Realisation("native", update=update, streams=True, synop=WAYS[way], sweeps=way != "mac")  # type: ignore[arg-type]
     if way == "mac" and chip.pace.kind == "tick":  # a matrix unit starts when its inputs are there
-        starts = dict.fromkeys(("barrier", "barrier_level"), "a layer on a matrix unit starts with its last input")
+        meeting = ("barrier", "barrier_level", "barrier_chip")
+        starts = dict.fromkeys(meeting, "a layer on a matrix unit starts with its last input")
         included = chip.included.model_copy(update={"time": chip.included.time | starts})
         chip = chip.model_copy(update={"pace": chip.pace.model_copy(update={"kind": "barrier"}), "included": included})
     graph = at_once(integer)
     reached = bounds(integer)
     widest = max(reached, key=lambda name: reached[name])
-    wiring = replace(of_graph(graph, realisation, reach), state=(widest, signed_bits(reached[widest])))
+    wiring = of_graph(graph, realisation, reach) if way == "graded" else of_graph(_filled(graph), realisation)
+    wiring = replace(wiring, state=(widest, signed_bits(reached[widest])))
     return place(wiring, chip, realisation), graph
+
+
+def _filled(graph: Graph) -> Graph:
+    """`graph` with ones for weights of zero, which a matrix unit keeps and multiplies like all others."""
+
+    def fill(op):
+        return replace(op, weight=np.where(op.weight == 0, 1, op.weight)) if isinstance(op, Conv | Dense) else op
+
+    return replace(graph, nodes=tuple(replace(node, op=fill(node.op)) for node in graph.nodes))
 
 
 def mean_counts(graph: Graph, placement: Placement, way: str, items: np.ndarray) -> dict[str, Counts]:
@@ -89,7 +102,15 @@ def mean_counts(graph: Graph, placement: Placement, way: str, items: np.ndarray)
         return count(placement, sent)
 
     size = chunk_size(graph, len(items), placement.number)
-    parts = [items[i : i + size] for i in range(0, len(items) - len(items) % size, size)] or [items]
-    found = [step(jnp.asarray(part, jnp.float32)) for part in parts]
+    found = []
+    for first in range(0, len(items), size):
+        part = items[first : first + size]
+        padded = np.concatenate([part, np.repeat(part[-1:], size - len(part), axis=0)])  # one compilation serves all
+        events = step(jnp.asarray(padded, jnp.float32))
+        found.append(jax.tree_util.tree_map(partial(_first, len(part)), events))
     whole = jax.tree_util.tree_map(lambda *arrays: np.concatenate(arrays), *found)
-    return {regime: average(counts, np.ones(len(parts) * len(parts[0]))) for regime, counts in whole.items()}
+    return {regime: average(counts, np.ones(len(items))) for regime, counts in whole.items()}
+
+
+def _first(items: int, array: jax.Array) -> jax.Array:
+    return array[:items]

@@ -259,4 +259,4 @@ def main(name: str = "loihi2", moves: int = MOVES) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:2], **{"moves": int(number) for number in sys.argv[2:3]})
+    main(*sys.argv[1:2], moves=int(sys.argv[2]) if len(sys.argv) > 2 else MOVES)

@@ -10,6 +10,7 @@ from experiments.run import chunk_size, classify, mean_spikes, run, zero_shares
 from neuro import chip
 from neuro.capability import realise
 from neuro.placement import place
+from neuro.wiring import of_graph
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,8 @@ def test_a_faulty_network_is_caught(integer, dataset):
 def test_results_do_not_depend_on_the_chunking(integer, dataset, monkeypatch):
     graph = encode(integer, "bits")
     loihi2 = chip.load("loihi2")
-    placement = place(graph, loihi2, realise(loihi2, "bits", graph))
+    way = realise(loihi2, "bits", graph)
+    placement = place(of_graph(graph, way), loihi2, way)
     seen = []
     whole = run(graph, integer, dataset.counts, {("loihi2", "single"): placement}, seen.append)
     monkeypatch.setattr(module, "chunk_size", lambda *a, **k: 7)

@@ -1,16 +1,19 @@
 """The verdict on made-up draws whose answer is known."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 
 from experiments.arm import Arm, Machine, Priced, item_events, pricer
-from experiments.verdict import Swings, decide, eligible, quantity, swing, tornado
+from experiments.verdict import SAME_SILICON, Swings, decide, eligible, quantity, swing, tornado
 from neuro import chip
 from neuro.counts import Counts, Path
 
-LOIHI = Machine("neuromorphic", chip.load("loihi1"), chip.prices)
+LOIHI = Machine("neuromorphic", chip.load("loihi1"), partial(chip.prices, chip.load("loihi1")))
+RIVAL = Machine("gpu", LOIHI.description.model_copy(update={"name": "rival"}), LOIHI.prices)
+"""A conventional machine with the constants of Loihi 1."""
 NUMBER = 1000
 
 
@@ -18,7 +21,15 @@ def arm(network: str, regime: str = "single", accuracy: float | None = 0.9, batc
     lead = (1,) if network == "spiking" else ()
     path = Path(("barrier",), np.ones((*lead, 1, 1, 1), np.float32))
     events = {"synop_dense": np.full(lead, synops, np.float32), "spike": np.full(lead, 0.0, np.float32)}
-    return Arm(LOIHI, network, regime, "spikes", accuracy, None, Counts(events, path, path, batch))
+    return Arm(
+        LOIHI if network == "spiking" else RIVAL,
+        network,
+        regime,
+        "spikes",
+        accuracy,
+        None,
+        Counts(events, path, path, batch),
+    )
 
 
 def priced(arms: list[Arm], energy: list[np.ndarray], latency: list[np.ndarray] | None = None) -> Priced:
@@ -79,6 +90,25 @@ def test_edp_is_the_product_draw_by_draw():
     np.testing.assert_array_equal(quantity(priced([arm("spiking")], [energy], [latency]), "edp")[:, 0], [3, 10])
 
 
+def test_the_integer_network_on_a_spiking_chip_is_no_rival_but_tells_spikes_from_silicon():
+    graded = replace(arm("integer"), machine=LOIHI, precision="graded")
+    mac = replace(graded, precision="mac")
+    arms = [arm("spiking"), graded, mac, arm("integer", "batch1")]
+    result = verdict(priced(arms, [np.full(NUMBER, v) for v in (2.0, 1.5, 1.0, 3.0)]))
+    assert (result.best_snn, result.best_rival, result.p) == (arms[0].name, arms[3].name, 1.0)
+    assert set(result.classes) == {"edge", SAME_SILICON}
+    assert result.classes[SAME_SILICON] == (mac.name, 0.0)  # the better one of the two
+    alone = verdict(priced(arms[:3], [np.ones(NUMBER)] * 3))
+    assert (alone.best_rival, alone.ratio) == (None, None)
+
+
+def test_another_chips_integer_network_is_not_the_same_silicon():
+    loihi2 = chip.load("loihi2")
+    other = replace(arm("integer"), machine=Machine("neuromorphic", loihi2, partial(chip.prices, loihi2)))
+    result = verdict(priced([arm("spiking"), other, arm("float", "batch1")], [np.ones(NUMBER)] * 3))
+    assert SAME_SILICON not in result.classes
+
+
 def test_no_spiking_arm_means_no():
     result = verdict(priced([arm("integer", "batch1")], [np.ones(NUMBER)]))
     assert (result.p, result.word, result.best_snn, result.ratio) == (0.0, "no", None, None)
@@ -86,7 +116,7 @@ def test_no_spiking_arm_means_no():
 
 def test_the_tornado_is_led_by_the_constant_that_moves_the_ratio_most():
     # both arms wait one barrier; only the spiking one has many synaptic operations, so their price decides
-    pair = (arm("spiking", synops=1e6), arm("integer", "batch1", synops=1.0))
+    pair = (arm("spiking", synops=1e6), replace(arm("integer", "batch1", synops=1.0), machine=LOIHI))
     run, mean = pricer(pair, [LOIHI], "chip", rows=200), item_events(pair, 1)[0]
     drivers = tornado(swing(run, [LOIHI], mean, None), 0, 1, "energy")
     constant = LOIHI.description.energy.synop_dense
