@@ -1,9 +1,9 @@
 """Which site of a chip every logical core takes: little traffic over few hops.
 
-A quadratic assignment. It starts from the cheapest of several orders of the cores along several space-filling curves;
-is annealed by swaps of a core with whatever is on a random site, once from so hot that the start is forgotten and once
-from lukewarm; and ends in a descent to where no swap helps. Then swaps that cost no traffic, or little where the
-busiest link is the objective, relieve that link.
+A quadratic assignment. The cores in their own order and in spectral order are laid along the space-filling curve that
+makes each cheapest. Both are annealed from hot, by swaps of a core with whatever is on a random site, and the better
+once more from lukewarm; each annealing ends in a descent to where no swap helps. Then swaps that cost no traffic, or
+little where the busiest link is the objective, relieve that link.
 """
 
 from collections.abc import Iterator
@@ -13,19 +13,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, diags_array
+from scipy.sparse.linalg import ArpackNoConvergence, eigsh
 
 from neuro.errors import BadInput, DoesNotFit
 from neuro.topology import Topology, link_loads, position, stop, stop_distances, stop_routes
 
-HOT, LUKEWARM, COLD = 0.12, 0.03, 0.005
-"""Temperatures as shares of what a core's traffic costs at the mean distance of two sites."""
-PROPOSALS = 1_000_000
-"""Swaps tried in each annealing: about half a second up to a few hundred sites."""
-WORK = 600_000_000
+HOT, LUKEWARM, COLD = 0.5, 0.12, 0.02
+"""Temperatures as shares of what a swap changes in a random placement, root mean square."""
+PROPOSALS = 700_000
+"""Swaps tried in each annealing, at most: under half a second up to a few hundred sites."""
+WORK = 400_000_000
 """Proposals x sites, at most: an accepted swap touches all sites."""
-DIFFUSION = 300
-"""Steps towards the spectral order."""
+SAMPLED = 64
+"""Cores whose swaps are averaged for that."""
 SLACK = 0.1
 """Share of traffic x hops that may be given up to relieve the busiest link where that is the objective."""
 TRIALS = 400
@@ -81,9 +82,11 @@ def floorplan(
         return float((flow * distance[at][:, at]).sum())
 
     rng = np.random.default_rng(seed)
-    best = _start(flow[:cores, :cores], topology, distance)
-    for hot in (HOT, LUKEWARM):
-        found = _annealed(flow, distance, stop_of, best, cores, hot, rng)
+    talk = flow[:cores, :cores]
+    starts = [_along_a_curve(order, talk, topology, distance) for order in (np.arange(cores), _spectral(talk))]
+    best = min(starts, key=cost)
+    for start, hot in ((starts[0], HOT), (starts[1], HOT), (None, LUKEWARM)):
+        found = _annealed(flow, distance, stop_of, best if start is None else start, cores, hot, rng)
         best = min(best, _descended(flow, distance, stop_of, found, cores), key=cost)
     slack = (SLACK if objective == "link" else 0.0) * cost(best) / 2
     return _relieved(traffic, flow, distance, topology, best, slack)[:cores]
@@ -102,42 +105,41 @@ def _curves(topology: Topology) -> Iterator[Int[np.ndarray, "site"]]:
                 yield np.lexsort((sites, np.where(forth % 2, -inside, inside), forth, strip))
 
 
-def _start(flow: np.ndarray, topology: Topology, distance: np.ndarray) -> Int[np.ndarray, "site"]:
-    """The cheapest of the cores in their own and in spectral order along each curve; free sites follow the cores."""
-    cores = len(flow)
-    orders = [np.arange(cores), _spectral(flow)]
+def _along_a_curve(
+    order: Int[np.ndarray, "core"], flow: np.ndarray, topology: Topology, distance: np.ndarray
+) -> Int[np.ndarray, "site"]:
+    """The cores in this order along the curve that makes it cheapest; free sites follow the cores."""
     one, other = np.nonzero(np.triu(flow))
     best, least = np.arange(topology.sites), np.inf
     for curve in _curves(topology):
-        for order in orders:
-            place = np.concatenate([curve[np.argsort(order)], curve[cores:]])
-            at = stop(topology, place)
-            cost = float(flow[one, other] @ distance[at[one], at[other]])
-            if cost < least * (1 - TOLERANCE):
-                best, least = place, cost
+        place = np.concatenate([curve[np.argsort(order)], curve[len(order) :]])
+        at = stop(topology, place)
+        cost = float(flow[one, other] @ distance[at[one], at[other]])
+        if cost < least * (1 - TOLERANCE):
+            best, least = place, cost
     return best
 
 
 def _spectral(flow: np.ndarray) -> Int[np.ndarray, "core"]:
-    """Cores by the slowest mode of diffusion along the traffic (Fiedler's), reached from their own order.
-
-    Each step brings a core half the way to the mean of those that it talks with. A fixed number of steps is enough for
-    an order.
-    """
-    weight = flow.sum(axis=1)
-    share = csr_array(flow / np.maximum(weight, np.finfo(float).tiny)[:, None])
-    x = np.arange(len(flow), dtype=float)
-    for _ in range(DIFFUSION):
-        x = (x + share @ x) / 2
-        x -= weight @ x / weight.sum()
-        x /= np.abs(x).max(initial=np.finfo(float).tiny)
-    return np.argsort(x, kind="stable")
+    """Cores by the slowest mode of diffusion along the traffic, Fiedler's vector, where one can be found."""
+    cores, weight = len(flow), flow.sum(axis=1)
+    if cores < 4:
+        return np.arange(cores)
+    mirrored = csr_array(flow) + diags_array(2 * weight.max() - weight)  # its largest values are the slowest modes
+    try:  # a fixed start makes the iteration repeatable
+        values, vectors = eigsh(mirrored, k=2, which="LA", v0=np.linspace(-1, 1, cores))
+    except ArpackNoConvergence:
+        return np.arange(cores)
+    return np.argsort(vectors[:, np.argmin(values)], kind="stable")
 
 
 def _annealed(flow, distance, stop_of, place, cores: int, hot: float, rng: np.random.Generator) -> np.ndarray:
     """Metropolis swaps while the temperature falls geometrically."""
     proposals = min(PROPOSALS, WORK // len(flow))
-    scale = flow.sum() / cores * distance[stop_of][:, stop_of].mean()
+    shuffled = stop_of[rng.permutation(len(flow))]
+    price = flow @ distance[shuffled]
+    changes = np.concatenate([_changes(flow, distance, shuffled, price, core) for core in range(min(cores, SAMPLED))])
+    scale = np.sqrt((changes[np.isfinite(changes)] ** 2).mean())
     heat = scale * np.geomspace(hot, COLD, proposals)
     u, v = rng.integers(0, cores, proposals), rng.integers(0, len(flow), proposals)
     luck = heat * rng.exponential(size=proposals)  # uniform < exp(-change / heat), said of the change

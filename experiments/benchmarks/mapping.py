@@ -12,9 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
-from rich.console import Console
-from rich.table import Table
 
+from experiments.terminal import screen
 from neuro.floorplan import floorplan, traffic_hops
 from neuro.topology import Topology, chip_hops, hops
 
@@ -153,32 +152,18 @@ def _chain(flow: Array, distance: Array, place: Array, drawn: tuple[Array, Array
 
 
 def main(runs: int = RUNS, proposals: int = PROPOSALS) -> None:
-    """Prints, for every case, the traffic x hops against both references and the seconds taken."""
-    table = Table(box=None, pad_edge=False)
-    for heading in (
-        "network",
-        "cores",
-        "row-major",
-        "floorplan",
-        "below it",
-        "best of runs",
-        "gap",
-        "s",
-        "annealing s",
-    ):
-        table.add_column(heading, justify="left" if heading == "network" else "right")
+    """Prints, case by case, the traffic x hops against both references and the seconds taken: half an hour in all."""
+    out = screen()
     for name, (traffic, topology) in cases().items():
         start = perf_counter()
         found = traffic_hops(traffic, topology, floorplan(traffic, topology, seed=0))
         taken = perf_counter() - start
         plain = traffic_hops(traffic, topology, np.arange(len(traffic)))
         best = anneal(traffic, topology, runs, proposals).min()
-        spent = perf_counter() - start - taken
-        table.add_row(
-            name, f"{len(traffic)}", f"{plain:,.0f}", f"{found:,.0f}", f"{1 - found / plain:.1%}", f"{best:,.0f}",
-            f"{found / best - 1:+.1%}", f"{taken:.2f}", f"{spent:.1f}",
-        )  # fmt: skip
-    Console(width=120).print(table)
+        out.print(
+            f"{name:<24} {len(traffic):>4} cores  {1 - found / plain:6.1%} below row-major  "
+            f"{found / best - 1:+6.1%} from the best of {runs} runs  {taken:.2f} s"
+        )
 
 
 if __name__ == "__main__":
