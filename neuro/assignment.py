@@ -17,8 +17,8 @@ class Assigned:
     """cores: by population, those with a neuron of it, ascending. inward: by population and source, synapses onto them
     [core, neuron of the source]. used: by limit, per core."""
 
-    cores: dict[str, Int[np.ndarray, "core"]]
-    inward: dict[str, dict[str, Float[np.ndarray, "core source"]]]
+    cores: dict[str, Int[np.ndarray, "_"]]
+    inward: dict[str, dict[str, Float[np.ndarray, "_ _"]]]
     used: dict[str, Float[np.ndarray, "core"]]
 
 
@@ -70,7 +70,7 @@ def _checked(wiring: Wiring, core: dict[str, np.ndarray]) -> int:
     every = np.unique(np.concatenate([core[layer.name] for layer in wiring.layers]))
     missing = np.setdiff1d(np.arange(every.max() + 1), every)
     if every.min() < 0 or len(missing):
-        raise BadInput(f"core {min(every.min(), *missing)} holds no neuron; count the cores from 0 without a gap.")
+        raise BadInput(f"core {min(every.min(), 0) or missing[0]} holds no neuron; count the cores from 0 without a gap.")
     return len(every)
 
 

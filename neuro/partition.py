@@ -118,7 +118,8 @@ def _rates(wiring: Wiring, spikes: dict[str, np.ndarray] | None) -> dict[str, np
     if spikes is None:
         return {layer.name: np.ones(layer.size) for layer in wiring.layers}
     silent = {layer.name: np.zeros(layer.size) for layer in wiring.layers}
-    return silent | {name: mean.reshape(-1) / max(1, windows[name].steps) for name, mean in spikes.items()}
+    emits = [name for name in spikes if name in windows]  # a read-out has no window
+    return silent | {name: spikes[name].reshape(-1) / max(1, windows[name].steps) for name in emits}
 
 
 def _targets(wiring: Wiring) -> dict[str, list[str]]:
@@ -184,7 +185,7 @@ class _Search:
             found[name] = float(self.demand(self.wiring[name]).step(cuts[name].parts, _sent(self.chip, packets)).max())
         return found
 
-    def _once(self, choose: Choice, before: dict[str, Cut], cores: float) -> dict[str, Cut]:
+    def _once(self, choose: Choice, before: dict[str, Cut], cores: int | float) -> dict[str, Cut]:
         targets, cuts = _targets(self.wiring), {}
         for left, layer in reversed(list(enumerate(self.wiring.layers))):
             known = {t: cuts.get(t) or before.get(t) for t in targets[layer.name] if t != layer.name}
@@ -221,7 +222,7 @@ class _Task:
             raise DoesNotFit(broken[0])
         chosen = choose(self)
         if chosen is None:
-            if self.cores < search.room:
+            if self.cores < inf:
                 return None
             chosen, limit, value = self.least_broken()
             refusal = _refusal(chip, layer, limit, value)

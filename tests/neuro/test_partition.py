@@ -1,0 +1,228 @@
+"""Partitions: recurrent networks and random chips, cores given by hand, bounds, objectives against trying everything."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from converters.encode import encode
+from neuro.blocks import Parts, parts
+from neuro.capability import Realisation, realise
+from neuro.chip import load
+from neuro.demand import Demand, allowed
+from neuro.dynamics import Dynamics
+from neuro.errors import BadInput, DoesNotFit
+from neuro.graph import Graph, Node
+from neuro.layers import Conv, Dense, Input, Reshape, Threshold
+from neuro.network import Network, Neurons, Projection
+from neuro.partition import bound, partition, step_time
+from neuro.placement import Placement, place, place_at
+from neuro.stages import populations
+from neuro.synapses import unroll
+from neuro.wiring import of_graph, of_network
+
+NATIVE = Realisation("native")
+
+
+def recurrent(seed: int, density: float = 0.15) -> Network:
+    """An input, two populations that feed each other and themselves, a read-out; some pairs have two synapses."""
+    rng = np.random.default_rng(seed)
+    sizes = {"in": 12, "a": int(rng.integers(8, 40)), "b": int(rng.integers(5, 30)), "out": 3}
+
+    def wire(source: str, target: str) -> Projection:
+        number = max(1, int(density * sizes[source] * sizes[target]))
+        ends = (rng.integers(0, sizes[name], number) for name in (source, target))
+        return Projection(source, target, *ends, rng.integers(-9, 10, number))
+
+    edges = [("in", "a"), ("a", "a"), ("a", "b"), ("b", "a"), ("b", "b"), ("b", "out")]
+    neurons = tuple(Neurons(n, (size,), Dynamics(5) if n != "in" else None) for n, size in sizes.items())
+    return Network("recurrent", neurons, tuple(wire(*edge) for edge in edges))
+
+
+def assert_placed(network: Network, placement: Placement) -> None:
+    """Every neuron and every synapse once, and limits recounted synapse by synapse, shared cores included."""
+    used, number = placement.used, placement.number
+    hears, sends = [set() for _ in range(number)], [set() for _ in range(number)]
+    for p in network.projections:
+        before, after = placement.core[p.source], placement.core[p.target]
+        for pre, post in zip(p.pre.tolist(), p.post.tolist(), strict=True):
+            hears[after[post]].add((p.source, pre))
+            sends[before[pre]].add((p.source, pre, int(after[post])))
+    assert used["axons_in"].tolist() == [len(heard) for heard in hears]
+    if placement.chip.memory is None:
+        assert used["axons_out"].tolist() == [len(sent) for sent in sends]
+    held = sum(np.bincount(core, minlength=number) for core in placement.core.values())
+    assert used["compartments"].tolist() == held.tolist()
+    assert sum(held) == sum(p.size for p in network.populations)
+    for limit, most in placement.limits.items():
+        assert (used[limit] <= most).all(), limit
+    pairs = {(p.source, p.target) for p in network.projections}
+    assert {(fan.source, fan.target) for fan in placement.fans} == pairs
+    for fan in placement.fans:
+        want = np.zeros((number, network.size(fan.source)))
+        for p in network.projections:
+            if (p.source, p.target) == (fan.source, fan.target):
+                np.add.at(want, (placement.core[p.target][p.post], p.pre), 1)
+        np.testing.assert_array_equal(want[fan.cores], fan.synapses)
+        assert want.sum() == fan.synapses.sum()  # none on other cores
+
+
+@settings(max_examples=30)
+@given(
+    seed=st.integers(0, 50),
+    name=st.sampled_from(["loihi1", "loihi2", "spinnaker2"]),
+    compartments=st.sampled_from([4, 9, 1024]),
+    axons=st.sampled_from([20, 45, 4096]),
+    memory=st.sampled_from([900, 4000, 768000]),
+    objective=st.sampled_from(["cores", "traffic", "step"]),
+)
+def test_recurrent_networks_keep_all_limits(seed, name, compartments, axons, memory, objective, altered_chip):
+    network = recurrent(seed)
+    chip = altered_chip(name, compartments=compartments, axons_in=axons, axons_out=axons, synapse_memory=memory)
+    wiring = of_network(network, 20, 12, 3)
+    spikes = {p.name: np.random.default_rng(seed).random(p.size) for p in network.populations}
+    try:
+        placement = place(wiring, chip, NATIVE, objective=objective, spikes=spikes)
+    except DoesNotFit:
+        assert axons < 4096 or memory < 768000 or compartments < 1024  # the chip as it is holds all of them
+    else:
+        assert_placed(network, placement)
+        assert sorted(set(np.concatenate(list(placement.core.values())).tolist())) == list(range(placement.number))
+
+
+def test_an_unrolled_graph_has_the_wiring_of_the_graph(random_network):
+    """Cut as one or as the other: the same synapses between the same neurons, and the same fan-in."""
+    for structure in range(4):
+        graph = encode(random_network(structure, np.random.default_rng(structure)), "rate", 9)
+        layers = of_graph(graph, NATIVE)
+        cells = of_network(unroll(graph), 9, 1, 1)
+        assert [layer.name for layer in layers.layers] == [layer.name for layer in cells.layers]
+        rng = np.random.default_rng(0)
+        for layer in layers.layers[1:]:
+            other = cells[layer.name]
+            assert (layer.sources, layer.fan_in) == (other.sources, other.fan_in)
+            np.testing.assert_array_equal(layer.synapses, other.synapses)
+            group = rng.integers(0, 2, (2, layer.size)).astype(np.float32)
+            one = layers.reach(layer.name, group.reshape(2, *layer.shape))
+            two = cells.reach(layer.name, group)
+            for source in layer.sources:
+                np.testing.assert_array_equal(one[source], two[source])
+            rates = {source: rng.random(layers[source].size) for source in layer.sources}
+            each = layers.arrivals(layer.name, rates), cells.arrivals(layer.name, rates)
+            np.testing.assert_allclose(*each, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["loihi1", "generic"])
+def test_populations_share_a_core(name):
+    """All of a network on one core, and by turns on three: limits are those of the core, whoever lies on it."""
+    network = recurrent(3)
+    wiring = of_network(network, 20, 12, 3)
+    core = {p.name: np.zeros(p.size, int) for p in network.populations}
+    placement = place_at(wiring, load(name), NATIVE, core)
+    assert placement.number == 1
+    assert_placed(network, placement)
+    assert placement.swept.tolist() == [sum(p.size for p in network.populations)]
+    turns = {p.name: np.arange(p.size) % 3 for p in network.populations}
+    assert_placed(network, place_at(wiring, load(name), NATIVE, turns))
+    with pytest.raises(BadInput, match="core 1 holds no neuron"):
+        place_at(wiring, load(name), NATIVE, core | {"out": np.full(3, 2)})
+    with pytest.raises(BadInput, match=r"'out' has 3 neurons; cores were given for \(2,\)"):
+        place_at(wiring, load(name), NATIVE, core | {"out": np.zeros(2, int)})
+
+
+def test_too_much_on_one_core_is_refused(altered_chip):
+    network = recurrent(3)
+    wiring = of_network(network, 20, 12, 3)
+    core = {p.name: np.zeros(p.size, int) for p in network.populations}
+    with pytest.raises(DoesNotFit, match=r"a core needs \d+ compartments; a core of loihi2 allows 20"):
+        place_at(wiring, altered_chip("loihi2", compartments=20), NATIVE, core)
+
+
+@pytest.mark.parametrize("name", ["loihi2", "generic"])
+def test_cores_given_as_they_were_cut_make_the_same_placement(name, random_network, altered_chip):
+    graph = encode(random_network(2, np.random.default_rng(2)), "rate", 9)
+    chip = altered_chip(name, compartments=40)
+    way = realise(chip, "rate", graph)
+    wiring = of_graph(graph, way)
+    first = place(wiring, chip, way)
+    again = place_at(wiring, chip, way, first.core)
+    for limit, used in first.used.items():
+        np.testing.assert_allclose(used, again.used[limit], err_msg=limit)
+    for one, two in zip(first.fans, again.fans, strict=True):
+        assert (one.source, one.target, one.event) == (two.source, two.target, two.event)
+        np.testing.assert_array_equal(one.cores, two.cores)
+        np.testing.assert_array_equal(one.synapses, two.synapses)
+
+
+@pytest.fixture(scope="module")
+def small():
+    """Two convolutions and a dense layer, few enough to try every cut of every layer, with spikes."""
+    rng = np.random.default_rng(0)
+    one = np.ones((1, 1, 1), np.int64)
+    nodes = (
+        Node("in", Input((2, 6, 6), 3)),
+        Node("k1", Conv(rng.integers(-4, 5, (4, 2, 3, 3)), None, (1, 1), ((1, 1), (1, 1))), ("in",)),
+        Node("c1", Threshold(one, 0 * one, 3), ("k1",)),
+        Node("k2", Conv(rng.integers(-4, 5, (6, 4, 3, 3)), None, (2, 2), ((1, 1), (1, 1))), ("c1",)),
+        Node("c2", Threshold(one, 0 * one, 3), ("k2",)),
+        Node("f", Reshape((54,)), ("c2",)),
+        Node("out", Dense(rng.integers(-4, 5, (5, 54)), None), ("f",)),
+    )
+    graph = encode(Graph("small", nodes), "rate", 9)
+    spikes = {n.name: 9 * rng.random(graph.size(n.name)) for n in populations(graph)[:-1]}
+    return of_graph(graph, NATIVE), spikes
+
+
+def everything(wiring, chip, spikes, cores):
+    """Packets, slowest core and number of every admissible partition on up to `cores` cores."""
+    rates = {"out": np.zeros(5)} | {name: each / 9 for name, each in spikes.items()}
+    demands = {layer.name: Demand(wiring, layer, chip, NATIVE, rates) for layer in wiring.layers}
+    targets = {layer.name: [t.name for t in wiring.layers if layer.name in t.sources] for layer in wiring.layers}
+    options = {}
+    for layer in wiring.layers:
+        d = demands[layer.name]
+        options[layer.name] = [
+            cut
+            for cut in parts(layer.shape, 1, cores)
+            if d.compartments(cut).max() <= allowed(chip, "compartments")
+            and d.memory(cut).max() <= allowed(chip, "synapse_memory")
+            and d.axons_in(cut).max() <= allowed(chip, "axons_in")
+        ]
+    found = []
+    for chosen in product(*options.values()):
+        each: dict[str, Parts] = dict(zip(options, chosen, strict=True))
+        number = sum(cut.number for cut in chosen)
+        if number > cores:
+            continue
+        heard = {n: [demands[t].reached(each[t], n) for t in targets[n]] for n in each}
+        if any(demands[n].axons_out(each[n], heard[n]).max() > allowed(chip, "axons_out") for n in each):
+            continue
+        packets = {n: np.sum([np.zeros(wiring[n].size), *heard[n]], axis=0) for n in each}
+        step = max(float(demands[n].step(each[n], packets[n]).max()) for n in each)
+        found.append((sum(float(rates[n] @ packets[n]) for n in each), step, number))
+    return np.array(found)
+
+
+def test_objectives_against_every_partition(small, altered_chip):
+    wiring, spikes = small
+    chip = altered_chip("loihi2", cores=10, chips=1, compartments=60)
+    every = everything(wiring, chip, spikes, 10)
+    assert len(every) > 20
+    cuts = {o: partition(wiring, chip, NATIVE, objective=o, spikes=spikes) for o in ("cores", "traffic", "step")}
+    number = {o: sum(cut.number for cut in found.values()) for o, found in cuts.items()}
+    assert number["cores"] == every[:, 2].min()
+    assert max(step_time(wiring, chip, NATIVE, spikes, cuts["step"]).values()) <= 1.1 * every[:, 1].min()
+    packets = sum(
+        float((synapses > 0).sum(axis=0) @ spikes[source]) / 9
+        for cut in cuts["traffic"].values()
+        for source, synapses in cut.inward.items()
+    )
+    assert packets <= 1.05 * every[:, 0].min()
+    assert bound(wiring, chip, NATIVE) <= number["cores"]
+
+
+def test_the_shortest_step_needs_spikes(small):
+    with pytest.raises(ValueError, match="spikes"):
+        partition(small[0], load("loihi2"), NATIVE, objective="step")
