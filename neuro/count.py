@@ -1,7 +1,7 @@
 """From the spikes of a run to the hardware events of a placed network, per sample, under both schedules."""
 
 from dataclasses import replace
-from math import log2
+from math import ceil, log2
 
 import jax
 import jax.numpy as jnp
@@ -41,11 +41,11 @@ def count(
         critical = _slowest_copy(*_critical(placement, _unstepped(placement, folded)), copies).sum(axis=0)
         share = None if updated is None else updated * (period / steps)
         events = {name: n * copies for name, n in _energy(placement, load, period, share).items()}
-        for once in ("management", "core_step"):  # one for the whole chip
+        for once in ("management", "reset"):  # one for the whole chip
             if once in events:
                 events[once] = events[once] / copies
-        interval = _path(placement, critical, period, copies)
-        whole = _path(placement, critical * (steps / period), steps, 1)
+        interval = _path(placement, critical, period, copies, copies)
+        whole = _path(placement, critical * (steps / period), steps, 1, copies)
         result["stream"] = Counts(events, whole, interval, copies, placement.machines)
     return result
 
@@ -141,8 +141,11 @@ def _slowest_copy(waiting: Array, critical: Array, copies: int) -> Array:
     return jax.lax.fori_loop(1, copies, compare, (waiting, critical))[1]
 
 
-def _path(placement: Placement, critical: Float[Array, "batch event"], steps: int, samples: int) -> Path:
-    """Seconds waited for: the critical cores, a barrier a step, and what the host writes and reads for `samples`."""
+def _path(
+    placement: Placement, critical: Float[Array, "batch event"], steps: int, samples: int, copies: int = 1
+) -> Path:
+    """Seconds waited for: the critical cores, a barrier a step, in which the cores of all `copies` meet, and what the
+    host writes and reads for `samples`."""
     chip = placement.chip
     names = [*sweep_events(placement), *load_events(placement), "link", "tick"]
     fixed = {
@@ -151,7 +154,7 @@ def _path(placement: Placement, critical: Float[Array, "batch event"], steps: in
         "reset": float(placement.chips),
     }
     if chip.pace.kind == "barrier":
-        fixed |= {"barrier": float(steps), "barrier_level": steps * min(MOST_LEVELS, log2(placement.tiles))}
+        fixed |= {"barrier": float(steps), "barrier_level": steps * min(MOST_LEVELS, log2(_tiles(placement, copies)))}
         if placement.chips > 1:
             fixed["barrier_chip"] = float(steps * placement.chip_span)
     if chip.pace.kind == "event":
@@ -162,6 +165,12 @@ def _path(placement: Placement, critical: Float[Array, "batch event"], steps: in
     counts = jnp.concatenate([critical, others], axis=1)
     kept = [i for i, name in enumerate([*names, *fixed]) if _happens(placement, name)]
     return Path(tuple([*names, *fixed][i] for i in kept), counts[:, None, None, jnp.asarray(kept)])
+
+
+def _tiles(placement: Placement, copies: int) -> int:
+    """Routers with a core in use where `copies` networks lie side by side on one chip."""
+    filled = ceil(copies * placement.number / placement.topology.cores_per_stop)
+    return max(placement.tiles, min(filled, placement.topology.stops)) if copies > 1 else placement.tiles
 
 
 def _happens(placement: Placement, event: str) -> bool:

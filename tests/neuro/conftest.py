@@ -2,13 +2,16 @@
 
 from collections.abc import Callable
 
+import jax
 import numpy as np
 import pytest
 
-from neuro.chip import Chip, load
-from neuro.constants import Number
+from neuro.chip import Chip, Mesh, load
+from neuro.constants import Number, Seconds
+from neuro.count import count
 from neuro.graph import Graph, Node
 from neuro.layers import Dense, Input, Scale, Threshold
+from neuro.placement import Placement
 
 
 def _altered(name: str, **limits: float) -> Chip:
@@ -18,10 +21,60 @@ def _altered(name: str, **limits: float) -> Chip:
     return chip.model_copy(update={"limits": chip.limits.model_copy(update=numbers)})
 
 
+def _paced(pace: str, topology: str = "mesh", multicast: bool = False, **limits: float) -> Chip:
+    chip = _altered("generic", **limits)
+    source = next(iter(chip.sources))
+
+    def seconds(value: str) -> Seconds:
+        return Seconds(value=value, source=source, basis="datasheet")  # pyright: ignore
+
+    def number(value: float) -> Number:
+        return Number(value=str(value), source=source, basis="datasheet")  # pyright: ignore
+
+    kind = {"serial": "barrier", "overlap": "barrier"}.get(pace, pace)
+    own = {"tick": {"tick": seconds("60 ns")}, "event": {"layer": seconds("1 us")}}.get(kind, {})
+    none = {} if kind == "barrier" else dict.fromkeys(("barrier", "barrier_level", "barrier_chip"))
+    cores = chip.limits.cores.value
+    width, height, each = {"star": (1, 1, cores), "tree": (4, 8, np.ceil(cores / 32))}.get(topology, (8, 8, 2))
+    wide = {"width": number(width), "height": number(height), "cores_per_router": number(each)}
+    mesh = Mesh(topology=topology, multicast=multicast, chips_wide=chip.mesh.chips_wide, **wide)  # pyright: ignore
+    step = chip.pace.model_copy(update={"kind": kind, "overlap": pace == "overlap"})
+    return chip.model_copy(update={"pace": step, "mesh": mesh, "time": chip.time.model_copy(update=own | none)})
+
+
+@pytest.fixture(scope="session")
+def paced_chip() -> Callable[..., Chip]:
+    """The generic chip with another pace (serial or overlap: barriers; tick; event), network between its cores, and
+    limits."""
+    return _paced
+
+
 @pytest.fixture(scope="session")
 def altered_chip() -> Callable[..., Chip]:
     """A bundled chip, by name, with some limits replaced."""
     return _altered
+
+
+QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+"""Compiled once for a few samples: what the compiler takes is all that counts."""
+
+
+def _counter(placement: Placement) -> Callable:
+    compiled = {}
+
+    def run(spikes: dict):
+        key = next(iter(spikes.values())).shape[1]
+        if key not in compiled:
+            compiled[key] = jax.jit(lambda trains: count(placement, trains)).lower(spikes).compile(QUICK)
+        return compiled[key](spikes)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def counter() -> Callable[[Placement], Callable]:
+    """`count` on a placement, compiled once for each number of samples: a fraction of what it takes step by step."""
+    return _counter
 
 
 @pytest.fixture(scope="session")
