@@ -263,7 +263,8 @@ def others(
         own = core_of(wiring[name].shape, cut)[:, None] == np.arange(cut.number)
         each = own * (time["spike"] + time["axon_out"] * heard)[:, None]
         swept = own.sum(axis=0, dtype=np.float32) * np.float32(sweep)
-        return np.max(flat[name] @ each.astype(np.float32) + swept + takes, axis=1, keepdims=True)[:, 0]
+        loads: np.ndarray = flat[name] @ each.astype(np.float32) + swept + takes
+        return np.asarray(loads.max(axis=1))
 
     slowest: dict[tuple[str, Parts, Parts | None], np.ndarray] = {}
     for name, after in zip(NAMES, (*NAMES[1:], None), strict=True):

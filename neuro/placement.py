@@ -199,6 +199,8 @@ def _placed(
                 f"a core needs {used[limit].max():,.0f} {limit.replace('_', ' ')}; a core of {chip.name} allows "
                 f"{capacity[limit][over.argmax()]:,.0f}. Use fewer cores or fewer bits."
             )
+    if chip.limits.destinations is not None:
+        violations += _too_many_destinations(chip, core, here, inward)
     if violations and not allow:
         raise DoesNotFit(violations[0])
     swept = np.zeros(number)
@@ -231,6 +233,27 @@ def _placed(
         gated=tuple(layer.name for layer in wiring.layers if layer.gated),
         violations=tuple(dict.fromkeys(violations)),
     )
+
+
+def _too_many_destinations(
+    chip: Chip, core: dict[str, np.ndarray], here: dict[str, np.ndarray], inward: dict[str, dict[str, np.ndarray]]
+) -> list[str]:
+    """Populations one of whose cores sends to more cores than the chip can address, in words."""
+    targets: dict[tuple[str, int], set[int]] = {}
+    for target, sources in inward.items():
+        for source, synapses in sources.items():
+            for k, hears in zip(here[target].tolist(), synapses > 0, strict=True):
+                for own in np.unique(core[source][hears]).tolist():
+                    targets.setdefault((source, own), set()).add(k)
+    most = {source: 0 for source, _ in targets}
+    for (source, _), reached in targets.items():
+        most[source] = max(most[source], len(reached))
+    return [
+        f"a core of layer {source!r} sends to {number} cores; {chip.name} allows {allowed(chip, 'destinations'):,.0f}. "
+        "Use a network without that branch, or layers on fewer cores."
+        for source, number in most.items()
+        if number > allowed(chip, "destinations")
+    ]
 
 
 def _misfits(wiring: Wiring, chip: Chip, realisation: Realisation) -> list[str]:

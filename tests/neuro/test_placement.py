@@ -225,3 +225,10 @@ def test_the_clock_has_a_core_of_its_own(tiny_network):
     assert placement.number == 4
     with jax.disable_jit():
         assert_sound(encode(tiny_network, "unary"), placement)
+
+
+def test_destinations_are_limited(altered_chip):
+    """20 inputs feed two cores of the layer: one more than this chip's cores can address."""
+    placed(dense(20, 10), altered_chip("loihi2", compartments=10, destinations=2))
+    with pytest.raises(DoesNotFit, match=r"a core of layer 'in' sends to 2 cores; loihi2 allows 1\. Use a network"):
+        placed(dense(20, 10), altered_chip("loihi2", compartments=10, destinations=1))
