@@ -70,7 +70,9 @@ def _checked(wiring: Wiring, core: dict[str, np.ndarray]) -> int:
     every = np.unique(np.concatenate([core[layer.name] for layer in wiring.layers]))
     missing = np.setdiff1d(np.arange(every.max() + 1), every)
     if every.min() < 0 or len(missing):
-        raise BadInput(f"core {min(every.min(), 0) or missing[0]} holds no neuron; count the cores from 0 without a gap.")
+        raise BadInput(
+            f"core {min(every.min(), 0) or missing[0]} holds no neuron; count the cores from 0 without a gap."
+        )
     return len(every)
 
 

@@ -50,7 +50,8 @@ def arrivals(graph: Graph, name: str, values: dict[str, np.ndarray]) -> Float[np
     ones = pattern(graph)
     reached = {s: np.asarray(values[s], np.float32).reshape(graph.shapes[s]) for s in sources(graph, name)}
     for node in [*stage(ones, name), *([graph[name]] if is_population(graph[name]) else [])]:
-        reached[node.name] = sum(_forwards(node, reached[feed], graph.shapes[node.name]) for feed in node.inputs)
+        each = [_forwards(node, reached[feed], graph.shapes[node.name]) for feed in node.inputs]
+        reached[node.name] = np.sum(each, axis=0)
     return reached[name].reshape(-1)
 
 

@@ -125,7 +125,8 @@ def of_network(
     """The wiring of a network given synapse by synapse that runs for `steps` steps, recurrent or not.
 
     inputs, outputs: values that the host writes and reads in a run. compartments: of one neuron, by population, where
-    it takes more than one. Populations are cut into ranges of their neurons, in order. Rows are stored with indices where fewer than half of a population's pairs have a synapse.
+    it takes more than one. Populations are cut into ranges of their neurons, in order. Rows are stored with indices
+    where fewer than half of a population's pairs have a synapse.
     """
     taken = compartments or {}
     onto = {
@@ -137,7 +138,7 @@ def of_network(
         groups = csr_array(members.reshape(len(members), -1).astype(np.float32))
         found = {s: np.zeros((len(members), network.size(s)), np.float32) for s in feeds[name]}
         for source, counts in zip(feeds[name], onto[name], strict=True):
-            found[source] += (groups @ counts).toarray()
+            found[source] += csr_array(groups @ counts).toarray()
         return found
 
     def arriving(name: str, values: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -215,7 +216,7 @@ def _layer(graph: Graph, node: Node, realisation: Realisation) -> Layer:
     synapses = np.zeros(graph.size(node.name))
     if feeds:
         synapses = arrivals(graph, node.name, {s: np.ones(graph.size(s)) for s in feeds}).astype(float)
-    fan_in = int(np.prod(node.op.kernel)) if pools else int(synapses.max())
+    fan_in = int(np.prod(node.op.kernel)) if isinstance(node.op, MaxPool) else int(synapses.max())
     weights = [op.weight for op in inner if isinstance(op, Conv | Dense)]
     windows = [max(op.weight.shape[2:], default=0) for op in inner if isinstance(op, Conv)]
     windows += [max(op.kernel) for op in (*inner, node.op) if isinstance(op, SumPool | MaxPool)]
