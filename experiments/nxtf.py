@@ -44,15 +44,12 @@ SAVED = 8  # images of which the notebook shows the times
 CHUNK = 16  # images simulated together: 60 MB of spikes
 READ_OUT = Dynamics(float("inf"), decay=3840 / 4096, quantum=1 / 64, saturation=2**17 - 1)
 """The read-out does not fire; it loses 256 / 4096 of its membrane in every step and saturates at 17 bits."""
-UNIT_TIMES = (
-    "neuron_access", "neuron_update", "spike", "axon_out", "axon_in", "synop_sparse", "barrier", "barrier_level",
-)  # fmt: skip
-"""What a step of the chip is made of."""
+PRICED = ("neuron_access", "neuron_update", "spike", "axon_out", "axon_in", "synop_sparse")
 UNPACED = ("host_write", "host_read", "reset", "management")
 """What the published time of a step leaves out."""
 
 
-Spikes: TypeAlias = dict[str, Bool[jax.Array, "step image channel row column"]]
+Spikes: TypeAlias = dict[str, Bool[jax.Array, "step image _ _ _"]]
 
 
 @dataclass(frozen=True)
@@ -86,8 +83,8 @@ class Replay:
 class Quantised:
     """Whole weights [out, in, row, column] and biases [out] of every convolution, -255..255."""
 
-    weights: tuple[Int[np.ndarray, "out in row column"], ...]
-    biases: tuple[Int[np.ndarray, "out"], ...]
+    weights: tuple[Int[np.ndarray, "_ _ _ _"], ...]
+    biases: tuple[Int[np.ndarray, "_"], ...]
 
 
 def replay(folder: Path, images: int = MEASURED, progress: Progress = silent) -> Replay:
@@ -170,7 +167,7 @@ def graph(network: Quantised) -> Graph:
             one = np.ones((len(bias), 1, 1), np.int64)
             nodes.append(Node(name, Threshold(THRESHOLD * one, bias[:, None, None], 1), (nodes[-1].name,)))
         last = name
-    every: dict[str, Window] = {name: Window(0, STEPS) for name in NAMES}
+    every = {name: Window(0, STEPS) for name in NAMES}
     return Graph("nxtf-mnist", tuple(nodes), Schedule("rate", every, {}, STEPS, (STEPS, STEPS)))
 
 
@@ -228,7 +225,7 @@ def decisions(
 def step_times(counts: Counts, chip: Chip) -> Float[np.ndarray, "image"]:
     """Mean seconds of a step at nominal prices, without the host and without the embedded processor."""
     path = counts.latency
-    price = np.array([0.0 if name in UNPACED else getattr(chip.time, name).value for name in path.names])
+    price = np.array([0.0 if name in UNPACED else _seconds(chip, name) for name in path.names])
     return np.asarray(path.counts, np.float64).sum(axis=(-3, -2)) @ price / STEPS
 
 
@@ -242,29 +239,29 @@ def others(
     step is that of its busiest core; links are left out.
     """
     plain = chip.model_copy(update={"memory": None})
-    time = {name: constant.value for name in UNIT_TIMES if (constant := getattr(chip.time, name)) is not None}
+    price = {event: _seconds(chip, event) for event in (*PRICED, "barrier", "barrier_level")}
     flat = {name: each.reshape(each.shape[0] * each.shape[1], -1).astype(np.float32) for name, each in spikes.items()}
     demands = {layer.name: Demand(wiring, layer, plain, Realisation("native")) for layer in wiring.layers}
     options = {
         name: [p for p in parts(wiring[name].shape, 1, chosen[name].number) if _holds(demands[name], p)]
         for name in NAMES
     }
-    sweep = time["neuron_access"] + time["neuron_update"]
+    sweep = price["neuron_access"] + price["neuron_update"]
 
     def received(name: str, cut: Parts) -> np.ndarray:
         """[step and image, core]"""
-        total = np.float32(0)
+        total = np.zeros((len(flat[name]), cut.number), np.float32)
         for source, synapses in demands[name].inward(cut).items():
-            each = synapses * time["synop_sparse"] + (synapses > 0) * time["axon_in"]
+            each = synapses * price["synop_sparse"] + (synapses > 0) * price["axon_in"]
             total = total + flat[source] @ each.T.astype(np.float32)
         return total
 
     def busiest(name: str, cut: Parts, heard: np.ndarray, takes: np.ndarray) -> np.ndarray:
         own = core_of(wiring[name].shape, cut)[:, None] == np.arange(cut.number)
-        each = own * (time["spike"] + time["axon_out"] * heard)[:, None]
-        swept = own.sum(axis=0, dtype=np.float32) * np.float32(sweep)
-        loads: np.ndarray = flat[name] @ each.astype(np.float32) + swept + takes
-        return np.asarray(loads.max(axis=1))
+        each = own * (price["spike"] + price["axon_out"] * heard)[:, None]
+        return (
+            flat[name] @ each.astype(np.float32) + own.sum(axis=0, dtype=np.float32) * np.float32(sweep) + takes
+        ).max(axis=1)
 
     slowest: dict[tuple[str, Parts, Parts | None], np.ndarray] = {}
     for name, after in zip(NAMES, (*NAMES[1:], None), strict=True):
@@ -279,9 +276,14 @@ def others(
         keys = list(zip(NAMES, each, (*each[1:], None), strict=True))
         if all(key in slowest for key in keys):
             tiles = -(-sum(cut.number for cut in each) // int(chip.mesh.cores_per_router.value))
-            barrier = time["barrier"] + time["barrier_level"] * min(MOST_LEVELS, np.log2(tiles))
+            barrier = price["barrier"] + price["barrier_level"] * min(MOST_LEVELS, np.log2(tiles))
             means.append(np.maximum.reduce([slowest[key] for key in keys]).mean() + barrier)
     return np.array(means)
+
+
+def _seconds(chip: Chip, event: str) -> float:
+    """The nominal time of an event."""
+    return getattr(chip.time, event).value
 
 
 def _holds(demand: Demand, cut: Parts) -> bool:

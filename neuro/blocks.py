@@ -32,11 +32,10 @@ WHOLE = Parts(1, 1, 1)
 
 def axes(shape: Shape) -> tuple[int, int, int]:
     """Channels, rows and columns of a layer."""
-    if len(shape) == 0:
-        raise ValueError("a layer has at least one axis")
-    if len(shape) < 3:
-        return shape[0], 1, prod(shape[1:])
-    return shape[0], shape[1], prod(shape[2:])
+    channels, *space = shape
+    if len(space) < 2:
+        return channels, 1, prod(space)
+    return channels, space[0], prod(space[1:])
 
 
 def options(length: int) -> list[int]:

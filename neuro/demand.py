@@ -59,9 +59,9 @@ class Demand:
 
     def memory(self, cut: Parts) -> Float[np.ndarray, "core"]:
         """Bits of synapses on each core."""
-        packed = self._packed(cut)
-        if packed is not None and self.chip.memory is not None:
-            return packed.words * self.chip.memory.word.value + self._gates(cut)
+        packed, memory = self._packed(cut), self.chip.memory
+        if packed is not None and memory is not None:
+            return packed.words * memory.word.value + self._gates(cut)
         kept, shape = self.layer.kept, self.layer.shape
         channels = np.add.reduceat(kept.channel, starts(shape, cut)[0])
         weights = sums(kept.neuron, shape, cut) + np.repeat(channels, cut.rows * cut.columns) + kept.core
@@ -105,8 +105,7 @@ class Demand:
 
     def fits_rows(self, cut: Parts) -> bool:
         """Whether the numbering that shares rows between columns leaves room for its gaps."""
-        packed = self._packed(cut)
-        limits, memory = self.chip.limits, self.chip.memory
+        packed, limits, memory = self._packed(cut), self.chip.limits, self.chip.memory
         if packed is None or memory is None:
             return True
         room = limits.compartments.value / self.layer.slots
@@ -233,9 +232,8 @@ class Demand:
 
     @cached_property
     def _distinct(self) -> Int[np.ndarray, "neuron"]:
-        thresholds = self.layer.thresholds
-        assert thresholds is not None
-        return np.unique(thresholds, return_inverse=True)[1].reshape(-1)
+        every = np.zeros(self.layer.size, int) if self.layer.thresholds is None else self.layer.thresholds
+        return np.unique(every, return_inverse=True)[1].reshape(-1)
 
     @cached_property
     def _operations(self) -> Float[np.ndarray, "neuron"]:

@@ -161,8 +161,7 @@ class _Search:
         """All layers by one choice; empty if a layer finds none, or all together need more than `cores`."""
         order = {layer.name: i for i, layer in enumerate(self.wiring.layers)}
         recurrent = any(order[s] > order[layer.name] for layer in self.wiring.layers for s in layer.sources)
-        before: dict[str, Cut] = {}
-        found: dict[str, Cut] = {}
+        before, found = {}, {}
         for _ in range(PASSES if recurrent else 1):
             found = self._once(choose, before, cores)
             if not found or {n: c.parts for n, c in found.items()} == {n: c.parts for n, c in before.items()}:

@@ -50,8 +50,8 @@ def arrivals(graph: Graph, name: str, values: dict[str, np.ndarray]) -> Float[np
     ones = pattern(graph)
     reached = {s: np.asarray(values[s], np.float32).reshape(graph.shapes[s]) for s in sources(graph, name)}
     for node in [*stage(ones, name), *([graph[name]] if is_population(graph[name]) else [])]:
-        given = [_forwards(node, reached[feed], graph.shapes[node.name]) for feed in node.inputs]
-        reached[node.name] = np.asarray(np.stack(given).sum(axis=0), np.float32)
+        each = [_forwards(node, reached[feed], graph.shapes[node.name]) for feed in node.inputs]
+        reached[node.name] = np.sum(each, axis=0)
     return reached[name].reshape(-1)
 
 

@@ -130,27 +130,39 @@ def mobile(*shape: int) -> Layers:
 def networks() -> dict[str, Callable[[], Graph | Network]]:
     """LeNet to MobileNet, and a recurrent one of 10,000 neurons."""
     named: dict[str, Callable[[], Layers]] = {
-        "lenet": lambda: Layers(1, 28, 28).convolutions((6, 5, 1)).pool(2).convolutions((16, 5, 1), pad=0).pool(2)
-        .dense(120, 84, 10),
-        "nxtf": lambda: Layers(1, 28, 28).convolutions((16, 5, 2), (32, 3, 1), (64, 3, 2), pad=0)
-        .convolve(10, 4, pad=0),
+        "lenet": lambda: (
+            Layers(1, 28, 28).convolutions((6, 5)).pool(2).convolutions((16, 5), pad=0).pool(2).dense(120, 84, 10)
+        ),
+        "nxtf": lambda: Layers(1, 28, 28).convolutions((16, 5, 2), (32, 3), (64, 3, 2), pad=0).convolve(10, 4, pad=0),
         "perceptron": lambda: Layers(784).dense(1024, 1024, 10),
         "autoencoder": lambda: Layers(640).dense(128, 128, 128, 128, 8, 128, 128, 128, 128, 640),
-        "pilotnet": lambda: Layers(3, 66, 200)
-        .convolutions((24, 5, 2), (36, 5, 2), (48, 5, 2), (64, 3, 1), (64, 3, 1), pad=0)
-        .dense(100, 50, 10, 1),
+        "pilotnet": lambda: (
+            Layers(3, 66, 200)
+            .convolutions((24, 5, 2), (36, 5, 2), (48, 5, 2), (64, 3), (64, 3), pad=0)
+            .dense(100, 50, 10, 1)
+        ),
         "keywords": lambda: Layers(1, 50, 10).convolutions((64, 3, 2)).separable(*[(64, 1)] * 4).pool(5).dense(12),
-        "gestures": lambda: Layers(2, 64, 64).convolutions((16, 5, 2), (32, 3, 1)).pool(2)
-        .convolutions((32, 3, 1)).pool(2).dense(256, 11),
-        "vgg": lambda: Layers(3, 32, 32).convolutions((32, 3), (32, 3)).pool(2).convolutions((64, 3), (64, 3)).pool(2)
-        .dense(256, 10),
-        "resnet8": lambda: Layers(3, 32, 32).convolutions((16, 3))
-        .residual(16, 1).residual(32, 2).residual(64, 2).pool(8).dense(10),
+        "gestures": lambda: (
+            Layers(2, 64, 64).convolutions((16, 5, 2), (32, 3)).pool(2).convolutions((32, 3)).pool(2).dense(256, 11)
+        ),
+        "vgg": lambda: (
+            Layers(3, 32, 32)
+            .convolutions((32, 3), (32, 3))
+            .pool(2)
+            .convolutions((64, 3), (64, 3))
+            .pool(2)
+            .dense(256, 10)
+        ),
+        "resnet8": lambda: (
+            Layers(3, 32, 32).convolutions((16, 3)).residual(16, 1).residual(32, 2).residual(64, 2).pool(8).dense(10)
+        ),
         "mobilenet": lambda: mobile(3, 64, 64).pool(2).dense(10),
-    }  # fmt: skip
-    found: dict[str, Callable[[], Graph | Network]] = {
-        n: lambda n=n, make=make: make().graph(n) for n, make in named.items()
     }
+
+    def build(name: str) -> Callable[[], Graph | Network]:
+        return lambda: named[name]().graph(name)
+
+    found: dict[str, Callable[[], Graph | Network]] = {name: build(name) for name in named}
     return found | {"sheet": sheet}
 
 
@@ -227,10 +239,11 @@ def anneal(
 
 
 def main(name: str = "loihi2", moves: int = MOVES) -> None:
-    """Prints a row for each network on the chip `name`."""
+    """Prints a row for each network on the chip `name`: cores and their bounds (one axon out for each neuron and
+    target layer, or as cut), the step and what annealing finds from the fewest cores and from the step's own cuts."""
     chip, way = load(name), Realisation("native")
     table = Table(box=None, pad_edge=False)
-    for heading in ("network", "neurons", "cores", "bound", "s", "step", "s", "annealed", "ratio"):
+    for heading in ("network", "neurons", "cores", "bounds", "s", "step us", "s", "annealed us", "ratio"):
         table.add_column(heading, justify="left" if heading == "network" else "right")
     for title, make in networks().items():
         wiring = wire(make())
@@ -240,23 +253,25 @@ def main(name: str = "loihi2", moves: int = MOVES) -> None:
         middle = perf_counter()
         quick = partition(wiring, chip, way, objective="step", spikes=spikes)
         ended = perf_counter()
-        cores = sum(cut.number for cut in fewest.values())
-        each = int(chip.limits.cores.value)
+        cores, each = sum(cut.number for cut in fewest.values()), int(chip.limits.cores.value)
+        room = -(-cores // each) * each
         found = max(step_time(wiring, chip, way, spikes, quick).values())
-        annealed = anneal(
-            wiring, chip, spikes, -(-cores // each) * each, {n: c.parts for n, c in quick.items()}, moves=moves
-        )
+        starts = [{name: cut.parts for name, cut in cuts.items()} for cuts in (fewest, quick)]
+        annealed = min(anneal(wiring, chip, spikes, room, start, moves=moves) for start in starts)
         low = bound(wiring, chip, way), bound(wiring, chip, way, fewest)
         table.add_row(
-            title, f"{wiring.neurons:,}", str(cores), f"{low[0]}, {low[1]}", f"{middle - began:.2f}",
-            f"{1e6 * found:.2f} us", f"{ended - middle:.2f}", f"{1e6 * annealed:.2f} us", f"{found / annealed:.3f}",
-        )  # fmt: skip
-        Console(width=110).print(
-            table.rows
-            and f"{title}: {cores} cores, bound {low}, {found * 1e6:.2f} us, annealed {annealed * 1e6:.2f} us"
+            title,
+            f"{wiring.neurons:,}",
+            str(cores),
+            f"{low[0]}, {low[1]}",
+            f"{middle - began:.2f}",
+            f"{1e6 * found:.2f}",
+            f"{ended - middle:.2f}",
+            f"{1e6 * annealed:.2f}",
+            f"{found / annealed:.3f}",
         )
     Console(width=110).print(table)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:2], moves=int(sys.argv[2]) if len(sys.argv) > 2 else MOVES)
+    main(sys.argv[1] if len(sys.argv) > 1 else "loihi2", int(sys.argv[2]) if len(sys.argv) > 2 else MOVES)

@@ -36,7 +36,7 @@ def test_entries_by_group_and_sign():
 
 
 def test_columns_that_land_alike_share_their_rows():
-    """Six targets in the groups [0], [1, 2], [3, 4], [5]: pixels 4, 5 repeat pixels 2, 3. Five words, not seven."""
+    """Six targets in the groups [0], [1, 2], [3, 4], [5]: pixels 4 and 5 repeat pixels 2 and 3. Five words, not 7."""
     packed = convolution(MEMORY, *line(7, [[3, -5]]), WHOLE)
     assert (packed.words.tolist(), packed.groups.tolist()) == ([5], [4])
 

@@ -1,4 +1,4 @@
-"""Partitions: recurrent networks, random chips, cores given by hand, bounds, objectives against trying everything."""
+"""Partitions: recurrent networks on random chips, cores given by hand, objectives against trying everything."""
 
 from itertools import product
 

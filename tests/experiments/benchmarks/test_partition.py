@@ -1,0 +1,42 @@
+"""The networks that partitions are judged by: cores near their bound, the step near what annealing finds."""
+
+import numpy as np
+import pytest
+
+from experiments.benchmarks.partition import STEPS, activity, anneal, networks, wire
+from neuro.capability import Realisation
+from neuro.chip import load
+from neuro.partition import bound, partition, step_time
+
+NATIVE = Realisation("native")
+
+
+@pytest.mark.parametrize("name", networks())
+@pytest.mark.parametrize("target", ["generic", "spinnaker2"])
+def test_cores_are_near_their_bound(name, target):
+    wiring, chip = wire(networks()[name]()), load(target)
+    cuts = partition(wiring, chip, NATIVE)
+    assert sum(cut.number for cut in cuts.values()) <= 1.15 * bound(wiring, chip, NATIVE)
+
+
+def test_sizes():
+    """0.4 million parameters, and 10,000 recurrent neurons."""
+    mobile = networks()["mobilenet"]()
+    weights = [node.op.weight for node in mobile.nodes if hasattr(node.op, "weight")]
+    assert sum(np.size(weight) for weight in weights) == pytest.approx(4e5, rel=0.02)
+    sheet = wire(networks()["sheet"]())
+    assert sheet["sheet"].size == 10_000
+    assert "sheet" in sheet["sheet"].sources
+
+
+@pytest.mark.parametrize("name", ["lenet", "nxtf", "sheet"])
+def test_the_step_is_near_the_annealed_one(name):
+    wiring, chip = wire(networks()[name]()), load("loihi2")
+    spikes = activity(wiring)
+    cuts = partition(wiring, chip, NATIVE, objective="step", spikes=spikes)
+    start = {n: cut.parts for n, cut in partition(wiring, chip, NATIVE).items()}
+    found = max(step_time(wiring, chip, NATIVE, spikes, cuts).values())
+    assert found <= 1.1 * anneal(wiring, chip, spikes, 128, start, moves=600)
+    assert sum(cut.number for cut in cuts.values()) <= 128
+    assert set(spikes) == set(wiring.schedule.windows)
+    assert wiring.schedule.total == STEPS
