@@ -28,4 +28,5 @@ lint: install
 
 bench: install
 	$(BIN)/python -m experiments.benchmarks.machines
+	$(BIN)/python -m experiments.benchmarks.draws
 	$(BIN)/python -m experiments.benchmarks.stages

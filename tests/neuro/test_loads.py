@@ -25,11 +25,11 @@ WIDTH, HEIGHT, PER = 8, 8, 2
 @pytest.fixture(scope="module")
 def spread(paced_chip, random_network):
     """A small network over two chips side by side, its cores on scattered sites; unicast or multicast."""
-    network = random_network(0, np.random.default_rng(0), 3, 4)
+    network = random_network(1, np.random.default_rng(1), 3, 4)
     graph, flat = encode(network, "bits"), unroll(network)
 
     def on(multicast: bool) -> tuple[Placement, dict]:
-        chip: Chip = paced_chip("serial", multicast=multicast, compartments=8)
+        chip: Chip = paced_chip("serial", multicast=multicast, compartments=20)
         way = realise(chip, "bits", graph)
         placement = place(of_graph(graph, way), chip, way)
         two = replace(placement.topology, chip_columns=2)
