@@ -24,6 +24,7 @@ from neuro.cost import cost
 from neuro.count import count
 from neuro.counts import Counts, average
 from neuro.errors import BadInput, DoesNotFit, NeuroError
+from neuro.graph import Graph
 from neuro.ledger import ledger
 from neuro.loads import core_prices, effects, sweep_time
 from neuro.mapping import mean_loads, search
@@ -70,41 +71,52 @@ def chip_map(
     for code in wanted:
         done = progress(f"code {code}", 1)
         try:
-            placement, spikes = _placed(found.spiking[code], machine, code, pilot, regime, request)
+            placed = on_chip(found.spiking[code], machine, code, pilot, regime, request.allow_violations, request.seed)
         except NeuroError as error:
             reasons.append(f"  {code}: {error}")
             continue
         done(1)
-        trains = jax.jit(lambda batch, graph=found.spiking[code]: simulate(graph, batch).spikes)(
-            jnp.asarray(pilot, jnp.float32)
-        )
-        items = np.ones(len(pilot), np.float32)
-        rows = ledger(placement, trains)
-        sent = traffic(placement, spikes)
-        return ChipMap(
-            placement=placement,
-            code=code,
-            regime=regime,
-            spikes=spikes,
-            traffic=sent,
-            links=link_packets(placement, spikes, sent),
-            counts=average(count(placement, trains)[regime], items),
-            layers={name: {event: float(n.mean()) for event, n in row.items()} for name, row in rows.items()},
-        )
+        return placed
     raise DoesNotFit(f"{network.name} does not run on {machine.name}:\n" + "\n".join(reasons))
 
 
-def _placed(
-    graph, chip: Chip, code: Code, pilot: np.ndarray, regime: str, request: Request
-) -> tuple[Placement, dict[str, np.ndarray]]:
+def on_chip(
+    graph: Graph,
+    chip: Chip,
+    code: Code,
+    pilot: np.ndarray,
+    regime: Literal["single", "stream"] = "single",
+    allow: bool = False,
+    seed: int = 0,
+) -> ChipMap:
+    """A spiking graph on a chip, with what it does on the items of `pilot` [item, *shape], on average.
+
+    Raises:
+        DoesNotFit: see `neuro.placement.place`. BadInput: a code or regime that the chip cannot run.
+    """
     way = realise(chip, code, graph)
-    if way.status == "impossible" and not request.allow_violations:
+    if way.status == "impossible" and not allow:
         raise BadInput(f"{chip.name} lacks {way.missing}.")
     spikes = mean_spikes(graph, pilot)
-    placements = search(of_graph(graph, way), chip, way, spikes, request.allow_violations)
+    placements = search(of_graph(graph, way), chip, way, spikes, allow)
     if regime not in placements:
         raise BadInput(f"{chip.name} cannot clear a neuron's state between samples without its host.")
-    return arranged(placements[regime], spikes, request.seed), spikes
+    placement = arranged(placements[regime], spikes, seed)
+    trains = jax.jit(lambda batch: simulate(graph, batch).spikes)(jnp.asarray(pilot, jnp.float32))
+    sent = traffic(placement, spikes)
+    return ChipMap(
+        placement=placement,
+        code=code,
+        regime=regime,
+        spikes=spikes,
+        traffic=sent,
+        links=link_packets(placement, spikes, sent),
+        counts=average(count(placement, trains)[regime], np.ones(len(pilot), np.float32)),
+        layers={
+            name: {event: float(n.mean()) for event, n in row.items()}
+            for name, row in ledger(placement, trains).items()
+        },
+    )
 
 
 def figure_path(asked: Path | None, network: str, chip: str) -> Path:

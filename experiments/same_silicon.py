@@ -11,7 +11,7 @@ import numpy as np
 
 from converters.encode import at_once
 from experiments.arm import Arm, Machine
-from experiments.run import chunk_size
+from experiments.run import chunk_size, first_items
 from neuro.capability import Realisation, signed_bits
 from neuro.chip import Chip
 from neuro.count import count
@@ -105,6 +105,6 @@ def mean_counts(graph: Graph, placement: Placement, way: str, items: np.ndarray)
     for first in range(0, len(items), size):
         part = items[first : first + size]
         padded = np.concatenate([part, np.repeat(part[-1:], size - len(part), axis=0)])  # one compilation serves all
-        found.append(jax.tree_util.tree_map(lambda n, k=len(part): n[:k], step(jnp.asarray(padded, jnp.float32))))
+        found.append(first_items(len(part), step(jnp.asarray(padded, jnp.float32))))
     whole = jax.tree_util.tree_map(lambda *arrays: np.concatenate(arrays), *found)
     return {regime: average(counts, np.ones(len(items))) for regime, counts in whole.items()}

@@ -21,7 +21,15 @@ def arm(network: str, regime: str = "single", accuracy: float | None = 0.9, batc
     lead = (1,) if network == "spiking" else ()
     path = Path(("barrier",), np.ones((*lead, 1, 1, 1), np.float32))
     events = {"synop_dense": np.full(lead, synops, np.float32), "spike": np.full(lead, 0.0, np.float32)}
-    return Arm(LOIHI if network == "spiking" else RIVAL, network, regime, "spikes", accuracy, None, Counts(events, path, path, batch))
+    return Arm(
+        LOIHI if network == "spiking" else RIVAL,
+        network,
+        regime,
+        "spikes",
+        accuracy,
+        None,
+        Counts(events, path, path, batch),
+    )
 
 
 def priced(arms: list[Arm], energy: list[np.ndarray], latency: list[np.ndarray] | None = None) -> Priced:
