@@ -1,6 +1,6 @@
 """One network on one chip: how full each core is, what travels over each link, and what the run waits for."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +25,7 @@ from neuro.count import count
 from neuro.counts import Counts, average
 from neuro.detailed import Step
 from neuro.errors import BadInput, DoesNotFit, NeuroError
+from neuro.graph import Graph
 from neuro.ledger import ledger
 from neuro.loads import core_prices, effects, sweep_time
 from neuro.mapping import mean_loads, search
@@ -80,46 +81,58 @@ def chip_map(
     for code in wanted:
         done = progress(f"code {code}", 1)
         try:
-            placement, spikes = _placed(found.spiking[code], machine, code, pilot, regime, request)
+            placed = on_chip(found.spiking[code], machine, code, pilot, regime, request.allow_violations, request.seed)
         except NeuroError as error:
             reasons.append(f"  {code}: {error}")
             continue
         done(1)
-        trains = jax.jit(lambda batch, graph=found.spiking[code]: simulate(graph, batch).spikes)(
-            jnp.asarray(pilot, jnp.float32)
-        )
-        items = np.ones(len(pilot), np.float32)
-        rows = ledger(placement, trains)
-        sent = traffic(placement, spikes)
-        return ChipMap(
-            placement=placement,
-            code=code,
-            regime=regime,
-            spikes=spikes,
-            traffic=sent,
-            links=link_packets(placement, spikes, sent),
-            counts=average(count(placement, trains)[regime], items),
-            layers={name: {event: float(n.mean()) for event, n in row.items()} for name, row in rows.items()},
-            steps=tuple(_played(placement, trains)) if detailed else (),
-        )
+        return replace(placed, steps=_played(placed.placement, found.spiking[code], pilot)) if detailed else placed
     raise DoesNotFit(f"{network.name} does not run on {machine.name}:\n" + "\n".join(reasons))
 
 
-def _played(placement: Placement, trains: dict[str, jax.Array]) -> list[Step]:
-    return steps(placement, {name: np.asarray(t)[:, 0].reshape(len(t), -1) for name, t in trains.items()})
+def _played(placement: Placement, graph: Graph, pilot: np.ndarray) -> tuple[Step, ...]:
+    """The steps of the first item, packet by packet."""
+    trains = simulate(graph, jnp.asarray(pilot[:1], jnp.float32)).spikes
+    return tuple(steps(placement, {name: np.asarray(t)[:, 0].reshape(len(t), -1) for name, t in trains.items()}))
 
 
-def _placed(
-    graph, chip: Chip, code: Code, pilot: np.ndarray, regime: str, request: Request
-) -> tuple[Placement, dict[str, np.ndarray]]:
+def on_chip(
+    graph: Graph,
+    chip: Chip,
+    code: Code,
+    pilot: np.ndarray,
+    regime: Literal["single", "stream"] = "single",
+    allow: bool = False,
+    seed: int = 0,
+) -> ChipMap:
+    """A spiking graph on a chip, with what it does on the items of `pilot` [item, *shape], on average.
+
+    Raises:
+        DoesNotFit: see `neuro.placement.place`. BadInput: a code or regime that the chip cannot run.
+    """
     way = realise(chip, code, graph)
-    if way.status == "impossible" and not request.allow_violations:
+    if way.status == "impossible" and not allow:
         raise BadInput(f"{chip.name} lacks {way.missing}.")
     spikes = mean_spikes(graph, pilot)
-    placements = search(of_graph(graph, way), chip, way, spikes, request.allow_violations)
+    placements = search(of_graph(graph, way), chip, way, spikes, allow)
     if regime not in placements:
         raise BadInput(f"{chip.name} cannot clear a neuron's state between samples without its host.")
-    return arranged(placements[regime], spikes, request.seed), spikes
+    placement = arranged(placements[regime], spikes, seed)
+    trains = jax.jit(lambda batch: simulate(graph, batch).spikes)(jnp.asarray(pilot, jnp.float32))
+    sent = traffic(placement, spikes)
+    return ChipMap(
+        placement=placement,
+        code=code,
+        regime=regime,
+        spikes=spikes,
+        traffic=sent,
+        links=link_packets(placement, spikes, sent),
+        counts=average(count(placement, trains)[regime], np.ones(len(pilot), np.float32)),
+        layers={
+            name: {event: float(n.mean()) for event, n in row.items()}
+            for name, row in ledger(placement, trains).items()
+        },
+    )
 
 
 def figure_path(asked: Path | None, network: str, chip: str) -> Path:

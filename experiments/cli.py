@@ -320,7 +320,7 @@ def measure(
 
 @app.command
 def chips(name: str | None = None) -> None:
-    """What is known of spiking chips: every constant with range, unit, source and basis.
+    """What is known of spiking chips: every constant with range, unit, source and basis; faults of a file of one's own.
 
     Parameters
     ----------
@@ -329,11 +329,14 @@ def chips(name: str | None = None) -> None:
     """
     from experiments.terminal import description, descriptions
     from neuro import chip
+    from neuro.testing import check_chip
 
     if name is None:
         descriptions([chip.load(n) for n in chip.known()])
     else:
-        description(chip.load(name))
+        found = chip.load(name)
+        description(found)
+        check_chip(found)
 
 
 @app.command

@@ -11,9 +11,11 @@ from experiments.verdict import Driver, Verdict
 
 
 def held_against(basis: str) -> tuple[str, ...]:
-    """What the models of energy and of latency were held against, once where it is the same, as an arm's basis says."""
-    _, found, told = basis.partition("held against: energy ")
-    return tuple(dict.fromkeys(told.split(", latency "))) if found else (basis,)
+    """What the models of energy and of latency were held against, once where it is the same, as an arm's basis says;
+    before it, of a chip that is not mapped, that it is not."""
+    how, found, told = basis.partition("; held against: energy ")
+    grades = tuple(dict.fromkeys(told.split(", latency "))) if found else ()
+    return grades if how == "modelled" else (how, *grades)
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,10 @@ class Band:
 
 @dataclass(frozen=True)
 class ArmRow:
-    """What an arm is. fits: the machine can hold and run it; priced: it has energy and latency; reason: why not."""
+    """What an arm is. fits: the machine can hold and run it; priced: it has energy and latency; reason: why not.
+
+    bound: what its latency is bound by, on spiking chips.
+    """
 
     name: str
     machine: str
@@ -45,6 +50,7 @@ class ArmRow:
     reason: str | None
     basis: str
     units_used: dict[str, int]
+    bound: str | None = None
 
     @property
     def spiking(self) -> bool:
@@ -248,6 +254,7 @@ def _arms(tree: xr.DataTree, machines: dict[str, MachineRow]) -> tuple[ArmRow, .
                 reason=str(row["reason"]) or None,
                 basis=str(row["basis"]),
                 units_used=json.loads(row["units_used"]),
+                bound=str(row.get("bound", "")) or None,
             )
         )
     return tuple(found)

@@ -207,6 +207,7 @@ def _arms(c: Comparison) -> xr.Dataset:
         priced=(np.array([arm.counts is not None for arm in c.arms], np.int8), "1: has energy and latency"),
         reason=(column("reason"), "why it does not fit, has no price or is too slow"),
         basis=(column("basis"), "modelled or measured, and what the model was held against"),
+        bound=(column("bound"), "what the latency is bound by on a spiking chip, empty elsewhere"),
         units_used=([json.dumps(row["units_used"], sort_keys=True) for row in rows], "cores, copies, chips or devices"),
     )
     return data

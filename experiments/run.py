@@ -109,7 +109,7 @@ def run(
         padded = np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)]) if missing else batch
         prediction, wrong, done, peak, events = step(jnp.asarray(padded, jnp.float32))
         mismatches += int(wrong[: len(batch)].sum())
-        pieces.append(_first(len(batch), (prediction, done, peak, events)))
+        pieces.append(first_items(len(batch), (prediction, done, peak, events)))
         advance(len(batch))
     prediction, done, peak, events = jax.tree_util.tree_map(lambda *parts: np.concatenate(parts), *pieces)
     neurons = sum(spiking.size(name) for name in spiking.schedule.windows)
@@ -129,7 +129,7 @@ def run(
     )
 
 
-def _first(items: int, tree):
+def first_items(items: int, tree):
     """The first `items` of every array of a tree, as NumPy arrays."""
     return jax.tree_util.tree_map(lambda array: np.asarray(array)[:items], tree)
 

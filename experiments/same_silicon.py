@@ -4,7 +4,6 @@ The same silicon with and without binary spikes tells what the spikes are worth 
 """
 
 from dataclasses import replace
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +11,7 @@ import numpy as np
 
 from converters.encode import at_once
 from experiments.arm import Arm, Machine
-from experiments.run import chunk_size
+from experiments.run import chunk_size, first_items
 from neuro.capability import Realisation, signed_bits
 from neuro.chip import Chip
 from neuro.count import count
@@ -106,11 +105,6 @@ def mean_counts(graph: Graph, placement: Placement, way: str, items: np.ndarray)
     for first in range(0, len(items), size):
         part = items[first : first + size]
         padded = np.concatenate([part, np.repeat(part[-1:], size - len(part), axis=0)])  # one compilation serves all
-        events = step(jnp.asarray(padded, jnp.float32))
-        found.append(jax.tree_util.tree_map(partial(_first, len(part)), events))
+        found.append(first_items(len(part), step(jnp.asarray(padded, jnp.float32))))
     whole = jax.tree_util.tree_map(lambda *arrays: np.concatenate(arrays), *found)
     return {regime: average(counts, np.ones(len(items))) for regime, counts in whole.items()}
-
-
-def _first(items: int, array: jax.Array) -> jax.Array:
-    return array[:items]

@@ -8,7 +8,10 @@ from experiments import model_error
 from experiments.arm import Arm, Priced
 from experiments.compare import Comparison
 from experiments.verdict import Verdict
+from neuro.bottleneck import bound
+from neuro.chip import Chip
 from neuro.codes import is_exact
+from neuro.constants import leaves
 
 
 def band(draws: np.ndarray) -> dict[str, float]:
@@ -75,6 +78,7 @@ def arm_row(arm: Arm, priced: Priced) -> dict[str, Any]:
         "nominal_energy_j": None if components is None else sum(components.values()),
         "nominal_latency_s": None if i is None else priced.nominal_latency[i],
         "interval_s": None if i is None else priced.nominal_interval[i],
+        "bound": None if i is None else waits_for(arm, priced.boundary),
         "fits": arm.fits,
         "reason": reason,
         "units_used": arm.units_used,
@@ -90,7 +94,18 @@ def basis(arm: Arm) -> str:
         return "measured on this machine"
     energy = model_error.evidence(model, arm.batch, "energy", grades.energy)
     latency = model_error.evidence(model, arm.batch, "time", grades.latency)
-    return f"modelled; held against: energy {energy}, latency {latency}"
+    chip = arm.machine.description
+    how = "priced, not mapped" if isinstance(chip, Chip) and chip.scope == "priced" else "modelled"
+    return f"{how}; held against: energy {energy}, latency {latency}"
+
+
+def waits_for(arm: Arm, boundary: str) -> str | None:
+    """What the latency of an arm on a spiking chip is bound by, at nominal constants; None on other machines."""
+    chip = arm.machine.description
+    if not isinstance(chip, Chip) or arm.counts is None:
+        return None
+    values = {path: constant.value for path, constant in leaves(chip)}
+    return bound(arm.counts.latency, arm.machine.prices(values, boundary).time)
 
 
 def verdict_row(verdict: Verdict) -> dict[str, Any]:

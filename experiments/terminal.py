@@ -11,6 +11,7 @@ from rich.table import Table
 
 from experiments.compare import Comparison
 from experiments.record_rows import held_against
+from neuro.chip import Chip
 from neuro.constants import Description, leaves
 from neuro.units import show
 
@@ -23,6 +24,10 @@ LEGEND = (
     "single, batch1: one sample at a time; stream: a pipeline of samples, in as many copies as fit on the chip; "
     "best_batch: the batch of least energy."
 )
+SCOPES = {
+    "mapped": "mapped: networks are cut, placed and routed on it core by core",
+    "priced": "priced: totals are held against its limits, published laws price the events; no core is mapped",
+}
 WORDS = {
     "yes": "Yes: on {quantity} the spiking network wins",
     "no": "No: on {quantity} the spiking network loses",
@@ -63,6 +68,10 @@ def table(comparison: Comparison, summary: dict[str, Any]) -> None:
     for arm in summary["arms"]:
         if arm["energy_j"] is None and arm["kind"] != "measured":
             console.print(f"  [dim]not priced: {arm['name']}: {arm['reason']}[/dim]")
+    best = summary["verdict"]["latency"]["best_snn"] or summary["verdict"]["energy"]["best_snn"]
+    for arm in summary["arms"]:
+        if arm["name"] == best:
+            console.print(f"\nThe fastest spiking arm, {best}, is {arm['bound']}.")
     words = (f"{LABELS[name]} {v['word']} (P = {v['p_snn_wins']:.2f})" for name, v in summary["verdict"].items())
     console.print(f"\n[bold]Does the spiking network win? {'; '.join(words)}.[/bold]")
     for name, verdict in summary["verdict"].items():
@@ -108,6 +117,8 @@ def description(machine: Description) -> None:
         f"class {machine.deployment}; model held against silicon: energy {machine.evidence.energy}, "
         f"latency {machine.evidence.latency}"
     )
+    if isinstance(machine, Chip):
+        console.print(SCOPES[machine.scope])
     rows = Table(box=None, pad_edge=False)
     for heading in ("constant", "value", "low", "high", "unit", "basis", "source", "note"):
         rows.add_column(heading, overflow="fold")
@@ -119,13 +130,22 @@ def description(machine: Description) -> None:
         console.print(f"  \\[{key}] {source.title}, {source.year}. {source.doi or source.url}")
     for note in getattr(machine, "notes", []):
         console.print(f"  note: {note}")
+    if isinstance(machine, Chip):
+        for table, included in (("energy", machine.included.energy), ("time", machine.included.time)):
+            for event, why in included.items():
+                console.print(f"  included: {table}.{event}: {why}")
+        for what in machine.cannot:
+            console.print(f"  not modelled: {what}")
 
 
 def descriptions(machines: list[Description]) -> None:
-    """Prints one line for each machine."""
+    """Prints one line for each machine; of a chip also its scope and the grades of its evidence."""
     for machine in machines:
+        grades, known = machine.evidence, ""
+        if isinstance(machine, Chip):
+            known = f"{machine.scope}; held against: energy {grades.energy}, latency {grades.latency}; "
         boundaries = ", ".join(machine.power)
-        screen().print(f"{machine.name:<18}{machine.title}; {machine.process}; priced at: {boundaries}")
+        screen().print(f"{machine.name:<18}{machine.title}; {machine.process}; {known}priced at: {boundaries}")
 
 
 def _codes(summary: dict[str, Any]) -> Table:
@@ -158,7 +178,7 @@ def _arms(summary: dict[str, Any]) -> Table:
         style = "bold" if arm["network"] == "spiking" else ""
         rows.add_row(
             arm["name"], _percent(arm["accuracy"]), _band(arm["energy_j"], "J"), _band(arm["latency_s"], "s"),
-            str(arm["batch"]), held_against(arm["basis"])[0], style=style,
+            str(arm["batch"]), " / ".join(held_against(arm["basis"])), style=style,
         )  # fmt: skip
     return rows
 

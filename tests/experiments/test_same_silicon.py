@@ -1,0 +1,135 @@
+"""The integer network on a spiking chip, counted by hand on the smallest network.
+
+Counts (2, 1) give hidden counts (2, 2, 0). Weights that are not zero: input 0 reaches hidden 0 and 1, input 1 reaches
+hidden 1 and 2; hidden 0 and 2 reach output 0, hidden 1 both. Of 6 + 6 weights 4 + 4 are not zero.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import pytest
+
+from experiments import same_silicon
+from experiments.arm import Arm, Machine
+from experiments.same_silicon import mean_counts, offered, placed
+from neuro.chip import Chip, load, prices
+from neuro.constants import Number, leaves
+from neuro.cost import cost
+from neuro.counts import Counts
+from neuro.graph import Graph, Node
+from neuro.layers import Dense, Input, Scale, Threshold
+from neuro.stages import fan_out
+
+ITEMS = np.array([[2, 1]])
+
+
+@pytest.fixture(scope="module")
+def tiny_network() -> Graph:
+    hidden = Dense(np.array([[1, 0], [1, 1], [0, -1]]), None)
+    out = Dense(np.array([[1, 1, 1], [0, 1, 0]]), None)
+    nodes = (
+        Node("in", Input((2,), 2)),
+        Node("w1", hidden, ("in",)),
+        Node("hidden", Threshold(np.ones(3, np.int64), np.zeros(3, np.int64), 2), ("w1",)),
+        Node("w2", out, ("hidden",)),
+        Node("out", Scale(np.ones(2, np.int64), np.zeros(2, np.int64)), ("w2",)),
+    )
+    return Graph("tiny", nodes)
+
+
+@pytest.fixture(scope="module")
+def found(tiny_network) -> Callable[..., list[Arm]]:
+    reach = fan_out(tiny_network)
+
+    def build(chip: Chip | str, items: np.ndarray = ITEMS) -> list[Arm]:
+        chip = load(chip) if isinstance(chip, str) else chip
+        machine = Machine("neuromorphic", chip, partial(prices, chip))
+        return same_silicon.arms(machine, tiny_network, items, 0.9, reach)
+
+    return build
+
+
+def events(arm: Arm) -> dict[str, float]:
+    assert arm.counts is not None
+    return {name: float(n) for name, n in arm.counts.events.items()}
+
+
+def waits(counts: Counts) -> dict[str, float]:
+    path = counts.latency
+    return dict(zip(path.names, np.asarray(path.counts).sum(axis=(0, 1)).tolist(), strict=True))
+
+
+def test_only_what_a_mapped_chip_prices_is_offered():
+    ways = {name: offered(load(name)) for name in ("loihi1", "loihi2", "speck", "spinnaker2", "generic", "akida")}
+    assert ways == {
+        "loihi1": [], "loihi2": ["graded"], "speck": [], "spinnaker2": ["graded", "mac"], "generic": ["graded", "mac"],
+        "akida": [],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["loihi2", "generic"])
+def test_graded_spikes_by_hand(name, found):
+    arms = {(arm.precision, arm.regime): arm for arm in found(name)}
+    one = arms["graded", "single"]
+    seen = events(one)
+    # Two inputs and two hidden neurons send: 4 synapses behind the inputs, 1 + 2 behind hidden 0 and 1.
+    assert (seen["spike"], seen["synop_graded"]) == (4, 7)
+    update = "neuron_program" if load(name).neuron.program else "neuron_update"
+    # Input, hidden layer and read-out have a step each, and all 2 + 3 + 2 compartments are swept in all three.
+    assert seen[update] == 3 * 7
+    assert (seen["host_write"], seen["host_read"], seen["reset"]) == (2, 2, 1)
+    assert (one.network, one.batch, one.units_used) == ("integer", 1, {"cores": 3, "chips": 1, "copies": 1})
+    assert waits(one.counts)["barrier"] == 3
+    # In a pipeline a sample enters every second step: a neuron integrates in one and sends in the next.
+    stream = arms["graded", "stream"]
+    copies = stream.batch
+    assert copies == int(load(name).limits.cores.value) // 3
+    assert events(stream)["synop_graded"] == copies * 7
+    assert events(stream)[update] == copies * 2 * 7
+
+
+def test_the_matrix_unit_multiplies_everything(found):
+    (one,) = [arm for arm in found("generic") if (arm.precision, arm.regime) == ("mac", "single")]
+    seen = events(one)
+    assert seen["mac"] == 6 + 6
+    assert seen["spike"] == 2 + 3  # every activation is sent, that of hidden 2 too
+    assert seen["neuron_program" if load("generic").neuron.program else "neuron_update"] == 2 + 3  # nothing is swept
+    (zeros,) = [a for a in found("generic", np.array([[0, 0]])) if (a.precision, a.regime) == ("mac", "single")]
+    assert events(zeros) == seen
+
+
+def test_counts_are_means_over_all_items(found, monkeypatch):
+    """(0, 0) sends nothing, (2, 0) one input and two hidden neurons: 2 + 1 + 2 synapses."""
+    items = np.array([[2, 1], [0, 0], [2, 0]])
+    whole = found("loihi2", items)[0]
+    assert events(whole)["synop_graded"] == pytest.approx((7 + 0 + 5) / 3)
+    monkeypatch.setattr(same_silicon, "chunk_size", lambda *a: 2)  # the third item fills no chunk
+    parts = found("loihi2", items)[0]
+    assert events(parts) == pytest.approx(events(whole))
+
+
+def test_a_matrix_unit_does_not_wait_for_ticks(found, tiny_network):
+    chip = load("spinnaker2")
+    arms = {(arm.precision, arm.regime): arm for arm in found(chip)}
+    assert waits(arms["graded", "single"].counts)["tick"] == 3
+    matrix = arms["mac", "single"]
+    assert not {"tick", "barrier", "barrier_level", "barrier_chip"} & set(waits(matrix.counts))
+    table = prices(chip, {path: c.value for path, c in leaves(chip)}, "chip")  # of the chip as its file has it
+    assert float(cost(matrix.counts, table).latency) < chip.time.tick.value
+    # Over two chips too.
+    few = Number(value="2", source="gonzalez2024", basis="datasheet")  # pyright: ignore
+    small = chip.model_copy(update={"limits": chip.limits.model_copy(update={"cores": few})})
+    placement, graph = placed(tiny_network, small, "mac", fan_out(tiny_network))
+    assert placement.chips == 2
+    split = mean_counts(graph, placement, "mac", ITEMS)["single"]
+    assert not cost(split, table).latency <= 0
+
+
+def test_an_integer_network_that_does_not_fit_is_listed_with_the_reason(found):
+    chip = load("loihi2")
+    few = Number(value="1", source="intel2021", basis="datasheet")  # pyright: ignore
+    small = chip.model_copy(update={"limits": chip.limits.model_copy(update={"cores": few, "chips": None})})
+    arms = found(small)
+    assert [(arm.regime, arm.fits, arm.counts) for arm in arms] == [("single", False, None), ("stream", False, None)]
+    assert all("needs 3 cores; loihi2 has 1" in (arm.reason or "") for arm in arms)
