@@ -105,7 +105,8 @@ def waits_for(arm: Arm, boundary: str) -> str | None:
     if not isinstance(chip, Chip) or arm.counts is None:
         return None
     values = {path: constant.value for path, constant in leaves(chip)}
-    return bound(arm.counts.latency, arm.machine.prices(values, boundary).time)
+    time = arm.machine.prices(values, boundary).time
+    return bound(arm.counts.latency, {name: float(np.asarray(time[name])) for name in arm.counts.latency.names})
 
 
 def verdict_row(verdict: Verdict) -> dict[str, Any]:

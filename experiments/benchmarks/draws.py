@@ -22,6 +22,7 @@ from experiments.uncertainty import draw
 from neuro import chip as chip_file
 from neuro.capability import realise
 from neuro.chip import Chip
+from neuro.codes import Code
 from neuro.count import count
 from neuro.graph import Graph, Node
 from neuro.layers import Conv, Dense, Input, Reshape, Scale, Threshold
@@ -54,7 +55,8 @@ def network(side: int = 28) -> Graph:
 
 def arms(chip: Chip, integer: Graph) -> Iterator[Arm]:
     """`integer` on the chip under its code of fewest steps, in every regime, with random spikes counted."""
-    codes = [code for code in ("bits", "unary", "rate") if realise(chip, code).status != "impossible"]
+    order: tuple[Code, ...] = ("bits", "unary", "rate")
+    codes = [code for code in order if realise(chip, code).status != "impossible"]
     graph = encode(integer, codes[0], LEVELS if codes[0] == "rate" else None)
     way = realise(chip, codes[0], graph)
     assert graph.schedule is not None
@@ -92,7 +94,7 @@ def measure(found: tuple[Arm, ...], draws: int, rounds: int) -> Spent:
         start = perf_counter()
         energy, latency = run(factors, events)
         spent.append(perf_counter() - start)
-    assert energy.shape == latency.shape == (draws, len(found))
+        assert energy.shape == latency.shape == (draws, len(found))
     return Spent(drawing, spent[0] - median(spent[1:]), tuple(spent[1:]))
 
 
