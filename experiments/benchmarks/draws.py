@@ -56,7 +56,7 @@ def network(side: int = 28) -> Graph:
 def arms(chip: Chip, integer: Graph) -> Iterator[Arm]:
     """`integer` on the chip under its code of fewest steps, in every regime, with random spikes counted."""
     order: tuple[Code, ...] = ("bits", "unary", "rate")
-    codes = [code for code in order if realise(chip, code).status != "impossible"]
+    codes: list[Code] = [code for code in order if realise(chip, code).status != "impossible"]
     graph = encode(integer, codes[0], LEVELS if codes[0] == "rate" else None)
     way = realise(chip, codes[0], graph)
     assert graph.schedule is not None
