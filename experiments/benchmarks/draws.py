@@ -26,7 +26,7 @@ from neuro.codes import Code
 from neuro.count import count
 from neuro.graph import Graph, Node
 from neuro.layers import Conv, Dense, Input, Reshape, Scale, Threshold
-from neuro.mapping import search
+from neuro.placement import place
 from neuro.wiring import of_graph
 
 DRAWS = 2**17
@@ -63,12 +63,11 @@ def arms(chip: Chip, integer: Graph) -> Iterator[Arm]:
     rng = np.random.default_rng(0)
     windows = graph.schedule.windows
     spikes = {n: jnp.asarray(rng.random((w.steps, ITEMS, *graph.shapes[n])) < DENSITY) for n, w in windows.items()}
-    mean = {n: np.asarray(s, np.float64).sum(axis=0).mean(axis=0).reshape(-1) for n, s in spikes.items()}
+    placement = place(of_graph(graph, way), chip, way)
+    counts = jax.jit(lambda trains: count(placement, trains))(spikes)
     machine = Machine("neuromorphic", chip, lambda values, boundary: chip_file.prices(chip, values, boundary))
-    for regime, placement in search(of_graph(graph, way), chip, way, mean).items():
-        counts = jax.jit(lambda trains, placement=placement: count(placement, trains))(spikes)[regime]
-        counts = jax.tree_util.tree_map(np.asarray, counts)
-        yield Arm(machine, "spiking", regime, "", None, code=codes[0], counts=counts)
+    for regime, found in jax.tree_util.tree_map(np.asarray, counts).items():
+        yield Arm(machine, "spiking", regime, "", None, code=codes[0], counts=found)
 
 
 @dataclass(frozen=True)

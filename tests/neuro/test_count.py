@@ -163,9 +163,7 @@ def test_cores_in_use_are_those_of_all_copies(counted):
     assert float(counts["stream"].events["core_step"][0]) == 42 * 3 * 2
 
 
-@pytest.mark.parametrize(
-    ("pace", "cores"), [("serial", 2), ("serial", 128), ("overlap", 2), ("tick", 128), ("event", 2)]
-)
+@pytest.mark.parametrize(("pace", "cores"), [("overlap", 2), ("tick", 128), ("event", 2)])
 def test_counts_do_not_depend_on_the_batch(pace, cores, paced_chip, tiny_network, counter):
     """Two batches of two give what one of four gives, sample by sample, to the last bit.
 

@@ -7,7 +7,6 @@ import pytest
 from converters.encode import encode
 from neuro.capability import realise
 from neuro.chip import load
-from neuro.count import count
 from neuro.ledger import REST, ledger
 from neuro.placement import Placement, place
 from neuro.wiring import of_graph
@@ -15,6 +14,12 @@ from neuro.wiring import of_graph
 SPIKES = {"in": [[1, 1], [1, 0]], "hidden": [[1, 1, 0], [1, 1, 0]]}
 CHIP = {"management", "reset", "core_step"}
 """Events of the chip as a whole."""
+
+
+@pytest.fixture(autouse=True)
+def compiled(monkeypatch, counter):
+    """The ledger's own count, compiled as a whole: a fraction of the time."""
+    monkeypatch.setattr("neuro.ledger.count", lambda placement, spikes: counter(placement)(spikes))
 
 
 def on(graph, chip, code: str) -> Placement:
@@ -60,13 +65,13 @@ def test_by_hand(tiny_network):
         ("speck", "rate", {}),
     ],
 )
-def test_the_ledger_sums_to_the_total_exactly(name, code, limits, tiny_network, altered_chip):
+def test_the_ledger_sums_to_the_total_exactly(name, code, limits, tiny_network, altered_chip, counter):
     """Every event to the last one. What no layer is the cause of is the chip's, or the clock's where there is one."""
     chip = altered_chip(name, **limits) if limits else load(name)
     chip = chip.model_copy(update={"energy": chip.energy.model_copy(update={"core_step": chip.energy.hop})})
     placement = on(tiny_network, chip, code)
     spikes = trains(placement)
-    total = count(placement, spikes)["single"].events
+    total = counter(placement)(spikes)["single"].events
     rows = ledger(placement, spikes)
     assert set(rows) == {"in", "hidden", "out", REST}
     assert set(rows[REST]) == set(total)

@@ -11,11 +11,12 @@ import pytest
 from converters.encode import encode
 from neuro.capability import realise
 from neuro.chip import Chip
+from neuro.floorplan import traffic_hops
 from neuro.loads import effects, load_events, loads
 from neuro.placement import Placement, place
 from neuro.synapses import unroll
 from neuro.topology import links
-from neuro.traffic import traffic
+from neuro.traffic import arranged, traffic
 from neuro.wiring import of_graph
 
 WIDTH, HEIGHT, PER = 8, 8, 2
@@ -139,3 +140,16 @@ def test_traffic_is_what_cores_send(spread):
                 if load_events(placement)[column] == event:
                     np.add.at(want, cores, spikes @ caused.matrix[:, first:last])
         np.testing.assert_allclose(found.sum(axis=direction), want, rtol=1e-9)
+
+
+def test_arranged_cores_have_a_shorter_way(spread):
+    """On sites found for its traffic, against scattered ones; where all cores share a switch they stay."""
+    placement, _ = spread(False)
+    mean = {name: train.sum(axis=0).mean(axis=0).astype(float) for name, train in trains(placement, 0.3).items()}
+    found = arranged(placement, mean)
+    sent = traffic(placement, mean)
+    assert traffic_hops(sent, found.topology, found.site) < 0.5 * traffic_hops(sent, placement.topology, placement.site)
+    assert len(set(found.site.tolist())) == placement.number
+    np.testing.assert_array_equal(traffic(found, mean), sent)
+    star = replace(placement, topology=replace(placement.topology, kind="star", chip_columns=1))
+    assert arranged(star, mean) is star

@@ -9,7 +9,7 @@ from neuro.capability import realise
 from neuro.chip import load, prices
 from neuro.constants import leaves
 from neuro.cost import cost
-from neuro.count import count
+from neuro.counts import Counts
 from neuro.errors import BadDescription, DoesNotFit
 from neuro.graph import Graph, Node
 from neuro.layers import Conv, Dense, Input, Reshape, Scale, Threshold
@@ -92,18 +92,22 @@ def test_what_fits_has_no_violations():
     assert placed(dense(), load("loihi2"), "bits", allow=True).violations == ()
 
 
+@pytest.fixture(scope="module")
+def tiny_counts(tiny_network, counter) -> Counts:
+    placement = placed(tiny_network, load("loihi2"), "rate")
+    windows = placement.schedule.windows
+    spikes = {n: jnp.ones((w.steps, 1, len(placement.core[n])), bool) for n, w in windows.items()}
+    return counter(placement)(spikes)["single"]
+
+
 @pytest.mark.parametrize("missing", ["energy.spike", "energy.hop", "time.axon_in", "time.barrier_level"])
-def test_an_event_that_occurs_has_a_price(missing, tiny_network):
+def test_an_event_that_occurs_has_a_price(missing, tiny_counts):
     """Refused by the conformance suite before anything runs, and by the cost when the event is there; never free."""
     table, event = missing.split(".")
     chip = load("loihi2")
     chip = chip.model_copy(update={table: getattr(chip, table).model_copy(update={event: None})})
     with pytest.raises(BadDescription, match=rf"1 fault.*\n.*{missing}: happens here; give a price, or"):
         check_chip(chip)
-    placement = placed(tiny_network, chip, "rate")
-    windows = placement.schedule.windows
-    spikes = {n: jnp.ones((w.steps, 1, len(placement.core[n])), bool) for n, w in windows.items()}
-    counts = count(placement, spikes)["single"]
     values = {path: c.value for path, c in leaves(chip)}
     with pytest.raises(BadDescription, match=rf"no price for {missing}; add a constant with its source to the file"):
-        cost(counts, prices(chip, values, "chip"))
+        cost(tiny_counts, prices(chip, values, "chip"))
