@@ -78,7 +78,7 @@ def sites(topology: Topology) -> tuple[np.ndarray, float]:
     if topology.kind == "star":
         angle = 2 * np.pi * (every % topology.cores_per_chip) / topology.cores_per_chip
         ring = RING * np.stack([np.sin(angle), -np.cos(angle)], axis=1) * (topology.cores_per_chip > 1)
-        return middle + ring, min(WIDEST, 1.6 * RING * np.sin(np.pi / max(topology.cores_per_chip, 2)))
+        return middle + ring, min(WIDEST, 1.3 * RING * np.sin(np.pi / max(topology.cores_per_chip, 2)))
     per = topology.cores_per_stop
     grid = int(np.ceil(np.sqrt(per)))
     within = every % topology.cores_per_chip % per

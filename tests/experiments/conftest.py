@@ -12,7 +12,7 @@ from experiments.dataset import DataSet
 from neuro import chip
 from neuro.evaluate import evaluate
 from neuro.graph import Graph, Node
-from neuro.layers import AvgPool, Conv, Dense, Input, Relu, Reshape
+from neuro.layers import AvgPool, Conv, Dense, Input, Relu, Reshape, Scale, Threshold
 
 CHIPS = ("loihi1", "loihi2")
 DEVICES = ("eyeriss_v1", "stm32h7a3", "jetson_orin_agx")
@@ -33,6 +33,25 @@ def network() -> Graph:
             Node("dense", Dense(rng.normal(size=(3, 16)), rng.normal(size=3)), ("flat",)),
         ),
     )
+
+
+@pytest.fixture(scope="session")
+def tiny_integer() -> Graph:
+    """2 inputs, 3 hidden neurons, 2 outputs; thresholds 1, no biases, 2 levels.
+
+    Counts (2, 1) give hidden membranes 2, 3, -1, hence counts 2, 2, 0. Weights that are not zero: input 0 reaches
+    hidden 0 and 1, input 1 reaches hidden 1 and 2; hidden 0 and 2 reach output 0, hidden 1 both.
+    """
+    hidden = Dense(np.array([[1, 0], [1, 1], [0, -1]]), None)
+    out = Dense(np.array([[1, 1, 1], [0, 1, 0]]), None)
+    nodes = (
+        Node("in", Input((2,), 2)),
+        Node("w1", hidden, ("in",)),
+        Node("hidden", Threshold(np.ones(3, np.int64), np.zeros(3, np.int64), 2), ("w1",)),
+        Node("w2", out, ("hidden",)),
+        Node("out", Scale(np.ones(2, np.int64), np.zeros(2, np.int64)), ("w2",)),
+    )
+    return Graph("tiny", nodes)
 
 
 @pytest.fixture(scope="session")

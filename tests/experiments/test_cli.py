@@ -157,6 +157,10 @@ def test_this_machine_is_measured(call):
         (["compare", "digits-cnn", "--out", "."], 2, "is a folder"),
         (["report", "nothing.h5"], 2, "no such record"),
         (["chips", "loihi9"], 2, "unknown chip 'loihi9'"),
+        (["map", "digits-cnn", "--chip", "loihi3"], 2, "Did you mean 'loihi2'?"),
+        (["map", "digits-cnnn", "--chip", "loihi2"], 2, "Did you mean 'digits-cnn'?"),
+        (["map", "digits-cnn", "--chip", "loihi2", "--out", "a.pdf"], 2, "give it the ending .png"),
+        (["map", "digits-cnn"], 2, "--chip"),
         (["devices", "toaster"], 2, "unknown device 'toaster'"),
         (["validate", "--kind", "abacus"], 2, "abacus"),
         (["validate", "--cases", "absent.csv"], 2, "absent.csv: no such file"),
@@ -246,3 +250,58 @@ def test_a_run_that_is_killed_leaves_the_last_good_record(call, tmp_path):
         subprocess.run([*command, "--out", str(record)], capture_output=True, timeout=6, check=False)
     assert record.read_bytes() == good
     assert [p.name for p in tmp_path.iterdir()] == ["r.h5"]
+
+
+@pytest.fixture
+def small(tmp_path):
+    """12 hidden neurons and 3 outputs behind the 64 inputs."""
+    rng = np.random.default_rng(3)
+    return model(
+        tmp_path / "small.onnx",
+        helper.make_node("Gemm", ["x", "a"], ["h"], name="hidden", transB=1),
+        helper.make_node("Relu", ["h"], ["r"], name="relu"),
+        helper.make_node("Gemm", ["r", "b"], ["y"], name="last", transB=1),
+        weights={"a": rng.normal(size=(12, 64)), "b": rng.normal(size=(3, 12))},
+    )
+
+
+def test_a_map_is_printed_and_drawn(call, small, tmp_path):
+    code, out, _ = call("map", small, "--chip", "loihi2", "--data", "digits")
+    assert code == 0
+    assert out.startswith("small on loihi2, bits code (native): 3 of 128 cores")
+    assert "bound" in out
+    picture = tmp_path / "runs" / "map-small-loihi2.png"
+    assert f"figure: {picture.relative_to(tmp_path)}" in out
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_map_as_json_is_one_object(call, small, tmp_path):
+    words = ("map", small, "--chip", "speck", "--data", "digits", "--json", "--out", tmp_path / "a.png", "--steps", 8)
+    code, out, err = call(*words)
+    assert (code, err) == (0, "")
+    found = json.loads(out)
+    assert (found["code"], found["cores"], found["figure"]) == ("rate", 3, str(tmp_path / "a.png"))
+    assert [row["layers"] for row in found["rows"]] == [["input"], ["relu"], ["output"]]
+
+
+def test_a_chip_that_cannot_run_a_network_says_why_and_runs_it_on_request(call, small):
+    words = ("map", small, "--chip", "odin", "--data", "digits", "--steps", 8)
+    code, out, err = call(*words)
+    assert (code, out) == (2, "")
+    assert "does not run on odin" in err
+    assert err.count("lacks reset by subtraction") == 3  # under each of the three codes
+    code, out, _ = call(*words, "--allow-violations")
+    assert code == 0
+    assert "violated: odin lacks reset by subtraction" in out
+
+
+def test_faults_of_a_chip_file_are_printed(call, tmp_path):
+    text = (Path(cli.__file__).parents[1] / "neuro" / "chips" / "loihi2.toml").read_text(encoding="utf-8")
+    (tmp_path / "mine.toml").write_text(text.replace('name = "loihi2"', 'name = "mine"', 1))
+    assert call("chips", "mine.toml")[0] == 0
+    old = 'synop_conv = { value = "17 pJ", low = "8 pJ", high = "36 pJ"'
+    (tmp_path / "mine.toml").write_text(text.replace(old, 'synop_conv = { value = "17 J", low = "8 J", high = "36 J"'))
+    code, out, err = call("chips", "mine.toml")
+    assert code == 2
+    assert "energy.synop_conv" in out  # what was read is shown all the same
+    assert re.search(r"energy\.synop_conv: .* is a prefix wrong\?", err)

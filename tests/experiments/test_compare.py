@@ -59,6 +59,32 @@ def test_components_add_up_to_the_nominal_energy(result):
         assert band["p5"] / 3 < arm["nominal_energy_j"] < 3 * band["p95"]
 
 
+def test_arms_on_spiking_chips_say_what_they_wait_for(result):
+    for arm in result["arms"]:
+        assert bool(arm["bound"]) == (arm["kind"] == "neuromorphic" and arm["energy_j"] is not None)
+
+
+def test_the_integer_network_runs_on_the_same_silicon(result):
+    graded = arms(result, machine="loihi2", network="integer")
+    assert {(a["precision"], a["regime"]) for a in graded} == {("graded", "single"), ("graded", "stream")}
+    assert all(a["accuracy"] == result["accuracy"]["integer"] and a["energy_j"] for a in graded)
+    assert not arms(result, machine="loihi1", network="integer")  # its spikes carry no integers
+    for verdict in result["verdict"].values():
+        assert verdict["best_rival"].split("/")[0] not in ("loihi1", "loihi2")
+        best, same = verdict["best_snn"].split("/")[0], verdict["classes"].get("same silicon")
+        assert (same is not None) == (best == "loihi2")
+        assert same is None or same["rival"].startswith("loihi2/integer/graded/")
+
+
+def test_limits_broken_on_request_are_named(network, dataset):
+    loihi = chip.load("loihi1")
+    options = Options(draws=64, code="bits", allow_violations=True)
+    found = summary(compare(network, dataset, [loihi], [], options), "r")
+    (single,) = arms(found, machine="loihi1", code="bits", regime="single")
+    assert single["energy_j"]["p50"] > 0
+    assert single["reason"].startswith("runs only in theory: loihi1 lacks a membrane that doubles")
+
+
 def test_the_verdict_names_arms_that_exist(result):
     names = {a["name"] for a in result["arms"]}
     for verdict in result["verdict"].values():
@@ -119,7 +145,7 @@ def test_a_code_that_a_named_chip_lacks_is_an_error(network, dataset):
 def test_a_network_that_fits_nowhere_is_an_error_with_the_limit(network, dataset):
     loihi = chip.load("loihi2")
     one = loihi.limits.cores.model_copy(update={"value": 1.0, "low": 1.0, "high": 1.0})
-    small = loihi.model_copy(update={"limits": loihi.limits.model_copy(update={"cores": one})})
+    small = loihi.model_copy(update={"limits": loihi.limits.model_copy(update={"cores": one, "chips": None})})
     with pytest.raises(DoesNotFit, match=r"(?s)no chip can run.*needs 4 cores; loihi2 has 1"):
         compare(network, dataset, [small], [], Options())
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.job import Request, _identity, _unique, dataset_for
+from experiments.job import CHIPS, RIVALS, Request, _chosen, _identity, _unique, dataset_for
+from neuro import chip
 from neuro.errors import BadInput
 from neuro.graph import Graph, Node
 from neuro.layers import Dense, Input
@@ -60,3 +61,12 @@ def test_a_run_is_named_by_its_options_and_by_what_its_files_hold(tmp_path):
 def test_two_machines_of_one_name_are_refused():
     with pytest.raises(BadInput, match="loihi1 is named twice"):
         _unique(["loihi1", "eyeriss_v1", "loihi1"])
+
+
+def test_chips_are_by_default_those_mapped_core_by_core_and_all_on_request():
+    mapped = {name for name in chip.known() if chip.load(name).scope == "mapped"}
+    assert set(CHIPS) == mapped - {"generic"}  # which is no chip
+    assert _chosen(None, CHIPS, chip.known()) == list(CHIPS)
+    assert _chosen(("all",), CHIPS, chip.known()) == chip.known()
+    assert _chosen(("odin",), CHIPS, chip.known()) == ["odin"]
+    assert len(set(RIVALS)) == len(RIVALS)

@@ -55,6 +55,14 @@ class Page(HTMLParser):
         self.words.append(data)
 
 
+def test_the_page_says_what_spiking_arms_wait_for(found, text):
+    bound = {arm.name: arm.bound for arm in found.arms}
+    assert {bool(bound[a.name]) for a in found.arms if a.priced and a.spiking} == {True}
+    assert {bound[a.name] for a in found.arms if a.kind != "neuromorphic"} == {None}
+    shown = {bound[a.name] for a in figures.distinct(found) if a.spiking}
+    assert all(what in text for what in shown)
+
+
 def test_the_page_needs_nothing_else(text):
     read = Page(text)
     assert {"script", "link", "iframe", "object", "img"} & set(read.tags) == set()

@@ -34,6 +34,7 @@ def test_the_table_shows_every_arm_and_why_others_are_missing(comparison, capsys
         assert (arm["name"] in printed) != (repeated and arm["energy_j"] is not None)
         if arm["reason"]:
             assert arm["reason"] in printed
+    assert f"The fastest spiking arm, {found['verdict']['latency']['best_snn']}, is " in printed
     assert "\x1b" not in printed  # no colours where there is no terminal
 
 
@@ -45,6 +46,21 @@ def test_every_constant_of_a_chip_is_shown(capsys):
     assert "10.1109/MM.2018.112130359" in printed
     descriptions([loihi])
     assert capsys.readouterr().out.startswith("loihi1")
+
+
+def test_a_chip_says_what_it_is_and_is_not(capsys):
+    odin = chip.load("odin")
+    description(odin)
+    printed = capsys.readouterr().out
+    assert "priced: totals are held against its limits" in printed
+    assert all(f"not modelled: {what}" in printed for what in odin.cannot)
+    assert f"included: energy.spike: {odin.included.energy['spike']}" in printed
+    chips = [chip.load(name) for name in chip.known()]
+    descriptions(chips)
+    lines = capsys.readouterr().out.splitlines()
+    for line, one in zip(lines, chips, strict=True):
+        grades = one.evidence
+        assert f"{one.scope}; held against: energy {grades.energy}, latency {grades.latency};" in line
 
 
 def test_progress_is_silent_where_there_is_no_terminal(capsys):
