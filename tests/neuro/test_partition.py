@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from converters.encode import encode
+from neuro.assignment import assigned
 from neuro.blocks import Parts, parts
 from neuro.capability import Realisation, realise
 from neuro.chip import load
@@ -123,6 +124,7 @@ def test_populations_share_a_core(name):
     placement = place_at(wiring, load(name), NATIVE, core)
     assert placement.number == 1
     assert_placed(network, placement)
+    assert assigned(wiring, load(name), NATIVE, core).used["fan_in"] == [max(x.fan_in for x in wiring.layers)]
     assert placement.swept.tolist() == [sum(p.size for p in network.populations)]
     turns = {p.name: np.arange(p.size) % 3 for p in network.populations}
     assert_placed(network, place_at(wiring, load(name), NATIVE, turns))
