@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from converters.encode import encode
+from converters.encode import at_once, encode
 from neuro.codes import CODES, is_exact
 from neuro.graph import Graph, Node
 from neuro.layers import Add, Conv, Dense, Input, MaxPool, Scale, Threshold, output_shape
@@ -288,3 +288,26 @@ def test_the_integer_network_stays_as_it_was(random_network):
     assert graph.schedule is None
     assert spiking.vocabulary == "spiking"
     assert spiking.nodes == graph.nodes
+
+
+def test_at_once_every_layer_sends_whole_values_in_one_step_and_keeps_its_levels():
+    integer = chain((16, 7, 3))
+    whole = at_once(integer)
+    assert whole.nodes == integer.nodes  # levels as they were: only the schedule is that of binary layers
+    schedule = whole.schedule
+    assert schedule.windows == {"in": Window(0, 1), "a": Window(1, 1), "b": Window(2, 1)}
+    assert set(schedule.delays.values()) == {0}
+    # A step for each layer, and one in which the read-out integrates; a neuron integrates in one and sends in the next.
+    assert (schedule.total, schedule.periods) == (4, (2, 1))
+
+
+@given(seed=SEEDS)
+def test_at_once_a_layer_sends_after_its_last_source(seed, random_network):
+    graph, _ = drawn(random_network, seed)
+    schedule = at_once(graph).schedule
+    assert {window.steps for window in schedule.windows.values()} == {1}
+    for node in populations(graph):
+        heard = [schedule.windows[s].start + schedule.delays[s, node.name] + 1 for s in sources(graph, node.name)]
+        assert len(set(heard)) <= 1  # everything that a layer adds up arrives in one step
+        if heard and node.name in schedule.windows:
+            assert schedule.windows[node.name].start == heard[0]
