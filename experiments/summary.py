@@ -105,7 +105,8 @@ def waits_for(arm: Arm, boundary: str) -> str | None:
     if not isinstance(chip, Chip) or arm.counts is None:
         return None
     values = {path: constant.value for path, constant in leaves(chip)}
-    return bound(arm.counts.latency, arm.machine.prices(values, boundary).time)
+    time = arm.machine.prices(values, boundary).time
+    return bound(arm.counts.latency, {event: float(seconds) for event, seconds in time.items()})
 
 
 def verdict_row(verdict: Verdict) -> dict[str, Any]:
