@@ -27,7 +27,7 @@ def summary():
         ],
         "packets": 1234.0, "mean_hops": 1.5, "busiest_link_packets": 99.0, "busiest_core_s": 29e-6, "latency_s": 2e-5,
         "interval_s": 2e-5, "energy_j": 3e-6, "waits_s": {"synapses": 1.5e-5, "host": 5e-6},
-        "bound": "bound by the synapses (75% of the time)", "deadline": None, "figure": "runs/a.png",
+        "bound": "bound by the synapses (75% of the time)", "deadline": None, "detailed": None, "figure": "runs/a.png",
         "layers": {"layer[0]": {"events": {"spike": 10.0, "synop_conv": 20.0, "synop_dense": 3.0}, "energy_j": 1e-9}},
     }  # fmt: skip
 
@@ -65,6 +65,7 @@ def test_what_is_special_is_said(summary, capsys):
     summary |= {
         "scope": "priced", "chips": 2, "violations": ["layer 'a' needs [too] much."], "regime": "stream",
         "deadline": {"tick_s": 1e-3, "mean_step_s": 2e-3, "missed_steps": 3.0}, "figure": None,
+        "detailed": None,
     }  # fmt: skip
     text = printed(summary, capsys)
     assert "30 of 256 cores on 2 chips" in text
