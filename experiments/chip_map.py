@@ -112,7 +112,7 @@ def on_chip(
     """
     way = realise(chip, code, graph)
     if way.status == "impossible" and not allow:
-        raise BadInput(f"{chip.name} lacks {way.missing}.")
+        raise BadInput(f"{chip.name} lacks {way.missing}. Try another code or chip.")
     spikes = mean_spikes(graph, pilot)
     placements = search(of_graph(graph, way), chip, way, spikes, allow)
     if regime not in placements:

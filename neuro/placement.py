@@ -258,7 +258,7 @@ def _too_many_destinations(
 
 def _misfits(wiring: Wiring, chip: Chip, realisation: Realisation) -> list[str]:
     """Formats and delays that the chip does not have, in words."""
-    found = [f"{chip.name} lacks {realisation.missing}."] if realisation.missing else []
+    found = [f"{chip.name} lacks {realisation.missing}. Try another code or chip."] if realisation.missing else []
     layer, bits = wiring.state
     if bits > chip.limits.state_bits.value:
         found.append(
