@@ -87,8 +87,8 @@ def _best_effort(record: Record) -> Finding:
 
 
 def _memory(record: Record) -> Finding:
-    priced = {a.machine for a in _priced(record)}
-    outside = {c.machine for c in record.constants if c.path.startswith(OFF_CHIP)} & priced
+    rivals = {a.machine for a in _priced(record) if a.kind != "neuromorphic"}  # a chip's [memory] is its cores' own
+    outside = {c.machine for c in record.constants if c.path.startswith(OFF_CHIP)} & rivals
     if not outside:
         return "held", "every machine keeps weights and activations on its own chip."
     spiking = {a.machine for a in _priced(record) if a.spiking}
