@@ -76,7 +76,7 @@ def _compression(record: Record) -> Finding:
 
 
 def _best_effort(record: Record) -> Finding:
-    rivals = [a for a in _priced(record) if not a.spiking]
+    rivals = [a for a in _priced(record) if not a.spiking and a.kind != "neuromorphic"]
     if not rivals:
         return "not applicable", "no rival was priced."
     gated = {c.machine for c in record.constants if c.path == SKIPS_ZEROS}
@@ -110,7 +110,7 @@ def _batches(record: Record) -> Finding:
     both = {True: {"single", "stream"}, False: {"batch1", "best_batch"}}
     lacking = []
     for machine in dict.fromkeys(a.machine for a in _priced(record)):
-        mine = [a for a in record.arms if a.machine == machine]
+        mine = [a for a in record.arms if a.machine == machine and (a.spiking or a.kind != "neuromorphic")]
         for regime in sorted(both[mine[0].spiking] - {a.regime for a in mine if a.priced}):
             running = {a.code for a in mine if a.priced}
             why = next((a.reason for a in mine if a.regime == regime and a.code in running and a.reason), "not tried")
