@@ -117,7 +117,10 @@ def test_chips_on_real_networks(neuro_data, chips):
     assert kws["predicted"]["p50"] < kws["measured"], "an upper bound"
     assert not kws["tests"]
     every = groups["neuromorphic"]
-    low, high = every["coverage_95"]  # 14 of 17: the mark of 85 % is missed, not refuted
+    nxtf = [c for c in cases.values() if c["set"] == "Loihi 1 step time, NxTF"]
+    assert len(nxtf) == 9
+    assert all(abs(c["error"]) <= 0.12 for c in nxtf)
+    low, high = every["coverage_95"]
     assert low <= 0.85 <= high
     assert every["median_p95_over_p5"] <= 3
     assert every["median_abs_error"] < every["median_abs_error_naive"]
