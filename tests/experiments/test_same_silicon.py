@@ -13,7 +13,7 @@ from neuro.chip import Chip, load, prices
 from neuro.constants import Number, leaves
 from neuro.cost import cost
 from neuro.counts import Counts
-from neuro.stages import fan_out
+from neuro.reach import fan_out
 
 ITEMS = np.array([[2, 1]])
 

@@ -15,7 +15,7 @@ from neuro.constants import Seconds, leaves
 from neuro.cost import Prices, cost
 from neuro.counts import Counts
 from neuro.placement import Placement, place
-from neuro.stages import fan_out
+from neuro.reach import fan_out
 from neuro.wiring import of_graph
 
 HOST = 4 * 100 + 2000

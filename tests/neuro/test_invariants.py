@@ -25,7 +25,8 @@ from neuro.loads import effects, load_events
 from neuro.network import Network
 from neuro.partition import LIMITS
 from neuro.placement import Placement, place
-from neuro.stages import Reach, fan_out
+from neuro.reach import fan_out
+from neuro.stages import Reach
 from neuro.synapses import unroll
 from neuro.wiring import Wiring, of_graph
 

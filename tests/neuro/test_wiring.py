@@ -8,7 +8,8 @@ import pytest
 from converters.encode import encode
 from neuro.capability import Realisation
 from neuro.layers import MaxPool, Threshold
-from neuro.stages import fan_out, populations
+from neuro.reach import fan_out
+from neuro.stages import populations
 from neuro.synapses import unroll
 from neuro.wiring import of_graph
 
