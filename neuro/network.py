@@ -33,7 +33,7 @@ class Neurons:
 class Projection:
     """Synapses from population `source` to population `target`; two of one pair of neurons are two synapses.
 
-    delay: steps beyond the one that every spike takes.
+    delay: steps beyond the one that every spike takes. receptor: the current of the target that the weights add to.
     """
 
     source: str
@@ -42,6 +42,7 @@ class Projection:
     post: Int[np.ndarray, "synapse"]
     weight: Float[np.ndarray, "synapse"] | Int[np.ndarray, "synapse"]
     delay: int = 0
+    receptor: int = 0
 
     def __len__(self) -> int:
         return len(self.weight)
@@ -53,7 +54,8 @@ class Network:
 
     Raises:
         BadInput: an unknown or repeated name, an empty population, an index outside its population, a weight that is
-            not finite, a negative delay, parameters that do not fit a population; with the place.
+            not finite, a negative delay, a receptor that the target has not, parameters that do not fit a population;
+            with the place.
     """
 
     name: str
@@ -80,10 +82,13 @@ class Network:
         sizes = {n.name: n.size for n in self.populations}
         if unknown := [name for name in (p.source, p.target) if name not in sizes]:
             raise BadInput(f"{where}: no population {unknown[0]!r}. Known: {', '.join(sizes)}.")
-        if self[p.target].model is None:
+        model = self[p.target].model
+        if model is None:
             raise BadInput(f"{where} ends in input neurons, which take no synapses; give them a model.")
         if p.delay < 0:
             raise BadInput(f"{where} has a delay of {p.delay}; 0 is the shortest, one step in all.")
+        if not 0 <= p.receptor < model.receptors:
+            raise BadInput(f"{where} ends in receptor {p.receptor}; {p.target!r} has 0..{model.receptors - 1}.")
         if not p.pre.shape == p.post.shape == p.weight.shape == (len(p),):
             raise BadInput(f"{where}: pre {p.pre.shape}, post {p.post.shape} and weight {p.weight.shape} disagree.")
         for side, index, name in (("pre", p.pre, p.source), ("post", p.post, p.target)):
@@ -133,5 +138,6 @@ class Network:
             lines.append(f"  {p.name:<24} {kind:<10} {p.shape}")
         for p in self.projections:
             delay = f", delay {p.delay}" if p.delay else ""
-            lines.append(f"  {p.source} -> {p.target}: {len(p):,} synapses{delay}")
+            receptor = f", receptor {p.receptor}" if p.receptor else ""
+            lines.append(f"  {p.source} -> {p.target}: {len(p):,} synapses{delay}{receptor}")
         return "\n".join(lines)

@@ -257,7 +257,7 @@ def _too_many_destinations(
 
 
 def _misfits(wiring: Wiring, chip: Chip, realisation: Realisation) -> list[str]:
-    """Formats and delays that the chip does not have, in words."""
+    """Formats, delays and neurons that the chip does not have, in words."""
     found = [f"{chip.name} lacks {realisation.missing}. Try another code or chip."] if realisation.missing else []
     layer, bits = wiring.state
     if bits > chip.limits.state_bits.value:
@@ -270,6 +270,11 @@ def _misfits(wiring: Wiring, chip: Chip, realisation: Realisation) -> list[str]:
             found.append(
                 f"layer {each.name!r} has {each.weight_bits}-bit weights; {chip.name} stores "
                 f"{int(chip.limits.weight_bits.value)}. Lower --weight-bits."
+            )
+        if each.receptors > 1 and not chip.neuron.program:
+            found.append(
+                f"layer {each.name!r} has neurons of {each.receptors} synaptic currents; {chip.name} is described with "
+                "one a neuron. Use one decay for all of them, or a chip whose neurons run a program."
             )
     for (source, target), delay in wiring.schedule.delays.items():
         if delay > allowed(chip, "delay"):

@@ -43,7 +43,7 @@ def simulate(network: Network, inputs: dict[str, Bool[np.ndarray, "*batch step _
     updated = {name: np.zeros((runs, steps), np.int64) for name in models}
     matrices = [(p, network.matrix(p)) for p in network.projections]
     slots = 2 + max((p.delay for p in network.projections), default=0)  # currents of this step and of those to come
-    pending = {name: np.zeros((slots, runs, network.size(name))) for name in models}
+    pending = {name: np.zeros((slots, model.receptors, runs, network.size(name))) for name, model in models.items()}
     for t in range(steps):
         now = t % slots
         for name, model in models.items():
@@ -56,7 +56,8 @@ def simulate(network: Network, inputs: dict[str, Bool[np.ndarray, "*batch step _
             events = firing[projection.source]
             if events.nnz:
                 arrives = csr_array(events @ matrix)
-                pending[projection.target][(t + 1 + projection.delay) % slots] += arrives.toarray()
+                slot = (t + 1 + projection.delay) % slots
+                pending[projection.target][slot, projection.receptor] += arrives.toarray()
     return Trace(
         {name: s.reshape(*batch, steps, s.shape[2]) for name, s in spikes.items()},
         {name: n.reshape(*batch, steps) for name, n in updated.items()},

@@ -43,7 +43,7 @@ class Layer:
     thresholds [neuron]: for the limit on distinct ones; None without. sources: populations that feed it. hears: axons
     of its neuron with the most of them; fan_in: synapses of the neuron with the most of them. weight_bits: its widest
     weight, sign included. kernel: widest window of a convolution. convolution: the one that alone feeds it from the
-    map of one source, if so.
+    map of one source, if so. receptors: synaptic currents of one neuron.
     """
 
     name: str
@@ -61,6 +61,7 @@ class Layer:
     weight_bits: int = 0
     kernel: int = 0
     convolution: Conv | None = None
+    receptors: int = 1
 
     @property
     def size(self) -> int:
@@ -156,7 +157,7 @@ def of_network(
         schedule=Schedule(
             "rate",
             {p.name: every for p in network.populations},
-            {(q.source, q.target): q.delay for q in network.projections},
+            _longest(network),
             steps,
             (steps, steps),
         ),
@@ -166,6 +167,14 @@ def of_network(
         inputs=inputs,
         outputs=outputs,
     )
+
+
+def _longest(network: Network) -> dict[tuple[str, str], int]:
+    """The delay of every edge: the longest one where several projections join two populations."""
+    delays: dict[tuple[str, str], int] = {}
+    for q in network.projections:
+        delays[q.source, q.target] = max(q.delay, delays.get((q.source, q.target), 0))
+    return delays
 
 
 def _counts(network: Network, p: Projection) -> csr_array:
@@ -196,6 +205,7 @@ def _population(network: Network, p: Neurons, feeds: list[str], onto: list[csr_a
         hears=int(heard.max()),
         fan_in=int(synapses.max()),
         weight_bits=max((_bits(w) for w in weights), default=0) if whole else 0,
+        receptors=p.model.receptors if p.model else 1,
     )
 
 

@@ -45,6 +45,30 @@ def test_synaptic_current():
     assert run(Dynamics(99, current_decay=0.5), [8, 0, 0, 0])[1] == [8, 12, 14, 15]
 
 
+def test_receptors_decay_apart():
+    """Receptor 0 keeps half of 8, 4, 2; receptor 1 three quarters of -8: truncated to -6, -4 (4.5), -3. The membrane
+    adds both up: 0, 0 + 4 - 6 = -2, -2 + 2 - 4 = -4, -4 + 1 - 3 = -6."""
+    dynamics = Dynamics(99, current_decay=(0.5, 0.75), quantum=1)
+    for xp in (np, jnp):
+        state, membranes = initial(dynamics, (1,), xp), []
+        for arriving in ([[8], [-8]], *[[[0], [0]]] * 3):
+            state, _ = advance(dynamics, state, xp.asarray(arriving, state.membrane.dtype), xp)
+            membranes.append(float(state.membrane[0]))
+        assert membranes == [0, -2, -4, -6]
+        assert state.current.ravel().tolist() == [1, -3]
+
+
+@given(st.lists(st.tuples(st.integers(-30, 50), st.integers(-30, 50)), min_size=1, max_size=12), st.integers(0, 8))
+def test_receptors_of_one_decay_are_one(currents, kept):
+    """Without truncation, currents that decay alike add up to the current of their sum."""
+    both, one = Dynamics(40, current_decay=(kept / 8, kept / 8)), Dynamics(40, current_decay=kept / 8)
+    state, apart = initial(both, (1,)), []
+    for pair in currents:
+        state, outcome = advance(both, state, np.array(pair, float)[:, None])
+        apart.append(int(outcome.spikes[0]))
+    assert apart == run(one, [sum(pair) for pair in currents])[0]
+
+
 def test_refractory_neurons_are_deaf():
     """Fires in step 0, holds for two steps, then 7 and 14 with its threshold at 10."""
     assert run(Dynamics(10, refractory=2), [12, 7, 7, 7, 7])[:2] == ([1, 0, 0, 0, 1], [0, 0, 0, 7, 0])
@@ -115,6 +139,8 @@ def test_what_comes_in_is_fired_or_kept(threshold, currents):
         ({"threshold": float("nan")}, "threshold of the neurons is not a number"),
         ({"bias": np.array([0, np.inf])}, "bias of the neurons is infinite"),
         ({"decay": 1.5}, r"decay keeps 1.5 to 1.5 of a state; it must lie in 0..1"),
+        ({"current_decay": (0.5, 1.5)}, r"current_decay of receptor 1 keeps 1.5 to 1.5"),
+        ({"current_decay": ()}, "current_decay is empty"),
         ({"refractory": -1}, "refractory is -1; it must not be negative"),
     ],
 )

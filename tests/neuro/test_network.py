@@ -10,8 +10,10 @@ from neuro.network import Network, Neurons, Projection
 INPUT, CELLS = Neurons("in", (3,)), Neurons("cells", (2, 2), Dynamics(np.arange(1.0, 5)))
 
 
-def projection(pre=(0, 1, 1), post=(3, 3, 3), weight=(1, 2, 2), source="in", target="cells", delay=0) -> Projection:
-    return Projection(source, target, np.array(pre), np.array(post), np.array(weight), delay)
+def projection(
+    pre=(0, 1, 1), post=(3, 3, 3), weight=(1, 2, 2), source="in", target="cells", delay=0, receptor=0
+) -> Projection:
+    return Projection(source, target, np.array(pre), np.array(post), np.array(weight), delay, receptor)
 
 
 def test_matrix_and_fan_out():
@@ -40,6 +42,7 @@ def test_matrix_and_fan_out():
         ({"post": (0, -1, 3)}, r"post\[1\] is -1; 'cells' has neurons 0..3"),
         ({"weight": (1.0, np.nan, 2.0)}, r"weight\[1\] is nan"),
         ({"delay": -1}, "a delay of -1"),
+        ({"receptor": 1}, r"ends in receptor 1; 'cells' has 0\.\.0"),
     ],
 )
 def test_a_broken_projection_is_refused(fault, message):

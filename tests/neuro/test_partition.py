@@ -93,6 +93,22 @@ def test_recurrent_networks_keep_all_limits(seed, name, compartments, axons, mem
         assert sorted(set(np.concatenate(list(placement.core.values())).tolist())) == list(range(placement.number))
 
 
+def test_neurons_of_two_synaptic_currents_need_a_program():
+    model = Dynamics(1.0, current_decay=(0.5, 0.75))
+    eye = np.arange(3)
+    projection = Projection("in", "cells", eye, eye, np.ones(3, int), delay=4, receptor=1)
+    sooner = Projection("in", "cells", eye, eye, np.ones(3, int), delay=2)
+    network = Network("two", (Neurons("in", (3,)), Neurons("cells", (3,), model)), (projection, sooner))
+    wiring = of_network(network, 20, 3, 3)
+    assert wiring.schedule.delays == {("in", "cells"): 4}  # the longest of several
+    assert place(wiring, load("loihi2"), NATIVE).violations == ()
+    with pytest.raises(
+        DoesNotFit,
+        match=r"layer 'cells' has neurons of 2 synaptic currents; loihi1 is described with one a neuron\. Use one",
+    ):
+        place(wiring, load("loihi1"), NATIVE)
+
+
 def test_an_unrolled_graph_has_the_wiring_of_the_graph(random_network):
     """Cut as one or as the other: the same synapses between the same neurons, and the same fan-in."""
     for structure in range(4):

@@ -89,6 +89,22 @@ def test_random_networks(seed):
         assert operations.sum() == sum(int(expected[p.source][:, i].sum()) for i in p.pre)
 
 
+def test_projections_reach_their_receptors():
+    """One line, three synapses: 8 into a current that halves, -3 a step later and -8 two steps later into one that
+    keeps three quarters. Currents 8, 4, 2, 1 and 0, -3, -10.25, -7.6875: the membrane is their running sum."""
+    model = Dynamics(99.0, current_decay=(0.5, 0.75))
+    one = np.zeros(1, int)
+    projections = tuple(
+        Projection("in", "cell", one, one, np.array([w]), delay, receptor)
+        for w, delay, receptor in ((8, 0, 0), (-3, 1, 1), (-8, 2, 1))
+    )
+    network = Network("cell", (Neurons("in", (1,)), Neurons("cell", (1,), model)), projections)
+    train = np.zeros((5, 1), bool)
+    train[0] = True
+    assert simulate(network, {"in": train}, 5).membranes["cell"].tolist() == [15 - 3 - 10.25 - 7.6875]
+    assert "in -> cell: 1 synapses, delay 2, receptor 1" in repr(network)
+
+
 def test_samples_do_not_meet():
     rng = np.random.default_rng(1)
     network = random_network(rng)
