@@ -1,0 +1,82 @@
+"""Expressions of Brian2 as numbers: names are looked up as Brian2 does, and what may change is refused."""
+
+import ast
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+MOVING = frozenset({"t", "t_in_timesteps", "lastspike", "lastupdate", "not_refractory"})
+"""Names of Brian2 whose values change during a run."""
+FUNCTIONS = {
+    "exp": np.exp, "log": np.log, "sqrt": np.sqrt, "abs": np.abs, "int": np.trunc, "floor": np.floor, "ceil": np.ceil,
+    "clip": np.clip, "sign": np.sign, "sin": np.sin, "cos": np.cos, "tanh": np.tanh,
+}  # fmt: skip
+SPLIT = re.compile(r"^\s*(\w+)\s*([-+*/]?=)\s*(.+?)\s*$")
+
+
+class NotConstant(Exception):
+    """An expression that has no one value during a run, in words."""
+
+
+def statements(code: str) -> Iterator[tuple[str, str, str]]:
+    """(variable, operation, expression) for every statement of a piece of code; operation is ``=``, ``+=``, …"""
+    for line in re.split(r"[;\n]", code):
+        line = line.partition("#")[0].strip()
+        if line:
+            found = SPLIT.match(line)
+            yield (found[1], found[2], found[3]) if found else (line, "", "")
+
+
+def names(code: str) -> set[str]:
+    """Identifiers of an expression."""
+    return {n.id for n in ast.walk(ast.parse(code.strip(), mode="eval")) if isinstance(n, ast.Name)}
+
+
+@dataclass(frozen=True, eq=False)
+class Scope:
+    """What names mean to `group`, a Brian2 group or its synapses: its variables, its namespace, then `known`."""
+
+    group: Any
+    known: dict[str, Any]
+
+    def of(self, code: str, moving: Iterable[str] = (), given: dict[str, Any] | None = None) -> np.ndarray:
+        """The value of an expression in SI units, one number or one for each neuron or synapse.
+
+        moving: variables of the target or the source that change during a run; given: values of names.
+
+        Raises:
+            NotConstant: it depends on one of those, on time, or on something unknown.
+        """
+        values = dict(FUNCTIONS)
+        for name in names(code) - (given or {}).keys() - FUNCTIONS.keys():
+            values[name] = self._value(name, frozenset(moving))
+        try:
+            return np.asarray(
+                eval(compile(code.strip(), "equation", "eval"), {"__builtins__": {}}, values | (given or {}))
+            )
+        except (TypeError, ValueError, ArithmeticError) as error:
+            raise NotConstant(f"{code}: {error}") from None
+
+    def _value(self, name: str, moving: frozenset[str]) -> Any:
+        from brian2.core.namespace import DEFAULT_CONSTANTS, DEFAULT_UNITS
+        from brian2.core.variables import Subexpression
+        from brian2.units.fundamentalunits import Quantity
+
+        bare = name.removesuffix("_post").removesuffix("_pre")
+        if name in MOVING or bare in MOVING or name in moving or (bare != name and bare in moving):
+            raise NotConstant(f"{name} changes during a run")
+        variables = self.group.variables
+        if name in variables:
+            if isinstance(variables[name], Subexpression):
+                return self.of(variables[name].expr, moving)
+            return np.asarray(getattr(self.group, f"{name}_")[:], np.float64)
+        for space in (self.group.namespace or {}, self.known, DEFAULT_UNITS, DEFAULT_CONSTANTS):
+            if name in space:
+                value = getattr(space[name], "value", space[name])  # of Brian2's own constants
+                if isinstance(value, Quantity | int | float | np.ndarray | np.number):
+                    return np.asarray(value, np.float64)
+                raise NotConstant(f"{name} is {type(value).__name__}, no constant")
+        raise NotConstant(f"{name} is unknown")

@@ -1,0 +1,201 @@
+"""A network of Brian2 as one of ours: neurons whose equations are linear between spikes, their synapses and inputs.
+
+Over a step the membrane and the synaptic variables of `dv/dt = A v + Σ a g + b`, `dg/dt = -g / τ` go through
+
+    v(t + dt) = D v(t) + Σ K g(t) + B,  g(t + dt) = E g(t)
+
+with D, K, B and E from the matrix exponential, or from 1 + dt A where the user chose Euler's method. K g is the
+current of a receptor that keeps E, so a weight w becomes K w. The membrane is counted from its reset value. Brian2
+delivers a spike `delay` after it is sent and feels it in the next step, as `neuro.network` does.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool
+
+from converters.brian2_neurons import Cells, cells
+from converters.brian2_values import NotConstant, Scope
+from neuro.errors import BadInput, Unsupported
+from neuro.network import Network, Neurons, Projection
+
+ADVICE = (
+    "Only neurons that are linear between spikes are taken, with constant synapses. Record what a random or prescribed "
+    "part sends and put a SpikeGeneratorGroup in its place; simplify the rest."
+)
+
+
+@dataclass(frozen=True, eq=False)
+class FromBrian2:
+    """network: the populations carry the names of their groups. inputs: trains [step, neuron] of its input
+    populations. step: s."""
+
+    network: Network
+    inputs: dict[str, Bool[np.ndarray, "step _"]]
+    step: float
+
+
+def from_brian2(
+    network: Any, steps: int, seed: int | None = None, namespace: dict[str, Any] | None = None, name: str = "brian2"
+) -> FromBrian2:
+    """A `brian2.Network` that has not run yet, with `steps` steps of what its inputs send.
+
+    namespace: values of names in equations that are neither variables nor in a group's own namespace, as in
+    `brian2.Network.run`; by default those that the caller sees. seed: for `brian2.PoissonGroup`, of which one
+    realisation is drawn; without it they are refused.
+
+    Raises:
+        Unsupported: whatever has no counterpart here, all of it, object by object.
+        BadInput: no neurons in it, or objects of several time steps.
+    """
+    from brian2 import NeuronGroup, PoissonGroup, SpikeGeneratorGroup, Synapses
+    from brian2.core.namespace import get_local_namespace
+
+    known = get_local_namespace(level=1) if namespace is None else namespace
+    parts = sorted(_top(network), key=lambda part: part.name)
+    groups = [p for p in parts if isinstance(p, NeuronGroup | SpikeGeneratorGroup | PoissonGroup)]
+    if not any(isinstance(p, NeuronGroup) for p in groups):
+        raise BadInput("the Brian2 network has no NeuronGroup; give its objects to brian2.Network explicitly.")
+    if len(paces := {float(p.clock.dt_) for p in parts if hasattr(p, "clock")}) > 1:
+        raise BadInput(f"objects of the Brian2 network have time steps of {sorted(paces)} s; give all of them one.")
+    step, rng = paces.pop(), np.random.default_rng(seed)
+    problems = [f"{type(p).__name__} {p.name!r}: has no counterpart" for p in parts if not _known(p)]
+    later = _order(network, problems)
+    edges = [p for p in parts if isinstance(p, Synapses)]
+    direct = {_whole(p.target).name for p in edges if _membranes(p, groups)}
+    found: dict[str, Cells] = {}
+    populations, inputs = [], {}
+    for group in groups:
+        if isinstance(group, NeuronGroup):
+            made = cells(group, Scope(group, known), step, group.name in direct, later, problems)
+            if made is not None:
+                found[group.name] = made
+                populations.append(Neurons(group.name, (group.N,), made.model))
+        else:
+            populations.append(Neurons(group.name, (group.N,)))
+            inputs[group.name] = _train(group, steps, step, rng if seed is not None else None, problems)
+    projections = [q for p in edges for q in _projections(p, Scope(p, known), found, step, problems)]
+    if problems:
+        lines = "\n".join(f"  {problem}" for problem in problems)
+        raise Unsupported(f"the Brian2 network has {len(problems)} part(s) without a counterpart:\n{lines}\n{ADVICE}")
+    return FromBrian2(Network(name, tuple(populations), tuple(projections)), inputs, step)
+
+
+def _top(network: Any) -> list[Any]:
+    """The objects of a network that are not parts of others."""
+    inside = {id(part) for each in network.objects for part in each.contained_objects}
+    return [each for each in network.objects if id(each) not in inside]
+
+
+def _known(part: Any) -> bool:
+    """Whether it is looked at: groups and synapses, and monitors, which change nothing."""
+    import brian2
+
+    looked_at = brian2.NeuronGroup | brian2.SpikeGeneratorGroup | brian2.PoissonGroup | brian2.Synapses
+    watching = brian2.SpikeMonitor | brian2.StateMonitor | brian2.PopulationRateMonitor | brian2.EventMonitor
+    return isinstance(part, looked_at | watching)
+
+
+def _order(network: Any, problems: list[str]) -> bool:
+    """Whether synapses come after resets; states are moved first, then thresholds are looked at."""
+    slots = network.schedule
+    at = {slot: slots.index(slot) for slot in ("groups", "thresholds", "synapses", "resets")}
+    if not at["groups"] < at["thresholds"] < min(at["synapses"], at["resets"]):
+        problems.append(f"schedule {slots}: groups, thresholds, then synapses and resets are taken")
+    return at["synapses"] > at["resets"]
+
+
+def _whole(group: Any) -> Any:
+    """The group that a subgroup is cut from."""
+    from brian2.groups.subgroup import Subgroup
+
+    return group.source if isinstance(group, Subgroup) else group
+
+
+def _membranes(synapses: Any, groups: list[Any]) -> bool:
+    """Whether spikes change the membrane of the target itself."""
+    from converters.brian2_neurons import condition
+
+    target = _whole(synapses.target)
+    if target not in groups or not hasattr(target, "events"):
+        return False
+    try:
+        membrane = condition(target)[0]
+    except NotConstant:
+        return False
+    return any(left.removesuffix("_post") == membrane for p in synapses._pathways for left, _ in _additions(p, [], ""))
+
+
+def _additions(pathway: Any, problems: list[str], where: str) -> list[tuple[str, str]]:
+    """What a spike adds to what: (variable, expression) for every statement `variable += expression`."""
+    from converters.brian2_values import statements
+
+    found = []
+    for left, operation, right in statements(pathway.code or ""):
+        if operation in ("+=", "-="):
+            found.append((left, right if operation == "+=" else f"-({right})"))
+        else:
+            problems.append(f"{where}: {left} {operation} {right} does not add a constant")
+    return found
+
+
+def _projections(
+    synapses: Any, scope: Scope, found: dict[str, Cells], step: float, problems: list[str]
+) -> list[Projection]:
+    """One projection for each pathway, variable and delay."""
+    where = f"Synapses {synapses.name!r}"
+    target, source = _whole(synapses.target), _whole(synapses.source)
+    if synapses.equations.diff_eq_names or synapses.summed_updaters:
+        problems.append(f"{where}: has dynamics of its own")
+    if target.name not in found or not len(synapses):
+        return []
+    aim, made = found[target.name], []
+    pre = np.asarray(synapses.i[:]) + getattr(synapses.source, "start", 0)
+    post = np.asarray(synapses.j[:]) + getattr(synapses.target, "start", 0)
+    for pathway in synapses._pathways:
+        if pathway.prepost != "pre" or pathway.event != "spike" or pathway.when != "synapses":
+            problems.append(
+                f"{where}: {pathway.objname} acts on {pathway.prepost} {pathway.event}; only on_pre is taken"
+            )
+            continue
+        delay = np.floor(np.broadcast_to(pathway.variables["delay"].get_value(), len(pre)) / step + 0.5).astype(int)
+        for left, right in _additions(pathway, problems, where):
+            variable = left.removesuffix("_post")
+            if variable not in aim.receptors or left in synapses.equations.names:
+                problems.append(f"{where}: adds to {left}, which is no synaptic current of {target.name!r}")
+                continue
+            receptor, gain = aim.receptors[variable]
+            try:
+                weight = np.broadcast_to(scope.of(right, aim.moving), len(pre)) * gain[post]
+            except NotConstant as error:
+                problems.append(f"{where}: {error}")
+                continue
+            for d in np.unique(delay).tolist():
+                chosen = delay == d
+                ends = pre[chosen], post[chosen]
+                made.append(Projection(source.name, target.name, *ends, weight[chosen], d, receptor))
+    return made
+
+
+def _train(
+    group: Any, steps: int, step: float, rng: np.random.Generator | None, problems: list[str]
+) -> Bool[np.ndarray, "step neuron"]:
+    """What an input group sends in the first `steps` steps."""
+    from brian2 import SpikeGeneratorGroup
+
+    train = np.zeros((steps, group.N), bool)
+    where = f"{type(group).__name__} {group.name!r}"
+    if isinstance(group, SpikeGeneratorGroup):
+        if 0 < float(group.period_[:]) < steps * step:
+            problems.append(f"{where}: repeats itself; write its spikes out")
+        # Brian2 moves spikes by a thousandth of a step, so that rounding does not put them one step early.
+        at = ((np.asarray(group._spike_time) + 1e-3 * step) / step).astype(int)
+        train[at[at < steps], np.asarray(group._neuron_index)[at < steps]] = True
+    elif not hasattr(group.variables["rates"], "get_value"):
+        problems.append(f"{where}: its rates change")
+    elif rng is None:
+        problems.append(f"{where}: is random; give seed=… for one realisation of it")
+    else:
+        train = rng.random(train.shape) < np.asarray(group.variables["rates"].get_value()) * step
+    return train
