@@ -72,7 +72,10 @@ class Scope:
         if name in variables:
             if isinstance(variables[name], Subexpression):
                 return self.of(variables[name].expr, moving)
-            return np.asarray(getattr(self.group, f"{name}_")[:], np.float64)
+            try:
+                return np.asarray(getattr(self.group, f"{name}_")[:], np.float64)
+            except TypeError as error:  # noise has no value
+                raise NotConstant(str(error)) from None
         for space in (self.group.namespace or {}, self.known, DEFAULT_UNITS, DEFAULT_CONSTANTS):
             if name in space:
                 value = getattr(space[name], "value", space[name])  # of Brian2's own constants

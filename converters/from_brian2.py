@@ -156,7 +156,7 @@ def _projections(
     for pathway in synapses._pathways:
         if pathway.prepost != "pre" or pathway.event != "spike" or pathway.when != "synapses":
             problems.append(
-                f"{where}: {pathway.objname} acts on {pathway.prepost} {pathway.event}; only on_pre is taken"
+                f"{where}: on_{pathway.prepost} of {pathway.event} in {pathway.when}; only on_pre of spikes is taken"
             )
             continue
         delay = np.floor(np.broadcast_to(pathway.variables["delay"].get_value(), len(pre)) / step + 0.5).astype(int)

@@ -66,7 +66,10 @@ def cuba(size: int = 400, density: float = 0.2):
         dge/dt = -ge / taue : volt
         dgi/dt = -gi / taui : volt""",
         threshold="v > Vt", reset="v = Vr", refractory=5 * ms, method="exact", name="cells",
-        namespace={"taum": 20 * ms, "taue": 5 * ms, "taui": 10 * ms, "Vt": -50 * millivolt, "Vr": -60 * millivolt, "El": -49 * millivolt},
+        namespace={
+            "taum": 20 * ms, "taue": 5 * ms, "taui": 10 * ms,
+            "Vt": -50 * millivolt, "Vr": -60 * millivolt, "El": -49 * millivolt,
+        },
     )  # fmt: skip
     cells.v = "-60*mV + rand() * 10*mV"
     exciting = size * 4 // 5
@@ -106,16 +109,16 @@ def test_random_linear_neurons(reset, method):
     rng = np.random.default_rng([len(reset), len(method), reset == "hard"])
     cells = brian2.NeuronGroup(
         30,
-        """dv/dt = (2 * g - h - w + I - v) / tau : 1 (unless refractory)
+        """dv/dt = (2 * g - h - z + I - v) / tau : 1 (unless refractory)
         dg/dt = -g / (5*ms) : 1
         dh/dt = -h / th : 1
-        dw/dt = -w / (30*ms) : 1
+        dz/dt = -z / (30*ms) : 1
         tau : second (constant)
         th : second (constant)
         vt : 1 (constant)
         I : 1 (constant)
         deaf : second (constant)""",
-        threshold="v >= vt", reset=("v = 0.1" if reset == "hard" else "v -= vt - 0.05") + "\nw += 0.2",
+        threshold="v >= vt", reset=("v = 0.1" if reset == "hard" else "v -= vt - 0.05") + "\nz += 0.2",
         refractory="deaf", method=method, name="cells",
     )  # fmt: skip
     cells.tau, cells.th = rng.uniform(8, 25, 30) * ms, rng.uniform(3, 12, 30) * ms
@@ -203,7 +206,7 @@ def test_all_that_has_no_counterpart_is_listed():
     text = str(caught.value)
     for name in ("conductance", "noisy", "square", "odd", "kept", "coded"):
         assert f"NeuronGroup {name!r}" in text
-    assert "Synapses 'plastic': plastic_post acts on post spike" in text
+    assert "Synapses 'plastic': on_post of spike in synapses; only on_pre" in text
     assert "Synapses 'scaled': v_pre changes during a run" in text
     assert "'plain'" not in text.replace("of 'plain'", "")
     assert "put a SpikeGeneratorGroup in its place" in text
