@@ -1,0 +1,212 @@
+"""A spiking graph on the compiled kernels: prepared once, then run on batches inside `jax.jit`.
+
+A population runs all its steps before the next one starts. Under an exact code the stage behind the input integrates
+its counts at once, as `neuro.simulate` does; all other stages work on spikes, event by event. Both engines give the
+same spikes: `neuro.simulate` is the oracle of this one.
+"""
+
+from dataclasses import dataclass, replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from neuro import codes, native
+from neuro.errors import BadInput
+from neuro.graph import Graph, Node
+from neuro.layers import Input, MaxPool, Scale, Threshold
+from neuro.packed import Packed, counts, lanes, placed, unplaced
+from neuro.schedule import Schedule
+from neuro.simulate import Run
+from neuro.stages import bounds, populations, propagate, sources
+from neuro.synaptic import Synapses, fire, synapses
+from neuro.taps import Layout, NoTaps, by_channel, taps, windows
+
+RATE_SOFT, RATE_HARD, UNARY, BITS, SUM, SUM_BITS = range(6)
+"""What `fire` does with a membrane; see kernels/fire.h."""
+LARGEST = 2**31 - 1
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """A max-pool: its source, and the source positions of every window, one after the other."""
+
+    source: str
+    ends: np.ndarray
+    members: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """One population ready to run. neurons [3, 1 or position, lane]: threshold, bias, start. synapses: None where its
+    membrane is computed at once from input counts."""
+
+    node: Node
+    layout: Layout
+    neurons: np.ndarray
+    synapses: Synapses | None = None
+    pool: Pool | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """A graph prepared for the compiled kernels; called on a batch it gives a `Run` whose spikes are `Packed`."""
+
+    graph: Graph
+    stages: tuple[Stage, ...]
+
+    def __call__(self, batch: Float[Array, "batch ..."], limit: float = float("inf")) -> Run:
+        """As `neuro.simulate.simulate`."""
+        return _run(self, batch, limit)
+
+
+def prepare(graph: Graph) -> Program:
+    """`graph`, which carries a schedule, as tables and weights that the compiled kernels read.
+
+    Raises:
+        NoKernels: there is no compiled library. NoTaps: a stage that the kernels have no form for.
+        BadInput: a membrane that could leave 32 bits.
+    """
+    if (here := native.kernels()).library is None:
+        raise native.NoKernels(here.reason)
+    schedule = _schedule(graph)
+    _check(graph, schedule)
+    layouts: dict[str, Layout] = {}
+    stages: list[Stage] = []
+    for node in populations(graph):
+        if isinstance(node.op, Input):
+            made = Stage(node, by_channel(node.op.shape), np.zeros((3, 1, 0)))
+            made = replace(made, neurons=_input_neurons(node.op, made.layout, schedule))
+        elif isinstance(node.op, MaxPool):
+            source, layout, members = windows(graph, node.name, layouts)
+            ends = np.cumsum([0, *(len(m) for m in members)]).astype(np.int32)
+            made = Stage(node, layout, np.zeros((3, 1, 0)), pool=Pool(source, ends, np.concatenate(members)))
+        else:
+            found = taps(graph, node.name, layouts)
+            at_once = codes.is_exact(schedule.code) and found.sources == (graph.input.name,)
+            width = native.lane_bytes()
+            ready = None if at_once else synapses(found, [layouts[s] for s in found.sources], width)
+            size = ready.lanes if ready else lanes(found.layout)
+            made = Stage(node, found.layout, _neurons(node, found.layout, schedule, size), ready)
+        layouts[node.name] = made.layout
+        stages.append(made)
+    return Program(graph, tuple(stages))
+
+
+def _check(graph: Graph, schedule: Schedule) -> None:
+    for name, largest in bounds(graph).items():
+        steps = max(schedule.windows[s].steps for s in sources(graph, name)) if schedule.code == "rate" else 1
+        if largest * steps > LARGEST:
+            raise BadInput(
+                f"{graph.name}: the membrane of {name!r} could reach {largest * steps:.3g}, beyond 32 bits; "
+                "use fewer levels, bits or steps."
+            )
+
+
+def _neurons(node: Node, layout: Layout, schedule: Schedule, size: int) -> np.ndarray:
+    """Threshold, bias of every step and start of every lane [3, 1 or position, lane]; spare lanes, at rest, never fire."""
+    op = node.op
+    if isinstance(op, Threshold):
+        threshold, bias = op.threshold, op.bias
+        start = threshold // 2 + (0 if schedule.code == "rate" else bias)
+        each_step = bias if schedule.code == "rate" else np.zeros_like(bias)
+    else:
+        assert isinstance(op, Scale)
+        threshold, start = np.full((1,), LARGEST), np.zeros((1,), np.int64)
+        each_step = op.offset if schedule.code == "rate" else np.zeros((1,), np.int64)
+    rows = []
+    for value, spare in ((threshold, 1), (each_step, 0), (start, 0)):
+        full = np.broadcast_to(value, layout.shape).reshape(-1)[layout.neurons]
+        rows.append(np.pad(full, ((0, 0), (0, size - full.shape[1])), constant_values=spare))
+    found = np.stack(rows).astype(np.int32)
+    return found[:, :1] if (found == found[:, :1]).all() else found
+
+
+def _input_neurons(op: Input, layout: Layout, schedule: Schedule) -> np.ndarray:
+    """Neurons of threshold one, or under the rate code of as many as there are levels, half of them at the start."""
+    threshold, start = (op.levels, op.levels // 2) if schedule.code == "rate" else (1, 0)
+    one = np.array([threshold, 0, start], np.int32)[:, None, None]
+    return np.broadcast_to(one, (3, 1, lanes(layout))).copy()
+
+
+def _schedule(graph: Graph) -> Schedule:
+    if graph.schedule is None:
+        raise ValueError(f"{graph.name} has no schedule; encode it first")
+    return graph.schedule
+
+
+def _run(program: Program, batch: Array, limit: float) -> Run:
+    graph = program.graph
+    schedule = _schedule(graph)
+    emits = {"unary": UNARY, "bits": BITS, "rate": RATE_SOFT}[schedule.code]
+    doubles = schedule.code == "bits"
+    trains: dict[str, Packed] = {}
+    peak = jnp.zeros(batch.shape[0], jnp.float32)
+    output = None
+    for stage in program.stages:
+        name, op = stage.node.name, stage.node.op
+        reached = None
+        if isinstance(op, Input):
+            steps = schedule.windows[name].steps
+            drive = unplaced(batch.astype(jnp.int32), stage.layout)
+            trains[name], _ = _driven(stage, drive, emits, steps, op.levels)
+        elif stage.pool is not None:
+            trains[name] = _pooled(stage, trains[stage.pool.source], doubles)
+        elif isinstance(op, Threshold):
+            steps = schedule.windows[name].steps
+            if stage.synapses is None:
+                arrived = propagate(graph, name, {graph.input.name: batch}).astype(jnp.int32)
+                trains[name], reached = _driven(stage, unplaced(arrived, stage.layout), emits, steps, op.levels)
+            else:
+                bits, _, reached = fire(stage.synapses, stage.neurons, trains, emits, steps, op.levels, limit)
+                trains[name] = Packed(bits, stage.layout)
+        elif stage.synapses is None:
+            arrived = propagate(graph, name, {graph.input.name: batch})  # the read-out's offset among it
+            output = arrived
+        else:
+            assert isinstance(op, Scale)
+            _, membrane, reached = fire(
+                stage.synapses, stage.neurons, trains, SUM_BITS if doubles else SUM, 0, 0, limit
+            )
+            output = placed(membrane, stage.layout).astype(jnp.float32)
+            if schedule.code != "rate":
+                output = output + jnp.asarray(op.offset, jnp.float32)[None]
+        if reached is not None and schedule.code == "rate":
+            peak = jnp.maximum(peak, reached.astype(jnp.float32))
+    if output is None:
+        output = counts(trains[graph.output.name], doubles).astype(jnp.float32)
+    return Run(trains, output, peak)
+
+
+def _driven(stage: Stage, drive: Array, mode: int, steps: int, levels: int) -> tuple[Packed, Array]:
+    batch, positions, width = drive.shape
+    shapes = (
+        jax.ShapeDtypeStruct((batch, positions, steps, width // 8), jnp.uint8),
+        jax.ShapeDtypeStruct((batch,), jnp.int32),
+    )
+    call = jax.ffi.ffi_call(native.target("drive_int32", native.kernels().isa), shapes)
+    bits, peak = call(
+        drive, jnp.asarray(stage.neurons), mode=np.int32(mode), levels=np.int32(levels), limit=np.float64("inf")
+    )
+    return Packed(bits, stage.layout), peak
+
+
+def _pooled(stage: Stage, source: Packed, doubles: bool) -> Packed:
+    assert stage.pool is not None
+    batch, _, steps, size = source.bits.shape
+    shape = jax.ShapeDtypeStruct((batch, len(stage.pool.ends) - 1, steps, size), jnp.uint8)
+    call = jax.ffi.ffi_call(native.target("pool", native.kernels().isa), shape)
+    members = jnp.asarray(stage.pool.members, jnp.int32)
+    return Packed(call(source.bits, jnp.asarray(stage.pool.ends), members, serial=np.int32(doubles)), stage.layout)
+
+
+def runner(graph: Graph):
+    """`graph` on the fastest engine that can run it: a function of a batch and a limit that gives a `Run`, and a line
+    that says which engine it is and why."""
+    from neuro.simulate import simulate
+
+    try:
+        return prepare(graph), "compiled kernels"
+    except (native.NoKernels, NoTaps) as why:
+        return (lambda batch, limit=float("inf"): simulate(graph, batch, limit)), f"pure JAX: {why}"

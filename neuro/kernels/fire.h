@@ -1,0 +1,313 @@
+// One population of integrate-and-fire neurons over a whole window: packed spikes in, packed spikes out.
+//
+// Neurons are positions x channels. Every source position is heard by some target positions, each through its own rows
+// of the weight matrix (one row for each source channel): that is a dense layer with one position, a convolution with
+// one block of rows for each tap, a residual with rows of its own. A second kind of synapse, `Pointwise`, goes from a
+// channel to the same channel: pools, depthwise kernels, identity branches.
+//
+// A tile is a set of (target, step) rows. Its spikes are counted exactly before work starts, and the cheaper of two
+// ways is taken: `events` sums the weight rows of the spikes that there are; `lookup` holds the 16 sums of every four
+// inputs in tables and adds one for each four bits, whatever they are. Both give the same integers.
+#pragma once
+
+#include <algorithm>
+#include <type_traits>
+#include <vector>
+
+#include "lanes.h"
+
+namespace fire {
+
+enum Mode { RateSoft, RateHard, Unary, Bits, Sum, SumBits };
+
+struct Source {
+  const uint8_t* spikes;  // [sample, position, step, byte]
+  int positions, steps, bytes;
+  int late;  // silent steps before its first
+};
+
+struct Pointwise {  // one entry: target position hears `position` of `source`, times `weight` by channel
+  int source, position, weight;
+};
+
+template <class W>
+struct Kind {  // 8 and 16 bit weights: summed in 16 bits, state in 32
+  using Total = lanes::Half;
+  using State = lanes::Word;
+  using Number = int32_t;
+  static constexpr int Wide = 2;
+};
+
+template <>
+struct Kind<float> {
+  using Total = lanes::Real;
+  using State = lanes::Real;
+  using Number = float;
+  static constexpr int Wide = 1;
+};
+
+template <class W>
+struct Layer {
+  using Number = typename Kind<W>::Number;
+  std::vector<Source> sources;
+  const int32_t* heard_from;  // [source position + 1]: its entries in `heard`, sources one after the other
+  const int32_t* heard;       // [entry, 2]: target position, first weight row
+  const int32_t* points_to;   // [target + 1]: its entries in `points`
+  const Pointwise* points;
+  const W* point_weights;  // [weight, lane]
+  const W* weights;        // [block, row, lane in block]
+  int rows, targets, lanes_all, lanes_block;
+  const Number *threshold, *bias, *start;  // [1 or target, lane]
+  int each;                                // lanes_all if they differ between targets, else 0
+  bool biased;
+  Mode mode;
+  int steps, out_steps, out_bytes, levels, chunk;
+  Number limit;
+  bool bounded, watched;  // membranes saturate at `limit`; their largest magnitude is wanted (rate code and its sums)
+  uint8_t* out;    // [sample, target, step, byte]
+  Number* membrane;  // [sample, target, lane], of read-outs
+  Number* peak;      // [sample]
+};
+
+// Spikes of a tile as lists of weight rows, one list for each (row, step).
+struct Lists {
+  std::vector<uint32_t> first, length;
+  std::vector<uint16_t> rows;
+  size_t events = 0;
+};
+
+// Samples `begin`..`end` of a layer, or with many targets one sample; target r of sample s is row (s - begin) * targets + r.
+template <class W>
+void gather(const Layer<W>& layer, int begin, int end, Lists& lists) {
+  const int steps = layer.steps, targets = layer.targets;
+  const size_t slots = size_t(end - begin) * targets * steps;
+  lists.first.assign(slots + 1, 0);
+  lists.length.assign(slots, 0);
+  lists.events = 0;
+  thread_local std::vector<uint16_t> number;
+  number.clear();
+  for (int s = begin; s < end; s++) {
+    const int32_t* from = layer.heard_from;
+    for (const Source& source : layer.sources) {
+      const int words = source.bytes / 8;
+      const uint8_t* row = source.spikes + size_t(s) * source.positions * source.steps * source.bytes;
+      for (int q = 0; q < source.positions; q++, from++)
+        for (int t = 0; t < source.steps; t++, row += source.bytes) {
+          const int n = lanes::ones(row, words);
+          number.push_back(uint16_t(std::min(n, 0xffff)));
+          if (!n) continue;
+          for (int e = from[0]; e < from[1]; e++)
+            lists.length[(size_t(s - begin) * targets + layer.heard[2 * e]) * steps + source.late + t] += n;
+        }
+    }
+  }
+  size_t end_of = 0;
+  for (size_t slot = 0; slot < slots; slot++) {
+    lists.first[slot] = uint32_t(end_of);
+    if (lists.length[slot]) end_of += lists.length[slot] + 32;  // copies below run over by up to 31
+    lists.events += lists.length[slot];
+    lists.length[slot] = 0;
+  }
+  if (lists.rows.size() < end_of + lanes::Slack) lists.rows.resize(end_of + lanes::Slack);
+  thread_local std::vector<uint16_t> found;
+  const uint16_t* n = number.data();
+  for (int s = begin; s < end; s++) {
+    const int32_t* from = layer.heard_from;
+    for (const Source& source : layer.sources) {
+      const int words = source.bytes / 8;
+      if (found.size() < size_t(source.bytes) * 8 + lanes::Slack) found.resize(source.bytes * 8 + lanes::Slack);
+      const uint8_t* row = source.spikes + size_t(s) * source.positions * source.steps * source.bytes;
+      for (int q = 0; q < source.positions; q++, from++)
+        for (int t = 0; t < source.steps; t++, row += source.bytes) {
+          if (!*n++ || from[0] == from[1]) continue;
+          const int spikes = int(lanes::indices(row, words, 0, found.data()) - found.data());
+          for (int e = from[0]; e < from[1]; e++) {
+            const size_t slot = (size_t(s - begin) * targets + layer.heard[2 * e]) * steps + source.late + t;
+            uint16_t* to = lists.rows.data() + lists.first[slot] + lists.length[slot];
+            const uint16_t first = uint16_t(layer.heard[2 * e + 1]);
+            lists.length[slot] += spikes;
+            for (int i = 0; i < spikes; i += 32)
+              for (int j = 0; j < 32; j++) to[i + j] = uint16_t(found[i + j] + first);
+          }
+        }
+    }
+  }
+}
+
+template <class W, int N>
+inline void flush(typename Kind<W>::State* v, const typename Kind<W>::Total* x) {
+  for (int i = 0; i < N; i++)
+    if constexpr (std::is_same_v<W, float>)
+      v[i] += x[i];
+    else
+      lanes::add_wide(v[2 * i], v[2 * i + 1], x[i]);
+}
+
+// The pointwise synapses of one (sample, target, step) onto N vectors of lanes from `lane`.
+template <class W, int N>
+inline bool points(const Layer<W>& layer, int sample, int target, int step, int lane, typename Kind<W>::State* v) {
+  using Total = typename Kind<W>::Total;
+  constexpr int Width = sizeof(Total) / (std::is_same_v<W, float> ? 4 : 2);
+  bool any = false;
+  Total x[N] = {};
+  int held = 0;
+  for (int e = layer.points_to[target]; e < layer.points_to[target + 1]; e++) {
+    const Pointwise& point = layer.points[e];
+    const Source& source = layer.sources[point.source];
+    const int t = step - source.late;
+    if (t < 0 || lane / 8 >= source.bytes) continue;
+    const uint8_t* row =
+        source.spikes + ((size_t(sample) * source.positions + point.position) * source.steps + t) * source.bytes;
+    const W* weight = layer.point_weights + size_t(point.weight) * layer.lanes_all + lane;
+    for (int i = 0; i < N && lane / 8 + i * Width / 8 < source.bytes; i++) {
+      uint32_t bits = 0;
+      memcpy(&bits, row + lane / 8 + i * Width / 8, Width / 8 ? Width / 8 : 1);
+      if constexpr (Width < 8) bits = bits >> (lane + i * Width) % 8 & ((1u << Width) - 1);
+      if (!bits) continue;
+      any = true;
+      if constexpr (std::is_same_v<W, float>)
+        x[i] += lanes::selected(bits, lanes::load<lanes::Real>(weight + i * Width));
+      else
+        x[i] += lanes::selected(bits, lanes::widened(weight + i * Width));
+    }
+    if (++held == layer.chunk) {
+      flush<W, N>(v, x);
+      for (int i = 0; i < N; i++) x[i] = Total{};
+      held = 0;
+    }
+  }
+  if (any) flush<W, N>(v, x);
+  return any;
+}
+
+// What `bits` of N state vectors are stored as: their lanes' bits, at most `room` bytes of them.
+template <int NS>
+inline void store_bits(uint8_t* to, const uint32_t* bits, int room) {
+  uint8_t bytes[NS * lanes::Words / 8 + 8] = {};
+  for (int i = 0; i < NS; i++) {
+    if constexpr (lanes::Words >= 8)
+      memcpy(bytes + i * lanes::Words / 8, &bits[i], lanes::Words / 8);
+    else
+      bytes[i * lanes::Words / 8] |= uint8_t(bits[i] << (i * lanes::Words % 8));
+  }
+  constexpr int whole = NS * lanes::Words / 8;
+  if (room >= whole)
+    memcpy(to, bytes, whole);
+  else
+    memcpy(to, bytes, room);
+}
+
+// All steps of N x Wide state vectors of one neuron row. arrive(t, v) adds what comes in step t and says if any came.
+template <class W, int N, class Arrive>
+inline void dynamics(const Layer<W>& layer, int sample, int target, int lane, const Arrive& arrive) {
+  using State = typename Kind<W>::State;
+  using Number = typename Kind<W>::Number;
+  constexpr int NS = N * Kind<W>::Wide, Words = lanes::Words;
+  const size_t own = size_t(target) * layer.each + lane;
+  const Number *threshold = layer.threshold + own, *bias = layer.bias + own, *start = layer.start + own;
+  const Mode mode = layer.mode;
+  const bool rate = mode == RateSoft || mode == RateHard, hard = mode == RateHard, watched = layer.watched;
+  const bool doubles = mode == Bits || mode == SumBits;
+  const int room = std::min(layer.out_bytes - lane / 8, NS * Words / 8);
+  uint8_t* out = layer.out + (size_t(sample) * layer.targets + target) * layer.out_steps * layer.out_bytes + lane / 8;
+  State v[NS], high{}, low{};
+  for (int i = 0; i < NS; i++) v[i] = rate ? lanes::load<State>(start + i * Words) : State{};
+  const State limit = lanes::splat<State>(layer.limit);
+  if (watched)
+    for (int i = 0; i < NS; i++) high = lanes::greater(high, v[i]);
+  bool still = false;  // nothing reached its threshold, so that nothing does until something arrives
+  for (int t = 0; t < layer.steps; t++) {
+    if (doubles)
+      for (int i = 0; i < NS; i++) v[i] += v[i];
+    bool any = arrive(t, v);
+    any |= points<W, N>(layer, sample, target, t, lane, v);
+    if (rate) {
+      uint32_t bits[NS] = {};
+      if (any || !still) {
+        uint32_t all = 0;
+        for (int i = 0; i < NS; i++) {
+          if (layer.biased) v[i] += lanes::load<State>(bias + i * Words);
+          if (watched) {
+            high = lanes::greater(high, v[i]);
+            low = lanes::lesser(low, v[i]);
+            if (layer.bounded) v[i] = lanes::lesser(lanes::greater(v[i], -limit), limit);
+          }
+          const State th = lanes::load<State>(threshold + i * Words);
+          bits[i] = lanes::reached(v[i], th);
+          v[i] = lanes::subtracted(v[i], bits[i], hard ? v[i] : th);
+          all |= bits[i];
+        }
+        still = !all && !layer.biased;
+      }
+      store_bits<NS>(out + size_t(t) * layer.out_bytes, bits, room);
+    } else if (watched) {
+      for (int i = 0; i < NS; i++) {
+        if (layer.biased) v[i] += lanes::load<State>(bias + i * Words);
+        high = lanes::greater(high, v[i]);
+        low = lanes::lesser(low, v[i]);
+        if (layer.bounded) v[i] = lanes::lesser(lanes::greater(v[i], -limit), limit);
+      }
+    }
+  }
+  if (mode == Unary || mode == Bits) {
+    const State zero{}, one = lanes::splat<State>(Number(1));
+    for (int i = 0; i < NS; i++) {
+      const State th = lanes::load<State>(threshold + i * Words);
+      v[i] += lanes::load<State>(start + i * Words);
+      if (doubles && layer.levels + 1 != 1 << layer.out_steps)  // otherwise saturation comes by itself
+        v[i] = lanes::lesser(lanes::greater(v[i], zero), th * lanes::splat<State>(Number(layer.levels + 1)) - one);
+    }
+    for (int t = 0; t < layer.out_steps; t++) {
+      uint32_t bits[NS];
+      for (int i = 0; i < NS; i++) {
+        const Number factor = doubles ? Number(int64_t(1) << (layer.out_steps - 1 - t)) : Number(1);
+        const State th = lanes::load<State>(threshold + i * Words) * lanes::splat<State>(factor);
+        bits[i] = lanes::reached(v[i], th);
+        v[i] = lanes::subtracted(v[i], bits[i], th);
+      }
+      store_bits<NS>(out + size_t(t) * layer.out_bytes, bits, room);
+    }
+  }
+  if (mode == Sum || mode == SumBits) {
+    Number* to = layer.membrane + (size_t(sample) * layer.targets + target) * layer.lanes_all + lane;
+    for (int i = 0; i < NS; i++) lanes::store(to + i * Words, v[i]);
+  }
+  if (watched)
+    for (int i = 0; i < Words; i++)
+      layer.peak[sample] = std::max(layer.peak[sample], std::max(Number(high[i]), Number(-low[i])));
+}
+
+template <class W, int N>
+void by_events(const Layer<W>& layer, int begin, int end, const Lists& lists) {
+  using Total = typename Kind<W>::Total;
+  constexpr int Width = sizeof(Total) / (std::is_same_v<W, float> ? 4 : 2), Block = N * Width;
+  const int targets = layer.targets, chunk = std::is_same_v<W, float> ? 1 << 30 : layer.chunk;
+  for (int lane = 0; lane < layer.lanes_all; lane += Block) {
+    const W* weights = layer.weights + size_t(lane) * layer.rows;
+    for (int s = begin; s < end; s++)
+      for (int target = 0; target < targets; target++) {
+        const size_t slot = (size_t(s - begin) * targets + target) * layer.steps;
+        dynamics<W, N>(layer, s, target, lane, [&](int t, typename Kind<W>::State* v) {
+          const uint16_t* event = lists.rows.data() + lists.first[slot + t];
+          const uint16_t* const last = event + lists.length[slot + t];
+          if (event == last) return false;
+          do {
+            const uint16_t* const until = last - event > chunk ? event + chunk : last;
+            Total x[N] = {};
+            for (; event < until; event++) {
+              const W* row = weights + size_t(*event) * Block;
+              for (int i = 0; i < N; i++)
+                if constexpr (std::is_same_v<W, float>)
+                  x[i] += lanes::load<Total>(row + i * Width);
+                else
+                  x[i] += lanes::widened(row + i * Width);
+            }
+            flush<W, N>(v, x);
+          } while (event < last);
+          return true;
+        });
+      }
+  }
+}
+
+}  // namespace fire

@@ -1,0 +1,207 @@
+// Vectors of the widest kind that the compiler is allowed to use, and the few operations that kernels need of them.
+//
+// `Bytes` is the width of a vector; everything else follows from it. Operations that GCC's and Clang's generic
+// vectors do badly (compare to a bit mask, compact a bit row into indices) have one version for each instruction set
+// and a plain one, which is also the specification of the others.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512VL__)
+#include <immintrin.h>
+#define LANES_AVX512 1
+#elif defined(__AVX2__)
+#include <immintrin.h>
+#define LANES_AVX2 1
+#endif
+
+namespace lanes {
+
+#if LANES_AVX512
+constexpr int Bytes = 64;
+#elif LANES_AVX2
+constexpr int Bytes = 32;
+#else
+constexpr int Bytes = 16;
+#endif
+
+constexpr int Words = Bytes / 4;   // lanes of 32 bits
+constexpr int Halves = Bytes / 2;  // lanes of 16 bits
+
+typedef int8_t Narrow __attribute__((vector_size(Bytes / 2)));
+typedef int16_t Half __attribute__((vector_size(Bytes)));
+typedef int16_t HalfHalf __attribute__((vector_size(Bytes / 2)));
+typedef int32_t Word __attribute__((vector_size(Bytes)));
+typedef float Real __attribute__((vector_size(Bytes)));
+
+template <class V, class T>
+inline V load(const T* from) {
+  V v;
+  memcpy(&v, from, sizeof v);
+  return v;
+}
+
+template <class V, class T>
+inline void store(T* to, const V& v) {
+  memcpy(to, &v, sizeof v);
+}
+
+template <class V, class T>
+inline V splat(T x) {
+  return V{} + x;
+}
+
+// Weights of `Halves` neurons, widened to 16 bits.
+inline Half widened(const int8_t* from) { return __builtin_convertvector(load<Narrow>(from), Half); }
+inline Half widened(const int16_t* from) { return load<Half>(from); }
+
+// Adds 16-bit sums to two vectors of 32-bit state.
+inline void add_wide(Word& low, Word& high, const Half& sum) {
+#if LANES_AVX512
+  low += (Word)_mm512_cvtepi16_epi32(_mm512_castsi512_si256((__m512i)sum));
+  high += (Word)_mm512_cvtepi16_epi32(_mm512_extracti64x4_epi64((__m512i)sum, 1));
+#elif LANES_AVX2
+  low += (Word)_mm256_cvtepi16_epi32(_mm256_castsi256_si128((__m256i)sum));
+  high += (Word)_mm256_cvtepi16_epi32(_mm256_extracti128_si256((__m256i)sum, 1));
+#else
+  HalfHalf halves[2];
+  memcpy(halves, &sum, sizeof sum);
+  low += __builtin_convertvector(halves[0], Word);
+  high += __builtin_convertvector(halves[1], Word);
+#endif
+}
+
+// Bits of the lanes in which v >= threshold, lane 0 lowest.
+inline uint32_t reached(const Word& v, const Word& threshold) {
+#if LANES_AVX512
+  return _mm512_cmpge_epi32_mask((__m512i)v, (__m512i)threshold);
+#elif LANES_AVX2
+  return ~_mm256_movemask_ps((__m256)_mm256_cmpgt_epi32((__m256i)threshold, (__m256i)v)) & 0xff;
+#else
+  uint32_t bits = 0;
+  for (int i = 0; i < Words; i++) bits |= uint32_t(v[i] >= threshold[i]) << i;
+  return bits;
+#endif
+}
+
+inline uint32_t reached(const Real& v, const Real& threshold) {
+#if LANES_AVX512
+  return _mm512_cmp_ps_mask((__m512)v, (__m512)threshold, _CMP_GE_OQ);
+#elif LANES_AVX2
+  return _mm256_movemask_ps(_mm256_cmp_ps((__m256)v, (__m256)threshold, _CMP_GE_OQ));
+#else
+  uint32_t bits = 0;
+  for (int i = 0; i < Words; i++) bits |= uint32_t(v[i] >= threshold[i]) << i;
+  return bits;
+#endif
+}
+
+// v - amount in the lanes whose bit is set.
+inline Word subtracted(const Word& v, uint32_t bits, const Word& amount) {
+#if LANES_AVX512
+  return (Word)_mm512_mask_sub_epi32((__m512i)v, __mmask16(bits), (__m512i)v, (__m512i)amount);
+#elif LANES_AVX2
+  const __m256i select = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+  __m256i on = _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32(int(bits)), select), select);
+  return v - (Word)_mm256_and_si256(on, (__m256i)amount);
+#else
+  Word on{};
+  for (int i = 0; i < Words; i++) on[i] = -int32_t(bits >> i & 1);
+  return v - (on & amount);
+#endif
+}
+
+inline Real subtracted(const Real& v, uint32_t bits, const Real& amount) {
+#if LANES_AVX512
+  return (Real)_mm512_mask_sub_ps((__m512)v, __mmask16(bits), (__m512)v, (__m512)amount);
+#elif LANES_AVX2
+  const __m256i select = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+  __m256i on = _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32(int(bits)), select), select);
+  return v - (Real)_mm256_and_ps((__m256)on, (__m256)amount);
+#else
+  Real result = v;
+  for (int i = 0; i < Words; i++) result[i] -= bits >> i & 1 ? amount[i] : 0.0f;
+  return result;
+#endif
+}
+
+// `x` in the lanes whose bit is set, 0 elsewhere; bits holds one for each 16-bit lane.
+inline Half selected(uint32_t bits, const Half& x) {
+#if LANES_AVX512
+  return (Half)_mm512_maskz_mov_epi16(__mmask32(bits), (__m512i)x);
+#elif LANES_AVX2
+  const __m256i select = _mm256_setr_epi16(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384,
+                                           int16_t(0x8000));
+  __m256i on = _mm256_cmpeq_epi16(_mm256_and_si256(_mm256_set1_epi16(int16_t(bits)), select), select);
+  return (Half)_mm256_and_si256(on, (__m256i)x);
+#else
+  Half on{};
+  for (int i = 0; i < Halves; i++) on[i] = int16_t(-(bits >> i & 1));
+  return on & x;
+#endif
+}
+
+inline Real selected(uint32_t bits, const Real& x) { return subtracted(Real{}, bits, -x); }
+
+inline Word lesser(const Word& a, const Word& b) {
+#if LANES_AVX512
+  return (Word)_mm512_min_epi32((__m512i)a, (__m512i)b);
+#elif LANES_AVX2
+  return (Word)_mm256_min_epi32((__m256i)a, (__m256i)b);
+#else
+  Word r;
+  for (int i = 0; i < Words; i++) r[i] = a[i] < b[i] ? a[i] : b[i];
+  return r;
+#endif
+}
+
+inline Word greater(const Word& a, const Word& b) { return -lesser(-a, -b); }
+
+inline Real lesser(const Real& a, const Real& b) {
+  Real r;
+  for (int i = 0; i < Words; i++) r[i] = a[i] < b[i] ? a[i] : b[i];
+  return r;
+}
+
+inline Real greater(const Real& a, const Real& b) { return -lesser(-a, -b); }
+
+// Room that `indices` may write beyond the last index.
+constexpr int Slack = 64;
+
+// Appends first + i for every bit i of `row` that is set, `words` words of 64 bits; returns the end of the list.
+inline uint16_t* indices(const uint8_t* row, int words, uint32_t first, uint16_t* to) {
+  for (int k = 0; k < words; k++, first += 64) {
+    uint64_t bits;
+    memcpy(&bits, row + 8 * k, 8);
+    if (!bits) continue;
+#if LANES_AVX512 && defined(__AVX512VBMI2__)
+    if (__builtin_popcountll(bits) > 6) {
+      const __m512i count = _mm512_set_epi16(31, 30, 29, 28, 27, 26, 25, 24, 23, 22, 21, 20, 19, 18, 17, 16, 15, 14, 13,
+                                             12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+      __m512i low = _mm512_add_epi16(count, _mm512_set1_epi16(int16_t(first)));
+      __m512i high = _mm512_add_epi16(low, _mm512_set1_epi16(32));
+      _mm512_storeu_si512(to, _mm512_maskz_compress_epi16(__mmask32(bits), low));
+      to += __builtin_popcount(uint32_t(bits));
+      _mm512_storeu_si512(to, _mm512_maskz_compress_epi16(__mmask32(bits >> 32), high));
+      to += __builtin_popcount(uint32_t(bits >> 32));
+      continue;
+    }
+#endif
+    for (; bits; bits &= bits - 1) *to++ = uint16_t(first + unsigned(__builtin_ctzll(bits)));
+  }
+  return to;
+}
+
+inline int ones(const uint8_t* row, int words) {
+  int n = 0;
+  for (int k = 0; k < words; k++) {
+    uint64_t bits;
+    memcpy(&bits, row + 8 * k, 8);
+    n += __builtin_popcountll(bits);
+  }
+  return n;
+}
+
+}  // namespace lanes

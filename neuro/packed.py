@@ -1,0 +1,117 @@
+"""Spike trains as bits: what the compiled kernels hand from layer to layer, and what can be asked of them.
+
+bits [sample, position, step, byte]: the spikes of a position's channels in one step, lowest bit first, in words of 64.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, UInt8
+
+from neuro import native
+from neuro.taps import Layout
+
+WORD = 64
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=["bits"], meta_fields=["layout"])
+@dataclass(frozen=True, eq=False)
+class Packed:
+    """Spike trains of one population. layout: which neuron each bit is."""
+
+    bits: UInt8[Array, "batch position step byte"]
+    layout: Layout
+
+    @property
+    def steps(self) -> int:
+        """Number of time steps."""
+        return self.bits.shape[2]
+
+
+def lanes(layout: Layout) -> int:
+    """Channels of one position, rounded up to whole words."""
+    return -(-layout.neurons.shape[1] // WORD) * WORD
+
+
+def counts(trains: Packed, doubles: bool) -> Int[Array, "batch ..."]:
+    """What every neuron's train adds up to: its spikes, or (doubles) the binary number they are, first bit highest."""
+    batch, positions, _, _ = trains.bits.shape
+    width = lanes(trains.layout)
+    call = jax.ffi.ffi_call(
+        native.target("count", native.kernels().isa), jax.ShapeDtypeStruct((batch, positions, width), jnp.int32)
+    )
+    return placed(call(trains.bits, doubles=np.int32(doubles)), trains.layout)
+
+
+def placed(values: Array, layout: Layout) -> Array:
+    """values [batch, position, lane] in the population's own shape: [batch, *shape]."""
+    width = values.shape[2]
+    position, channel = layout.places()
+    flat = values.reshape(values.shape[0], -1)
+    if not np.array_equal(index := position * width + channel, np.arange(flat.shape[1])):
+        flat = flat[:, jnp.asarray(index)]
+    return flat.reshape(-1, *layout.shape)
+
+
+def unplaced(values: Array, layout: Layout) -> Array:
+    """values [batch, *shape] as the kernels have them: [batch, position, lane], lanes beyond the channels zero."""
+    positions, channels = layout.neurons.shape
+    flat = values.reshape(values.shape[0], -1)
+    if not np.array_equal(layout.neurons.ravel(), np.arange(flat.shape[1])):
+        flat = flat[:, jnp.asarray(layout.neurons.ravel())]
+    return jnp.pad(flat.reshape(-1, positions, channels), ((0, 0), (0, 0), (0, lanes(layout) - channels)))
+
+
+def unpacked(trains: Packed) -> Bool[Array, "step batch ..."]:
+    """The same trains as booleans."""
+    bits = trains.bits[..., None] >> jnp.arange(8, dtype=jnp.uint8) & 1
+    batch, positions, steps, size = trains.bits.shape
+    flat = bits.reshape(batch, positions, steps, size * 8).transpose(2, 0, 1, 3).reshape(steps * batch, positions, -1)
+    return placed(flat, trains.layout).reshape(steps, batch, *trains.layout.shape) > 0
+
+
+def packed(spikes: Bool[Array, "step batch ..."], layout: Layout) -> Packed:
+    """Boolean trains as bits."""
+    steps, batch = spikes.shape[:2]
+    flat = unplaced(spikes.reshape(steps * batch, *spikes.shape[2:]).astype(jnp.uint8), layout)
+    bits = jnp.packbits(flat, axis=2, bitorder="little").reshape(steps, batch, flat.shape[1], -1)
+    return Packed(bits.transpose(1, 2, 0, 3), layout)
+
+
+def sums(trains: Packed, matrix: Float[np.ndarray, "neuron effect"]) -> Float[Array, "step batch effect"]:
+    """What the spikes of every step cause, `matrix` being what one spike of each neuron does.
+
+    Neurons of one effect are one class: their spikes are counted, and the counts multiplied.
+    """
+    effects, classes = np.unique(matrix, axis=0, return_inverse=True)
+    number = tally(trains, classes.reshape(-1), len(effects)).transpose(1, 0, 2)
+    flat = number.reshape(-1, len(effects)).astype(jnp.float32)
+    product = jnp.matmul(flat, jnp.asarray(effects, jnp.float32), precision=jax.lax.Precision.HIGHEST)
+    return product.reshape(*number.shape[:2], -1)
+
+
+def tally(trains: Packed, classes: Int[np.ndarray, "neuron"], number: int) -> Int[Array, "batch step class"]:
+    """Spikes of every class of neurons in every step, exact. classes: of each neuron, 0..number-1."""
+    ends, segments = _segments(trains.layout, classes)
+    call = jax.ffi.ffi_call(
+        native.target("tally", native.kernels().isa),
+        jax.ShapeDtypeStruct((trains.bits.shape[0], trains.steps, number), jnp.int32),
+    )
+    return call(trains.bits, jnp.asarray(ends), jnp.asarray(segments))
+
+
+def _segments(layout: Layout, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Words of every position with a mask for each class in them: [word, low half, high half, class]."""
+    each = classes[layout.neurons]
+    ends, rows = [0], []
+    for mine in each:
+        for first in range(0, len(mine), WORD):
+            inside = mine[first : first + WORD]
+            for one in np.unique(inside):
+                mask = int(np.packbits(inside == one, bitorder="little").tobytes().ljust(8, b"\0")[::-1].hex(), 16)
+                rows.append((first // WORD, mask & 0xFFFFFFFF, mask >> 32, int(one)))
+        ends.append(len(rows))
+    return np.array(ends, np.int32), np.array(rows, np.uint32).reshape(-1, 4).view(np.int32)

@@ -1,0 +1,149 @@
+"""Weights and lists of one stage as the compiled `fire` kernel reads them, and the call of that kernel."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from neuro import native
+from neuro.packed import WORD, Packed
+from neuro.taps import Layout, NoTaps, Taps
+
+LOOKUP_LIMIT = 341
+"""Largest weight of which 96 rows add up within 16 bits: the tables of `lookup` hold so many."""
+CROSSOVER = {"int8": 0.45, "int16": 0.25, "float32": 0.24}
+"""Spike density above which tables beat lists, measured by `experiments/benchmarks`; it decides speed, not results."""
+VECTORS = (8, 4, 2, 1)
+ROWS = 2**16
+
+
+@dataclass(frozen=True, eq=False)
+class Synapses:
+    """A stage's lists. heard_from [source position + 1], heard [tap, 2]: target and first weight row, by source
+    position; points_to [target + 1], points [point, 3]: source, position, row of point_weights [row, lane]; weights
+    [block, row, lane]; lanes: channels of a target, padded; once: each target hears a row from one place only."""
+
+    sources: tuple[str, ...]
+    heard_from: np.ndarray
+    heard: np.ndarray
+    points_to: np.ndarray
+    points: np.ndarray
+    weights: np.ndarray
+    point_weights: np.ndarray
+    channels: int
+    once: bool
+
+    @property
+    def lanes(self) -> int:
+        """Channels of a target, with those that fill the last block."""
+        return self.weights.shape[0] * self.weights.shape[2]
+
+    @property
+    def kind(self) -> str:
+        """int8, int16 or float32."""
+        return str(self.weights.dtype)
+
+
+def synapses(taps: Taps, layouts: list[Layout], lane_bytes: int) -> Synapses:
+    """`taps` in the order and types of the kernel, whose vectors have `lane_bytes` bytes.
+
+    Raises:
+        NoTaps: integer weights beyond 16 bits, or too many rows.
+    """
+    kind = _kind(taps)
+    if len(taps.weights) > ROWS:
+        raise NoTaps(f"{len(taps.weights):,} weight rows are beyond the {ROWS:,} that a list can name")
+    first = np.cumsum([0, *(len(layout.neurons) for layout in layouts)])
+    place = first[taps.taps[:, 1]] + taps.taps[:, 2]
+    order = np.argsort(place, kind="stable")
+    targets, channels = taps.layout.neurons.shape
+    by_target = np.argsort(taps.points[:, 0], kind="stable")
+    block = _block(channels, lane_bytes // (4 if kind == np.float32 else 2))
+    size = -(-channels // block) * block
+    weights = np.zeros((len(taps.weights), size), kind)
+    weights[:, :channels] = taps.weights
+    pointed = np.zeros((len(taps.point_weights), size), kind)
+    pointed[:, :channels] = taps.point_weights
+    return Synapses(
+        taps.sources,
+        np.searchsorted(place[order], np.arange(first[-1] + 1)).astype(np.int32),
+        taps.taps[order][:, [0, 3]].astype(np.int32),
+        np.searchsorted(taps.points[by_target, 0], np.arange(targets + 1)).astype(np.int32),
+        taps.points[by_target, 1:].astype(np.int32),
+        np.ascontiguousarray(weights.reshape(len(weights), size // block, block).swapaxes(0, 1)),
+        pointed,
+        channels,
+        taps.once,
+    )
+
+
+def _kind(taps: Taps) -> type:
+    if np.issubdtype(taps.weights.dtype, np.floating) or np.issubdtype(taps.point_weights.dtype, np.floating):
+        return np.float32
+    largest = max(int(np.abs(w).max(initial=0)) for w in (taps.weights, taps.point_weights))
+    if largest > 2**15 - 1:
+        raise NoTaps(f"a weight of {largest} is beyond 16 bits")
+    return np.int8 if largest <= 127 else np.int16
+
+
+def _block(channels: int, width: int) -> int:
+    """Lanes that are worked on together: as many as leave the fewest unused."""
+    return min((width * n for n in VECTORS), key=lambda block: (-(-channels // block) * block, -block))
+
+
+def fire(
+    synapses: Synapses,
+    neurons: np.ndarray,
+    trains: dict[str, Packed],
+    mode: int,
+    out_steps: int,
+    levels: int,
+    limit: float = float("inf"),
+    watched: bool | None = None,
+    crossover: float | None = None,
+) -> tuple[Array, Array, Array]:
+    """The kernel's call: packed spikes [batch, position, step, byte], membranes of a read-out, largest membranes.
+
+    mode: see kernels/fire.h; watched: whether saturation and the largest membrane are wanted (default: under the rate
+    code); crossover: see `CROSSOVER`.
+    """
+    feeds = [trains[s].bits for s in synapses.sources]
+    batch, steps, targets = feeds[0].shape[0], max(f.shape[2] for f in feeds), len(synapses.points_to) - 1
+    number = jnp.float32 if synapses.kind == "float32" else jnp.int32
+    reads = mode >= 4
+    out_bytes = -(-synapses.channels // WORD) * 8
+    shapes = (
+        jax.ShapeDtypeStruct((batch, targets, 0 if reads else out_steps, out_bytes), jnp.uint8),
+        jax.ShapeDtypeStruct((batch, targets, synapses.lanes if reads else 0), number),
+        jax.ShapeDtypeStruct((batch,), number),
+        jax.ShapeDtypeStruct((batch,), jnp.int32),
+    )
+    call = jax.ffi.ffi_call(native.target(f"fire_{synapses.kind}", native.kernels().isa), shapes)
+    largest = int(max(np.abs(w).max(initial=1) for w in (synapses.weights, synapses.point_weights)))
+    bits, membrane, peak, _ = call(
+        *(jnp.asarray(a) for a in (synapses.heard_from, synapses.heard, synapses.points_to, synapses.points)),
+        jnp.asarray(synapses.point_weights),
+        jnp.asarray(synapses.weights),
+        jnp.asarray(neurons, number),
+        *feeds,
+        mode=np.int32(mode),
+        steps=np.int32(steps),
+        levels=np.int32(levels),
+        chunk=np.int32(32767 // largest if synapses.kind != "float32" else 1),
+        biased=np.int32(bool((neurons[1] != 0).any())),
+        watched=np.int32(mode in (0, 1, 4) if watched is None else watched),
+        limit=np.float64(limit),
+        may_look_up=np.int32(synapses.once and (synapses.kind == "float32" or largest <= LOOKUP_LIMIT)),
+        crossover=np.float32(CROSSOVER[synapses.kind] if crossover is None else crossover),
+    )
+    return bits, placed_lanes(membrane, synapses.channels), peak
+
+
+def placed_lanes(membrane: Array, channels: int) -> Array:
+    """Membranes without the lanes that fill up blocks, but whole words."""
+    width = -(-channels // WORD) * WORD
+    if membrane.shape[2] >= width:
+        return membrane[:, :, :width]
+    return jnp.pad(membrane, ((0, 0), (0, 0), (0, max(0, width - membrane.shape[2]))))
