@@ -186,7 +186,7 @@ def _sum(values: list) -> list[_Plane] | _Heard:
 
 
 def _moved(op: Reshape | Transpose | Pad | SumPool, plane: _Plane, shape: Shape) -> list[_Plane]:
-    """The planes that a layout operator or a pool makes of one: a pool adds up one plane for each place in its window."""
+    """The planes that a layout operator makes of one; a pool adds up one plane for each place in its window."""
     match op:
         case Reshape():
             return [replace(plane, ids=plane.ids.reshape(shape))]
@@ -271,7 +271,7 @@ def _conv(
     layout = by_channel(shape)
     out, into = op.weight.shape[:2]
     depthwise = op.groups == out and into == 1 and op.groups > 1
-    found: list[np.ndarray] = []
+    found = []
     for plane in planes:
         padded = np.pad(plane.ids, ((0, 0), *op.pads), constant_values=-1)
         for tap in product(*(range(k) for k in op.weight.shape[2:])):
@@ -294,7 +294,7 @@ def _conv(
                 row = rows.add((name, plane.source, tap, order.tobytes()), block)
             target = np.flatnonzero(where >= 0)
             found.append(np.stack(np.broadcast_arrays(target, plane.source, where[target], row), axis=1))
-    lists = np.concatenate(found)
+    lists = np.concatenate([NONE, *found])
     return _Heard(layout, NONE, lists) if depthwise else _Heard(layout, lists, NONE)
 
 
@@ -307,7 +307,7 @@ def _pooled(op: SumPool, heard: _Heard, shape: Shape) -> _Heard:
     def spread(lists: np.ndarray) -> np.ndarray:
         order = np.argsort(lists[:, 0], kind="stable")
         ends = np.searchsorted(lists[order, 0], np.arange(len(heard.layout.neurons) + 1))
-        parts = [NONE]
+        parts: list[np.ndarray] = [NONE]
         for target, member in pairs:
             number = ends[member + 1] - ends[member]
             inner = np.arange(number.sum()) - np.repeat(np.cumsum(number) - number, number)
