@@ -1,4 +1,4 @@
-"""What a workload costs at least: plain products at the rate of a matrix multiplication, or its events at that of L2."""
+"""What a workload costs at least: plain products at the rate of a matrix product, or its events at that of L2."""
 
 from dataclasses import dataclass
 from math import prod
@@ -31,7 +31,8 @@ class Rates:
 def work(network: Network, events: list[int]) -> Work:
     """events: of each layer, what leaves it (behind its pooling) in all steps and samples."""
     batch, steps = len(network.x), network.steps
-    shape, rows = network.x.shape[1:], []
+    shape: tuple[int, ...] = network.x.shape[1:]
+    rows: list[tuple[int, int, int]] = []
     operations, updates, products = 0.0, 0, 0
     for layer, weight in enumerate(network.weights):
         inner, outer, places, reached = prod(weight.shape[1:]), len(weight), 1, float(len(weight))
@@ -39,7 +40,7 @@ def work(network: Network, events: list[int]) -> Work:
             places, reached = shape[1] * shape[2], len(weight) * 9 * inside(shape)
         times = 1 if layer == 0 else steps
         rows.append((times * batch * places, inner, outer))
-        products += prod(rows[-1])
+        products += times * batch * places * inner * outer
         updates += batch * steps * places * outer
         operations += reached * events[layer - 1] if layer else 0
         shape = (outer, *shape[1:]) if weight.ndim == 4 else (outer,)
@@ -49,7 +50,7 @@ def work(network: Network, events: list[int]) -> Work:
 
 
 def inside(shape: tuple[int, ...]) -> float:
-    """The share of the nine places around a neuron of a [channel, row, column] layer that lie inside it, on average over them."""
+    """The share of the nine places around a neuron of a [channel, row, column] layer inside it, over all neurons."""
     return (1 - 2 / (3 * shape[1])) * (1 - 2 / (3 * shape[2]))
 
 

@@ -44,7 +44,7 @@ def python(folder: Path, group: str) -> Path:
 
 
 def failures(folder: Path, group: str) -> dict[str, str | None]:
-    """By requirement of `group`, why it is not there; None for one that is. KeyError-free: nothing for no environment."""
+    """By requirement of `group`, why it is not there; None for one that is. Empty where nothing was installed."""
     stamp = folder / group / STAMP
     return json.loads(stamp.read_text(encoding="utf-8")) if stamp.is_file() else {}
 

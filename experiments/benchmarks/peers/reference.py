@@ -19,8 +19,8 @@ def currents(h: Num[np.ndarray, "batch ..."], weight: np.ndarray) -> Num[np.ndar
         return h.reshape(len(h), -1).astype(weight.dtype) @ weight.T
     batch, channels, height, width = h.shape
     padded = np.pad(h.astype(weight.dtype), ((0, 0), (0, 0), (1, 1), (1, 1)))
-    patches = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(2, 3))  # [batch, in, row, column, 3, 3]
-    rows = patches.transpose(0, 2, 3, 1, 4, 5).reshape(batch * height * width, channels * 9)
+    patches = np.lib.stride_tricks.sliding_window_view(padded, (1, 1, 3, 3))  # [batch, in, row, column, 1, 1, 3, 3]
+    rows = patches.transpose(0, 2, 3, 1, 4, 5, 6, 7).reshape(batch * height * width, channels * 9)
     found = rows @ weight.reshape(len(weight), -1).T
     return found.reshape(batch, height, width, -1).transpose(0, 3, 1, 2)
 

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
-from time import perf_counter
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +15,7 @@ from experiments.benchmarks.peers.bound import work
 from experiments.benchmarks.peers.network import Network
 
 MOST = 4096
-"""Rows of a product that is timed."""
+"""Rows of one product: enough for the full rate, and what is multiplied stays in the cache."""
 
 
 def prepare(name: str, path: str) -> tuple:
@@ -77,30 +76,31 @@ def scanned(network: Network) -> tuple[Callable[[], None], Callable[[], list[np.
 
     compiled = jax.jit(run, static_argnums=2)
 
+    def once() -> None:
+        jax.block_until_ready(compiled(x, weights, False))
+
     def counts() -> list[np.ndarray]:
         return [np.asarray(total).reshape(len(total), -1) for total in compiled(x, weights, True)]
 
-    return lambda: jax.block_until_ready(compiled(x, weights, False)) and None, counts
+    return once, counts
 
 
-def products(network: Network, events: list[int]) -> Callable[[], float]:
-    """s of the plain products of all layers, one multiplication of matrices each, by NumPy in float32.
+def products(network: Network, events: list[int]) -> Callable[[], None]:
+    """The plain products of all layers by NumPy in float32, `MOST` rows at a time, results thrown away.
 
-    Rows beyond `MOST` are timed as so many of them, which changes nothing but the memory that is needed.
+    As many multiply-adds, in as large matrices, as a dense simulator cannot avoid; nothing is gathered for them.
     """
     rng = np.random.default_rng(0)
     shapes = work(network, events).rows
-    pairs = [
-        (rng.random((min(rows, MOST), inner), np.float32), rng.random((inner, outer), np.float32))
-        for rows, inner, outer in shapes
-    ]
+    most = max(min(rows, MOST) * max(inner, outer) for rows, inner, outer in shapes)
+    pool = rng.random(most, np.float32)
+    rights = [rng.random((inner, outer), np.float32) for _, inner, outer in shapes]
+    out = np.empty(most, np.float32)
 
-    def run() -> float:
-        total = 0.0
-        for (left, right), (rows, _, _) in zip(pairs, shapes, strict=True):
-            start = perf_counter()
-            left @ right
-            total += (perf_counter() - start) * rows / len(left)
-        return total
+    def run() -> None:
+        for right, (rows, inner, outer) in zip(rights, shapes, strict=True):
+            for start in range(0, rows, MOST):
+                n = min(MOST, rows - start)
+                np.matmul(pool[: n * inner].reshape(n, inner), right, out=out[: n * outer].reshape(n, outer))
 
     return run

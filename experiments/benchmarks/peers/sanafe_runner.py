@@ -67,4 +67,3 @@ def prepare(name: str, path: str) -> tuple:
         simulate()
 
     return run, counts, version("sanafe")
-

@@ -65,7 +65,9 @@ def start(entry: Entry, path: Path, threads: int | None, folder: Path, work: Pat
         for requirement, reason in environments.failures(folder, entry.group).items():
             if reason is not None and requirement.split("==")[0] == entry.distribution:
                 return Absent(entry, reason)
-    return launch(entry, [str(interpreter), "-P", str(HERE / "protocol.py"), str(HERE / entry.script)], path, threads, work)
+    return launch(
+        entry, [str(interpreter), "-P", str(HERE / "protocol.py"), str(HERE / entry.script)], path, threads, work
+    )
 
 
 def launch(entry: Entry, command: list[str], path: Path, threads: int | None, work: Path) -> Session | Absent:
@@ -122,5 +124,7 @@ def compare(found: list[np.ndarray], expected: list[np.ndarray]) -> str | None:
             return f"layer {layer}: {ours.size} counts instead of {wanted.size}"
         wrong = np.abs(ours.reshape(wanted.shape).astype(np.float64) - wanted)
         if wrong.any():
-            return f"layer {layer}: {np.count_nonzero(wrong):,} of {wrong.size:,} counts differ, by up to {wrong.max():g}"
+            return (
+                f"layer {layer}: {np.count_nonzero(wrong):,} of {wrong.size:,} counts differ, by up to {wrong.max():g}"
+            )
     return None
