@@ -35,17 +35,15 @@ def work(network: Network, events: list[int]) -> Work:
     rows: list[tuple[int, int, int]] = []
     operations, updates, products = 0.0, 0, 0
     for layer, weight in enumerate(network.weights):
-        inner, outer, places, reached = prod(weight.shape[1:]), len(weight), 1, float(len(weight))
-        if weight.ndim == 4:
-            places, reached = shape[1] * shape[2], len(weight) * 9 * inside(shape)
-        times = 1 if layer == 0 else steps
+        inner, outer, times = prod(weight.shape[1:]), len(weight), 1 if layer == 0 else steps
+        out = (outer, *shape[1:]) if weight.ndim == 4 else (outer,)
+        places = prod(out[1:])
         rows.append((times * batch * places, inner, outer))
         products += times * batch * places * inner * outer
         updates += batch * steps * places * outer
-        operations += reached * events[layer - 1] if layer else 0
-        shape = (outer, *shape[1:]) if weight.ndim == 4 else (outer,)
-        if layer in network.pooled:
-            shape = (outer, shape[1] // 2, shape[2] // 2)
+        if layer:
+            operations += events[layer - 1] * outer * (9 * inside(shape) if weight.ndim == 4 else 1)
+        shape = (outer, *(side // 2 for side in out[1:])) if layer in network.pooled else out
     return Work(products, round(operations), updates, tuple(rows))
 
 
@@ -54,6 +52,6 @@ def inside(shape: tuple[int, ...]) -> float:
     return (1 - 2 / (3 * shape[1])) * (1 - 2 / (3 * shape[2]))
 
 
-def seconds(found: Work, bytes_per_weight: float, rates: Rates) -> float:
+def seconds(found: Work, bytes_per_weight: int | float, rates: Rates) -> float:
     """The event bound of one core: operations x bytes over the bandwidth of L2, and the updates."""
     return found.operations * bytes_per_weight / rates.bandwidth + found.updates * rates.update

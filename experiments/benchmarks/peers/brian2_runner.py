@@ -1,4 +1,4 @@
-"""Brian2 on W3, as generated C++ that runs by itself or as Cython; run by `protocol` in its environment."""
+"""Brian2 on W3, as generated C++ that runs by itself, as Cython or as NumPy; run by `protocol` in its environment."""
 
 import tempfile
 from importlib.metadata import version
@@ -63,7 +63,7 @@ def prepare(name: str, path: str) -> tuple:
             return float(b2.device._last_run_time)
 
     else:
-        b2.prefs.codegen.target = "cython"
+        b2.prefs.codegen.target = name.split("_")[-1]
         net, monitor, duration = network(z, int(z["T"]))
         net.store()
 

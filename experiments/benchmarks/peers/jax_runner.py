@@ -7,7 +7,6 @@ the faster order on a CPU; counts are given channels first as everywhere else.
 from collections.abc import Callable
 from importlib.metadata import version
 
-import brainevent
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -68,11 +67,12 @@ def scan(net: Network, multiply: Callable) -> Callable:
             for i, threshold in enumerate(net.thresholds):
                 v = membranes[i] + (first if i == 0 else multiply(h, weights[i]))
                 h = v >= threshold
-                membranes[i] = v - h * jnp.float32(threshold)
+                spikes = h.astype(jnp.float32)
+                membranes[i] = v - spikes * threshold
                 if every or i == len(weights) - 1:
-                    totals[i] = totals[i] + h
+                    totals[i] = totals[i] + spikes
                 if i in net.pooled:
-                    h = net.pool(h.astype(jnp.float32))
+                    h = net.pool(spikes)
             return (tuple(membranes), tuple(totals)), None
 
         zeros = tuple(jnp.zeros(shape) for shape in net.shapes)
@@ -131,8 +131,25 @@ def spyx(net: Network) -> Callable:
     return run
 
 
+def dense(net: Network) -> Callable:
+    """No simulator: dense products in a scan."""
+    return scan(net, lambda h, weight: product(h.astype(jnp.float32), weight))
+
+
+def events(net: Network) -> Callable:
+    """brainevent's product of a matrix of events with a dense one."""
+    import brainevent
+
+    return scan(net, lambda h, weight: brainevent.BinaryArray(h) @ weight)
+
+
+BUILDERS = {"jax_scan": dense, "brainevent": events, "spyx": spyx}
+
+
 def cuba(path: str) -> tuple:
     """W3 with brainevent's event-driven rows, float32."""
+    import brainevent
+
     with np.load(path) as f:
         z = {name: f[name] for name in f.files}
     neurons, excitatory, checked = int(z["N"]), int(z["NE"]), int(z["checked"])
@@ -193,12 +210,7 @@ def prepare(name: str, path: str) -> tuple:
         run, counts = cuba(path)
         return (lambda: (run(), None)[1]), counts, known
     net = Network(path)
-    builders = {
-        "jax_scan": lambda: scan(net, lambda h, w: product(h.astype(jnp.float32), w)),
-        "brainevent": lambda: scan(net, lambda h, w: brainevent.BinaryArray(h) @ w),
-        "spyx": lambda: spyx(net),
-    }
-    compiled = jax.jit(builders[name](), static_argnums=2)
+    compiled = jax.jit(BUILDERS[name](net), static_argnums=2)
 
     def once() -> None:
         jax.block_until_ready(compiled(net.x, net.weights, False))

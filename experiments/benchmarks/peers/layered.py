@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import numpy as np
-from jaxtyping import Num
+from jaxtyping import Shaped
 
 from experiments.benchmarks.peers.network import Network, Pool
 from experiments.benchmarks.peers.reference import currents, pooled, spikes_of
@@ -64,8 +64,8 @@ def draw(form: Form, kind: Kind, density: float, pool: Pool = "max", seed: int =
 
 
 def calibrated(
-    h: Num[np.ndarray, "time batch ..."], drawn: np.ndarray, kind: Kind, density: float
-) -> tuple[np.ndarray, float, Num[np.ndarray, "time batch ..."]]:
+    h: Shaped[np.ndarray, "time batch ..."], drawn: np.ndarray, kind: Kind, density: float
+) -> tuple[np.ndarray, int | float, Shaped[np.ndarray, "time batch ..."]]:
     """Weights of `kind` from normal deviates, the threshold that gives `density`, and the spikes of the layer."""
     if kind == "int8":
         weight = np.clip(np.rint(drawn * DEVIATION), -127, 127).astype(np.float32)
@@ -79,14 +79,14 @@ def calibrated(
     return weight, threshold, spikes_of(current, threshold)
 
 
-def over_time(h: Num[np.ndarray, "time batch ..."], weight: np.ndarray) -> Num[np.ndarray, "time batch ..."]:
+def over_time(h: Shaped[np.ndarray, "time batch ..."], weight: np.ndarray) -> Shaped[np.ndarray, "time batch ..."]:
     """Currents of every step, float32; a constant input is multiplied once."""
     if h.strides[0] == 0:
         return np.broadcast_to(constant := currents(h[0], weight), (len(h), *constant.shape))
     return np.stack([currents(step, weight) for step in h])
 
 
-def threshold_at(current: Num[np.ndarray, "time batch ..."], density: float, grid: float | None = 1.0) -> float:
+def threshold_at(current: Shaped[np.ndarray, "time batch ..."], density: float, grid: float | None = 1.0) -> float:
     """The threshold, a multiple of `grid`, above which fewer than `density` of all neurons and steps fire.
 
     Bisection on a logarithmic scale: density falls as the threshold rises.

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 import numpy as np
-from jaxtyping import Num
+from jaxtyping import Shaped
 
 Pool: TypeAlias = Literal["max", "average"]
 
@@ -20,10 +20,10 @@ class Network:
     on V > threshold gives the same spikes if it starts at half of it.
     """
 
-    x: Num[np.ndarray, "batch ..."]
+    x: Shaped[np.ndarray, "batch ..."]
     steps: int
     weights: tuple[np.ndarray, ...]
-    thresholds: tuple[float, ...]
+    thresholds: tuple[int | float, ...]
     pooled: tuple[int, ...] = ()
     pool: Pool = "max"
     grid: float = 1.0

@@ -18,7 +18,7 @@ class Engine(Protocol):
     reads: the event bound is counted with it. `version` is free text for the record.
     """
 
-    bytes_per_weight: float
+    bytes_per_weight: int | float
     version: str
 
     def __call__(self) -> None: ...

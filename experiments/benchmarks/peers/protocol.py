@@ -41,7 +41,7 @@ class Prepared:
     run: Callable[[], float | None]
     counts: Callable[[], Sequence[np.ndarray]]
     version: str
-    bytes_per_weight: float | None = None
+    bytes_per_weight: int | float | None = None
 
 
 def cpu() -> float:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Num
+from jaxtyping import Bool, Shaped
 
 from experiments.benchmarks.peers.network import Network, Pool
 from neuro.errors import BadInput
@@ -13,7 +13,7 @@ EXACT = 2**24
 """Integers up to here have a float32."""
 
 
-def currents(h: Num[np.ndarray, "batch ..."], weight: np.ndarray) -> Num[np.ndarray, "batch ..."]:
+def currents(h: Shaped[np.ndarray, "batch ..."], weight: np.ndarray) -> Shaped[np.ndarray, "batch ..."]:
     """What `weight`, [out, in] or [out, in, 3, 3] padded by one, makes of `h`, in the number type of `weight`."""
     if weight.ndim == 2:
         return h.reshape(len(h), -1).astype(weight.dtype) @ weight.T
@@ -25,7 +25,7 @@ def currents(h: Num[np.ndarray, "batch ..."], weight: np.ndarray) -> Num[np.ndar
     return found.reshape(batch, height, width, -1).transpose(0, 3, 1, 2)
 
 
-def pooled(spikes: Num[np.ndarray, "batch channel row column"], pool: Pool) -> Num[np.ndarray, "batch channel i j"]:
+def pooled(spikes: Shaped[np.ndarray, "batch channel row column"], pool: Pool) -> Shaped[np.ndarray, "batch channel i j"]:
     """2x2: the greatest of four, or their mean as float32."""
     batch, channels, height, width = spikes.shape
     fours = spikes.reshape(batch, channels, height // 2, 2, width // 2, 2)
@@ -39,7 +39,7 @@ class Counted:
     events: of each layer, what leaves it behind its pooling that is not zero.
     """
 
-    counts: list[Num[np.ndarray, "batch neuron"]]
+    counts: list[Shaped[np.ndarray, "batch _"]]
     events: list[int]
 
 
@@ -76,7 +76,7 @@ def run(network: Network) -> Counted:
     return Counted([count.reshape(len(count), -1) for count in fired], events)
 
 
-def spikes_of(current: Num[np.ndarray, "time batch ..."], threshold: float) -> Bool[np.ndarray, "time batch ..."]:
+def spikes_of(current: Shaped[np.ndarray, "time batch ..."], threshold: int | float) -> Bool[np.ndarray, "time batch ..."]:
     """The spikes of one layer of integrate-and-fire neurons."""
     membrane, spikes = np.zeros_like(current[0]), np.empty(current.shape, bool)
     for step, arriving in enumerate(current):
