@@ -25,7 +25,9 @@ def currents(h: Shaped[np.ndarray, "batch ..."], weight: np.ndarray) -> Shaped[n
     return found.reshape(batch, height, width, -1).transpose(0, 3, 1, 2)
 
 
-def pooled(spikes: Shaped[np.ndarray, "batch channel row column"], pool: Pool) -> Shaped[np.ndarray, "batch channel i j"]:
+def pooled(
+    spikes: Shaped[np.ndarray, "batch channel row column"], pool: Pool
+) -> Shaped[np.ndarray, "batch channel i j"]:
     """2x2: the greatest of four, or their mean as float32."""
     batch, channels, height, width = spikes.shape
     fours = spikes.reshape(batch, channels, height // 2, 2, width // 2, 2)
@@ -76,7 +78,9 @@ def run(network: Network) -> Counted:
     return Counted([count.reshape(len(count), -1) for count in fired], events)
 
 
-def spikes_of(current: Shaped[np.ndarray, "time batch ..."], threshold: int | float) -> Bool[np.ndarray, "time batch ..."]:
+def spikes_of(
+    current: Shaped[np.ndarray, "time batch ..."], threshold: int | float
+) -> Bool[np.ndarray, "time batch ..."]:
     """The spikes of one layer of integrate-and-fire neurons."""
     membrane, spikes = np.zeros_like(current[0]), np.empty(current.shape, bool)
     for step, arriving in enumerate(current):

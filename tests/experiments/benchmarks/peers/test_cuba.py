@@ -25,7 +25,9 @@ def test_one_neuron_alone_fires_when_theory_says():
     alone = cuba.Cuba(np.zeros(2, np.int64), np.zeros(0, np.int32), 1, (1.0, -1.0), np.array([-60.0]), 1600)
     times = np.flatnonzero([now.size for now in cuba.spikes(alone)])
     climb = int(np.ceil(20 * np.log(11) / cuba.STEP))
-    np.testing.assert_array_equal(times, [climb - 1, 2 * climb - 1 + cuba.REFRACTORY, 3 * climb - 1 + 100][: len(times)])
+    np.testing.assert_array_equal(
+        times, [climb - 1, 2 * climb - 1 + cuba.REFRACTORY, 3 * climb - 1 + 100][: len(times)]
+    )
     assert len(times) == 3
 
 
