@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from experiments.benchmarks.peers.bound import Rates
 
 
+@runtime_checkable
 class Engine(Protocol):
     """One of our engines with one workload, everything compiled, packed and placed beforehand.
 
