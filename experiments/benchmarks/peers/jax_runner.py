@@ -34,7 +34,11 @@ class Network:
             elif h.ndim == 4:  # the rows of a flattened picture come channels last here
                 channels = h.shape[-1]
                 side = h.shape[1]
-                weight = weight.reshape(len(weight), channels, side, side).transpose(2, 3, 1, 0).reshape(h[0].size, -1)
+                weight = (
+                    weight.reshape(len(weight), channels, side, side)
+                    .transpose(2, 3, 1, 0)
+                    .reshape(h.size // len(x), -1)
+                )
             else:
                 weight = weight.T
             self.weights.append(jnp.asarray(weight))

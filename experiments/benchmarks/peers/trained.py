@@ -90,7 +90,7 @@ def train(
     weights = tuple(
         jnp.asarray(rng.normal(0, np.sqrt(2 / np.prod(shape[1:])), shape), jnp.float32) for shape in form.weights
     )
-    optimiser = optax.adam(optax.cosine_decay_schedule(rate, steps))
+    optimiser = optax.adam(lambda step: rate * (1 + jnp.cos(jnp.pi * jnp.asarray(step, jnp.float32) / steps)) / 2)
 
     @jax.jit
     def step(weights, state, x, y):
