@@ -20,7 +20,7 @@ def test_a_toy_problem_is_learnt_and_survives_as_spikes():
     x[y == 2, 1] += 11
     data = Data(x[:300].astype(np.uint8), y[:300], x[300:].astype(np.uint8), y[300:])
     with jax.numpy_dtype_promotion("standard"):  # Adam raises a float to the power of an integer
-        weights = train(FORM, data, steps=120, batch=50, rate=1e-2)
+        weights = train(FORM, data, steps=300, batch=50, rate=3e-3)
     assert accuracy(weights, FORM, data.x_test, data.y_test) > 0.95
     network = spiking(weights, FORM, data)
     assert all(weight.dtype == np.int8 for weight in network.weights)
