@@ -122,7 +122,7 @@ def taps(graph: Graph, name: str, layouts: dict[str, Layout]) -> Taps:
         shape = graph.shapes[node.name]
         match node.op, given[0]:
             case Add(), _:
-                values[node.name] = _sum(given)
+                values[node.name] = _sum(given, places, shape, pointed)
             case Conv() | Dense(), list() as planes:
                 if isinstance(node.op, Dense):
                     values[node.name] = _dense(node.name, node.op, planes, places, widths, rows)
@@ -172,17 +172,15 @@ def windows(graph: Graph, name: str, layouts: dict[str, Layout]) -> tuple[str, L
     return source, layout, [np.array(m, np.int64) for m in members]
 
 
-def _sum(values: list) -> list[_Plane] | _Heard:
+def _sum(values: list, places, shape: Shape, pointed: _Rows) -> list[_Plane] | _Heard:
     first, second = values
     if isinstance(first, list) and isinstance(second, list):
         return [*first, *second]
-    if isinstance(first, _Heard) and isinstance(second, _Heard):
-        if not np.array_equal(first.layout.neurons, second.layout.neurons):
-            raise NoTaps("branches whose neurons lie differently are added")
-        return _Heard(
-            first.layout, np.concatenate([first.taps, second.taps]), np.concatenate([first.points, second.points])
-        )
-    raise NoTaps("a weighted branch and one without weights are added")
+    first, second = (_unit(v, places, shape, pointed) if isinstance(v, list) else v for v in values)
+    if not np.array_equal(first.layout.neurons, second.layout.neurons):
+        raise NoTaps("branches whose neurons lie differently are added")
+    taps, points = (np.concatenate(both) for both in ((first.taps, second.taps), (first.points, second.points)))
+    return _Heard(first.layout, taps, points)
 
 
 def _moved(op: Reshape | Transpose | Pad | SumPool, plane: _Plane, shape: Shape) -> list[_Plane]:

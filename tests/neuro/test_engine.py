@@ -33,7 +33,8 @@ def same(spiking: Graph, batch: np.ndarray, limit: float = float("inf")) -> int:
     assert isinstance(program, Program)
     x = jnp.asarray(batch, jnp.float32)
     ours = jax.jit(lambda p, b: p(b, limit))(program, x)
-    want = simulate(spiking, x, limit)
+    with jax.disable_jit():  # compiled once an operator and shape, not once a network
+        want = simulate(spiking, x, limit)
     assert ours.spikes.keys() == want.spikes.keys()
     compared = 0
     for name, trains in ours.spikes.items():
@@ -45,10 +46,9 @@ def same(spiking: Graph, batch: np.ndarray, limit: float = float("inf")) -> int:
     return compared
 
 
-@pytest.mark.parametrize("code", CODES)
 @pytest.mark.parametrize("structure", range(STRUCTURES))
-def test_engines_agree_on_random_networks(structure, code, random_network):
-    rng = np.random.default_rng(structure)
+def test_engines_agree_on_random_networks(structure, random_network):
+    rng, code = np.random.default_rng(structure), CODES[structure % len(CODES)]
     graph = random_network(structure, rng, 15, 7)
     spiking = encode(graph, code, 20 if code == "rate" else None)
     assert same(spiking, rng.integers(0, 8, (5, *SHAPE))) > 1000
@@ -102,8 +102,7 @@ def convolutional(rng: np.random.Generator, largest: int = 9) -> Graph:
     return Graph("convolutional", nodes)
 
 
-@pytest.mark.parametrize("code", CODES)
-@pytest.mark.parametrize(("batch", "largest"), [(1, 9), (5, 127), (3, 900)])
+@pytest.mark.parametrize(("code", "batch", "largest"), [("unary", 1, 9), ("bits", 5, 127), ("rate", 3, 900)])
 def test_every_kind_of_layer(code, batch, largest):
     rng = np.random.default_rng(batch)
     spiking = encode(convolutional(rng, largest), code, 13 if code == "rate" else None)
