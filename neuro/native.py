@@ -19,7 +19,7 @@ from pathlib import Path
 
 import jax
 
-SOURCES = ("lanes.h", "threads.h", "fire.h", "lookup.h", "fire.cc", "trains.h", "trains.cc")
+SOURCES = ("lanes.h", "threads.h", "fire.h", "lookup.h", "fire.cc", "trains.h", "trains.cc", "probe.cc")
 TARGETS = (
     "fire_int8",
     "fire_int16",
@@ -29,6 +29,7 @@ TARGETS = (
     "pool",
     "count",
     "tally",
+    "probe_read",
 )
 FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-ffp-contract=off", "-fno-math-errno", "-w")
 """No contraction: a product and a sum are rounded apart, as everywhere else."""

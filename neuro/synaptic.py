@@ -1,6 +1,6 @@
 """Weights and lists of one stage as the compiled `fire` kernel reads them, and the call of that kernel."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import jax
@@ -17,6 +17,7 @@ LOOKUP_LIMIT = 341
 CROSSOVER = {"int8": 0.45, "int16": 0.25, "float32": 0.24}
 """Spike density above which tables beat lists, measured by `experiments/benchmarks`; it decides speed, not results."""
 VECTORS = (8, 4, 2, 1)
+PASS = 4
 ROWS = 2**16
 
 
@@ -47,6 +48,10 @@ class Synapses:
     def lanes(self) -> int:
         """Channels of a target, with those that fill the last block."""
         return self.weights.shape[0] * self.weights.shape[2]
+
+    def stored(self, kind: str) -> "Synapses":
+        """The same synapses with weights stored as `kind`, wide enough for them."""
+        return replace(self, weights=self.weights.astype(kind), point_weights=self.point_weights.astype(kind))
 
     @property
     def kind(self) -> str:
@@ -102,8 +107,8 @@ def _kind(taps: Taps) -> type:
 
 
 def _block(channels: int, width: int) -> int:
-    """Lanes that are worked on together: as many as leave the fewest unused."""
-    return min((width * n for n in VECTORS), key=lambda block: (-(-channels // block) * block, -block))
+    """Lanes that are worked on together: the fewest vectors in all, where going through a list costs `PASS` more."""
+    return width * min(VECTORS, key=lambda n: -(-channels // (width * n)) * (n + PASS))
 
 
 def fire(

@@ -21,8 +21,8 @@ MOST = 4096
 def prepare(name: str, path: str) -> tuple:
     """What `protocol` asks of a runner: `compiled`, `jax` or `gemm`."""
     threads = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1))
-    if name == "compiled":
-        engine = ours.prepare(Path(path), threads)
+    if name in ("compiled", "compiled_int16"):
+        engine = ours.prepare(Path(path), threads, "int16" if name.endswith("int16") else "int8")
         return engine, engine.counts, engine.version, engine.bytes_per_weight
     network = files.load(Path(path))
     if name == "gemm":
