@@ -7,7 +7,7 @@ from math import prod
 from pathlib import Path
 from statistics import median
 from time import perf_counter
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +29,7 @@ from neuro.trains import Packed, counts, lanes, unplaced
 REPEATS, PROBE, TIMES = 15, 2**18, 200
 
 
+@runtime_checkable
 class Engine(Protocol):
     """One of our engines with one workload, everything compiled, packed and placed beforehand.
 
@@ -95,6 +96,9 @@ def layered(network: Network, storage: str = "int8") -> Layered:
             made = synapses(found, [layouts[s] for s in found.sources], native.lane_bytes())
             ready[node.name] = made.stored(storage) if not real else made
 
+    quarter = {i + 1 for i in network.pooled if network.pool == "average"}  # sums of four stand for their mean
+    thresholds = [t * 4 if i in quarter else t for i, t in enumerate(network.thresholds)]
+
     @partial(jax.jit, static_argnames="every")
     def run(ready: dict[str, Synapses], x: Array, every: bool) -> list[Array]:
         trains: dict[str, Packed] = {}
@@ -103,15 +107,13 @@ def layered(network: Network, storage: str = "int8") -> Layered:
             if node.name in pools:
                 trains[node.name] = _pooled(*pools[node.name], trains, layout)
                 continue
-            threshold = network.thresholds[int(node.name)]
+            threshold = thresholds[int(node.name)]
             if node.name not in ready:
                 drive = propagate(graph, node.name, {graph.input.name: x})
                 trains[node.name] = _driven(drive, threshold, network.steps, layout, real)
                 continue
             neurons = _neurons(threshold, ready[node.name].lanes, layout, real)
-            bits, _, _ = fire(
-                ready[node.name], neurons, False, trains, RATE_SOFT, network.steps, 0, watched=False
-            )
+            bits, _, _ = fire(ready[node.name], neurons, False, trains, RATE_SOFT, network.steps, 0, watched=False)
             trains[node.name] = Packed(bits, layout)
         wanted = [n.name for n in populations(graph)[1:] if n.name not in pools]
         return [counts(trains[name], False) for name in (wanted if every else wanted[-1:])]
@@ -145,7 +147,7 @@ def as_graph(network: Network) -> Graph:
     return Graph("layered", tuple(nodes))
 
 
-def _neurons(threshold: float, width: int, layout: Layout, real: bool) -> Array:
+def _neurons(threshold: int | float, width: int, layout: Layout, real: bool) -> Array:
     """Threshold, no bias and a start of nothing; lanes beyond the channels are at rest and never fire."""
     channels = layout.neurons.shape[1]
     rows = np.zeros((3, 1, width), np.float32 if real else np.int32)
@@ -154,7 +156,7 @@ def _neurons(threshold: float, width: int, layout: Layout, real: bool) -> Array:
     return jnp.asarray(rows)
 
 
-def _driven(drive: Array, threshold: float, steps: int, layout: Layout, real: bool) -> Packed:
+def _driven(drive: Array, threshold: int | float, steps: int, layout: Layout, real: bool) -> Packed:
     batch, width = drive.shape[0], lanes(layout)
     number, name = (jnp.float32, "drive_float32") if real else (jnp.int32, "drive_int32")
     shapes = (
@@ -184,9 +186,7 @@ def rates() -> Rates | None:
     registers with its spike stored as a bit; None without compiled kernels."""
     if native.kernels().library is None:
         return None
-    call = jax.ffi.ffi_call(
-        native.target("probe_read", native.kernels().isa), jax.ShapeDtypeStruct((8,), jnp.int16)
-    )
+    call = jax.ffi.ffi_call(native.target("probe_read", native.kernels().isa), jax.ShapeDtypeStruct((8,), jnp.int16))
     read = jax.jit(partial(call, times=np.int32(TIMES)))
     data = jnp.ones(PROBE, jnp.int16)
     layout, steps = by_channel((4096,)), 512

@@ -1,0 +1,74 @@
+"""Packed trains say the same as booleans, whoever asks."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from neuro import native
+from neuro.taps import Layout, by_channel
+from neuro.trains import packed, placed, spikes, sums, tally, unpacked, unplaced, value
+
+SHAPES = [(1,), (64,), (70,), (3, 4, 5), (65, 2, 2)]
+
+
+@pytest.fixture(autouse=True)
+def compiled():
+    if native.kernels().library is None:
+        pytest.skip(f"no compiled kernels: {native.kernels().reason}")
+
+
+def drawn(shape: tuple[int, ...], steps: int = 4, batch: int = 3) -> np.ndarray:
+    return np.random.default_rng(sum(shape)).random((steps, batch, *shape)) < 0.3
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_packing_loses_nothing(shape):
+    trains = drawn(shape)
+    bits = packed(jnp.asarray(trains), by_channel(shape))
+    assert bits.shape == trains.shape
+    np.testing.assert_array_equal(np.asarray(unpacked(bits)), trains)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("code", ["unary", "bits", "rate"])
+def test_values_and_spikes(shape, code):
+    trains = drawn(shape)
+    bits = packed(jnp.asarray(trains), by_channel(shape))
+    weight = [8, 4, 2, 1] if code == "bits" else [1, 1, 1, 1]
+    np.testing.assert_array_equal(np.asarray(value(bits, code)), np.tensordot(weight, trains, 1))
+    np.testing.assert_array_equal(np.asarray(value(jnp.asarray(trains), code)), np.tensordot(weight, trains, 1))
+    for form in (bits, jnp.asarray(trains)):
+        np.testing.assert_array_equal(np.asarray(spikes(form)), trains.sum(axis=0).reshape(3, -1))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_sums_of_effects(shape):
+    """A matrix of few distinct rows, as of neurons on cores, and one in which all differ."""
+    trains, size = drawn(shape), int(np.prod(shape))
+    rng = np.random.default_rng(5)
+    for matrix in (rng.integers(0, 2, (size, 3)), rng.permutation(size)[:, None] * [1, 2]):
+        want = trains.reshape(4, 3, size) @ matrix
+        bits = packed(jnp.asarray(trains), by_channel(shape))
+        for form in (bits, jnp.asarray(trains)):
+            np.testing.assert_array_equal(np.asarray(sums(form, matrix.astype(np.float32))), want)
+
+
+def test_classes_across_words_and_positions():
+    shape = (130, 1, 2)
+    classes = np.random.default_rng(3).integers(0, 5, 260)
+    trains = drawn(shape)
+    found = jax.jit(lambda b: tally(b, classes, 5))(packed(jnp.asarray(trains), by_channel(shape)))
+    flat = trains.reshape(4, 3, 260)
+    want = np.stack([flat[..., classes == c].sum(axis=-1) for c in range(5)], axis=-1)
+    np.testing.assert_array_equal(np.asarray(found), want.transpose(1, 0, 2))
+
+
+def test_a_layout_of_ones_own():
+    """Six neurons as two positions of three channels, in an order of their own."""
+    layout = Layout((6,), np.array([[5, 0, 3], [2, 4, 1]]))
+    values = jnp.arange(12.0).reshape(2, 6)
+    there = unplaced(values, layout)
+    assert there.shape == (2, 2, 64)
+    np.testing.assert_array_equal(np.asarray(there[0, 0, :3]), [5, 0, 3])
+    np.testing.assert_array_equal(np.asarray(placed(there, layout)), np.asarray(values))
