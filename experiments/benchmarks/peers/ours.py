@@ -39,8 +39,11 @@ class Engine(Protocol):
     reads: the event bound is counted with it. `version` is free text for the record.
     """
 
-    bytes_per_weight: int | float
-    version: str
+    @property
+    def bytes_per_weight(self) -> int | float: ...
+
+    @property
+    def version(self) -> str: ...
 
     def __call__(self) -> None: ...
 
@@ -127,7 +130,8 @@ def as_graph(network: Network) -> Graph:
     """`network` as a graph whose populations are its layers by number; an average pool is a sum: its quarter is left
     to the threshold."""
     nodes = [Node("in", Input(tuple(network.x.shape[1:]), 15))]
-    shape, last = tuple(network.x.shape[1:]), "in"
+    shape: tuple[int, ...] = tuple(network.x.shape[1:])
+    last = "in"
     for i, weight in enumerate(network.weights):
         if weight.ndim == 4:
             nodes.append(Node(f"w{i}", Conv(weight, None, (1, 1), ((1, 1), (1, 1))), (last,)))
