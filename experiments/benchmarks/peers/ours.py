@@ -147,7 +147,7 @@ def as_graph(network: Network) -> Graph:
         if i in network.pooled:
             pool = MaxPool if network.pool == "max" else SumPool
             nodes.append(Node(f"pool{i}", pool((2, 2), (2, 2), ((0, 0), (0, 0))), (last,)))
-            shape, last = (shape[0], shape[1] // 2, shape[2] // 2), f"pool{i}"
+            shape, last = (shape[0], *(side // 2 for side in shape[1:])), f"pool{i}"
     return Graph("layered", tuple(nodes))
 
 
