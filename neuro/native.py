@@ -20,7 +20,7 @@ from pathlib import Path
 import jax
 import jaxlib
 
-SOURCES = ("lanes.h", "threads.h", "fire.h", "lookup.h", "fire.cc", "trains.h", "trains.cc")
+SOURCES = ("lanes.h", "threads.h", "fire.h", "lookup.h", "fire.cc", "trains.h", "trains.cc", "recurrent.h", "recurrent.cc")
 TARGETS = (
     "fire_int8",
     "fire_int16",
@@ -30,6 +30,7 @@ TARGETS = (
     "pool",
     "count",
     "tally",
+    "recurrent_run",
 )
 FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-ffp-contract=off", "-fno-math-errno", "-w")
 """No contraction: a product and a sum are rounded apart, as everywhere else."""
