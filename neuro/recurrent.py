@@ -27,6 +27,8 @@ WORD = 64
 BLOCK = 32
 """Most steps that a word of neurons takes in a row."""
 PLACES = 2**31
+START = 3
+"""Place of the start among the parameters."""
 NEVER = 2**30
 """Threshold of fixed-point neurons that do not fire, and bound of membranes that have none: no state reaches it."""
 
@@ -39,7 +41,7 @@ class Tables:
     rows [source + 1].
     """
 
-    populations: Int32[Array, "population 12"]
+    populations: Int32[Array, "population 13"]
     parameters: Int32[Array, "parameter 2"]
     numbers: UInt8[Array, " byte"]
     refractory: Int32[Array, " neuron"]
@@ -184,20 +186,21 @@ def _tables(network: Network, kind: Kind, slot: int) -> Tables:
         model, words, waits = p.model, _words(p), _refractory(p)
         assert model is not None
         adapts = (1 if model.adapts == "threshold" else 2) if np.any(model.adaptation) else 0
+        saturates, counted, numbers = np.isfinite(model.saturation), not np.all(model.bias), _numbers(model, kind)
         populations.append((
             words, p.size, model.receptors, model.reset == "soft", model.strict, adapts,
-            bool(model.quantum), np.isfinite(model.saturation), not np.all(model.bias),
-            waits[0] if waits.min() == waits.max() else -1, place, len(parameters),
+            bool(model.quantum), saturates, counted, waits[0] if waits.min() == waits.max() else -1, place,
+            len(parameters), 0 if adapts or saturates or counted else 1 + all(v.size == 1 for i, v in enumerate(numbers) if i != START),
         ))  # fmt: skip
-        for values in _numbers(model, kind):
+        for values in numbers:
             parameters.append((sum(map(len, blocks)) // WORD, values.size > 1))
-            blocks.append(_filled(values.astype(number), words if values.size > 1 else 1))
+            blocks.append(_filled(values, words if values.size > 1 else 1))
         refractory.append(_filled(waits, words))
         place += words * WORD * model.receptors
     none = np.zeros(0, np.int32)
     rows, synapses = _synapses(network, kind, slot)
     return Tables(
-        jnp.asarray(np.array(populations, np.int32).reshape(-1, 12)),
+        jnp.asarray(np.array(populations, np.int32).reshape(-1, 13)),
         jnp.asarray(np.array(parameters, np.int32).reshape(-1, 2)),
         jnp.asarray(np.concatenate([none.astype(number), *blocks]).view(np.uint8)),
         jnp.asarray(np.concatenate([none, *refractory])),
@@ -216,7 +219,14 @@ def _numbers(model: Dynamics, kind: Kind) -> list[np.ndarray]:
     if kind == "fixed":
         scaled = {2, 5, *range(8, len(values))}
         values = [v * fixed.UNIT if i in scaled else np.minimum(v, NEVER) for i, v in enumerate(values)]
+    values = [v.astype(NUMBERS[kind]) for v in values]
+    values.insert(8, _beyond(values[0]) if model.strict else values[0])
     return values
+
+
+def _beyond(threshold: np.ndarray) -> np.ndarray:
+    """The next larger number."""
+    return threshold + 1 if threshold.dtype == np.int32 else np.nextafter(threshold, np.inf, dtype=threshold.dtype)
 
 
 def _filled(values: np.ndarray, words: int) -> np.ndarray:

@@ -46,11 +46,12 @@ template <class T>
 inline typename Lane<T>::Mask spread(uint64_t word) {
   typename Lane<T>::Mask each{};
   for (int i = 0; i < Lane<T>::Count; i++) each[i] = typename Lane<T>::Integer(1) << i;
-  return ((typename Lane<T>::Mask{} + typename Lane<T>::Integer(word & ((1u << Lane<T>::Count) - 1))) & each) != 0;
+  return ((typename Lane<T>::Mask{} + typename Lane<T>::Integer(word & ((1u << Lane<T>::Count) - 1))) & each) == each;
 }
 
 constexpr int Word = 64;         // neurons of one word
 constexpr int Shift = 12;        // fixed point: decays are n / 4096
+enum class Form { General, Plain, Uniform };  // plain: no adaptation, saturation or count; uniform: and all neurons alike
 enum Adapts { Nothing, Threshold, Current };
 
 struct Parameter {  // `Word` numbers for all neurons of a population (stride 0), or for every word of them (stride 1)
@@ -58,10 +59,12 @@ struct Parameter {  // `Word` numbers for all neurons of a population (stride 0)
 };
 
 struct Population {
-  int32_t words, neurons, receptors, soft, strict, adapts, quantised, saturates, counted, refractory, place, parameters;
+  int32_t words, neurons, receptors, soft, strict, adapts, quantised, saturates, counted, refractory, place, parameters,
+      form;
 };  // refractory: steps, or -1 if neurons differ; place: in a slot of the ring; parameters: index of the first
 
-enum Name { At, Bias, Decay, Start, Jump, JumpDecay, Quantum, Limit, CurrentDecay };  // one of the last by receptor
+enum Name { At, Bias, Decay, Start, Jump, JumpDecay, Quantum, Limit, Beyond, CurrentDecay };
+// Beyond: the smallest membrane that fires; CurrentDecay: one for each receptor
 
 template <class T>
 struct Synapse {
@@ -98,9 +101,17 @@ class Run {
     V operator[](int i) const { return lanes::load<V>(from + i * N); }
   };
 
-  Words of(const Population& p, int name, int word) const {
+  struct One {  // one for all of them
+    V value;
+    V operator[](int) const { return value; }
+  };
+
+  template <bool Same>
+  auto of(const Population& p, int name, int word) const {
     const Parameter& at = net.parameters[p.parameters + name];
-    return {net.numbers + (size_t(at.block) + size_t(at.stride) * word) * Word};
+    const T* from = net.numbers + (size_t(at.block) + size_t(at.stride) * word) * Word;
+    if constexpr (Same) return One{lanes::load<V>(from)};
+    else return Words{from};
   }
 
   static V truncated(V x) {
@@ -125,16 +136,20 @@ class Run {
   }
 
   // One step of 64 neurons: word `w` of population `p`, whose first word is `first`. Returns their spikes.
-  template <bool Quantised, bool Merged>
+  template <Form F, bool Quantised, bool Merged>
   uint64_t advance(const Population& p, int first, int w, int t, int32_t& updated) {
+    constexpr bool General = F == Form::General;
     const size_t at = size_t(first + w) * Word;
-    const V quantum = of(p, Quantum, 0)[0];
+    const V quantum = of<true>(p, Quantum, 0)[0];
     V drive[K];
     M touched[K];
     T* arrived = &ring[(Merged ? 0 : size_t(t % net.slots) * net.slot) + p.place + size_t(w) * Word];
     T* flowing = Merged ? nullptr : &current[p.place + size_t(w) * Word];
+#pragma GCC unroll 16
+    for (int i = 0; i < K; i++) drive[i] = V{}, touched[i] = M{};
     for (int k = 0; k < p.receptors; k++) {
-      const Words decay = of(p, CurrentDecay + k, w);
+      const auto decay = of<F == Form::Uniform>(p, CurrentDecay + k, w);
+#pragma GCC unroll 16
       for (int i = 0; i < K; i++) {
         V u = lanes::load<V>(arrived + i * N);
         if constexpr (Merged) {
@@ -144,50 +159,63 @@ class Run {
           u = kept<Quantised>(lanes::load<V>(flowing + i * N), decay[i], quantum) + u;
           lanes::store(flowing + i * N, u);
         }
-        drive[i] = k ? drive[i] + u : u;
-        if (p.counted) touched[i] = k ? touched[i] | (M)u : (M)u;
+        drive[i] += u;
+        if (General) touched[i] |= (M)u;
       }
       arrived += size_t(p.words) * Word;
       if (!Merged) flowing += size_t(p.words) * Word;
     }
-    const Words threshold = of(p, At, w), bias = of(p, Bias, w), decay = of(p, Decay, w);
-    const V limit = of(p, Limit, 0)[0];
+    const auto threshold = of<false>(p, At, w);
+    const auto beyond = of<F == Form::Uniform>(p, Beyond, w), bias = of<F == Form::Uniform>(p, Bias, w);
+    const auto decay = of<F == Form::Uniform>(p, Decay, w);
+    const V limit = of<true>(p, Limit, 0)[0];
     const M loose = M{} - !p.strict, soft = M{} - p.soft;
     const uint64_t waiting = held[first + w];
     T* voltage = &membrane[at];
     uint64_t spikes = 0, moved = 0;
+#pragma GCC unroll 16
     for (int i = 0; i < K; i++) {
       const V before = lanes::load<V>(voltage + i * N);
-      V add = drive[i] + bias[i], reach = threshold[i];
-      if (p.adapts != Nothing) {
+      V add = drive[i] + bias[i], reach = General ? threshold[i] : beyond[i];
+      if (General && p.adapts != Nothing) {
         const V a = lanes::load<V>(&adaptation[at + i * N]);
         if (p.adapts == Current) add -= a;
         else reach += a;
-        if (p.counted) touched[i] |= (M)a;
+        touched[i] |= (M)a;
       }
       V v = kept<Quantised>(before, decay[i], quantum) + add;
-      if (p.saturates) {
+      if (General && p.saturates) {
         v = v < limit ? v : limit;
         v = v > -limit ? v : -limit;
       }
       const M rest = spread<T>(waiting >> (i * N));
       v = rest ? before : v;
-      const M fires = ((v > reach) | ((v == reach) & loose)) & ~rest;
-      if (p.counted) {  // twice a number is zero if it is, whatever its sign
+      const M fires = General ? (v > reach) | ((v == reach) & loose) : v >= reach;
+      if (General && p.counted) {  // twice a number is zero if it is, whatever its sign
         const V b = bias[i];
         moved |= bits((((touched[i] | (M)v | (M)before | (M)b) << 1) != 0)) << (i * N);
       }
-      lanes::store(voltage + i * N, fires ? (V)((M)(v - reach) & soft) : v);
+      lanes::store(voltage + i * N, v);
       spikes |= bits(fires) << (i * N);
-      if (p.adapts != Nothing) {
-        T* a = &adaptation[at + i * N];
-        const V fading = kept<Quantised>(lanes::load<V>(a), of(p, JumpDecay, w)[i], quantum);
-        lanes::store(a, fading + (V)((M)of(p, Jump, w)[i] & fires));
-      }
     }
+    spikes &= ~waiting;
+    if (spikes)
+      for (int i = 0; i < K; i++) {
+        const M fires = spread<T>(spikes >> (i * N));
+        const V v = lanes::load<V>(voltage + i * N);
+        V reach = threshold[i];
+        if (General && p.adapts == Threshold) reach += lanes::load<V>(&adaptation[at + i * N]);
+        lanes::store(voltage + i * N, fires ? (V)((M)(v - reach) & soft) : v);
+      }
+    if (General && p.adapts != Nothing)
+      for (int i = 0; i < K; i++) {
+        T* a = &adaptation[at + i * N];
+        const V fading = kept<Quantised>(lanes::load<V>(a), of<false>(p, JumpDecay, w)[i], quantum);
+        lanes::store(a, fading + (V)((M)of<false>(p, Jump, w)[i] & spread<T>(spikes >> (i * N))));
+      }
     const int there = std::min(Word, p.neurons - w * Word);
     const uint64_t real = there == Word ? ~uint64_t(0) : (uint64_t(1) << there) - 1;
-    updated += p.counted ? __builtin_popcountll(moved & real) : there;
+    updated += General && p.counted ? __builtin_popcountll(moved & real) : there;
     return spikes & real;
   }
 
@@ -250,15 +278,24 @@ class Run {
     }
   }
 
-  template <bool Quantised, bool Merged>
+  template <Form F, bool Quantised, bool Merged>
   void advance(const Population& p, int first, int begin, int end, uint8_t* spikes, int32_t* updated) {
     for (int w = 0; w < p.words; w++)
       for (int t = begin; t < end; t++) {
         free(first + w, t);
-        const uint64_t fired = advance<Quantised, Merged>(p, first, w, t, updated[size_t(t) * net.count]);
+        const uint64_t fired = advance<F, Quantised, Merged>(p, first, w, t, updated[size_t(t) * net.count]);
         hold(p, first + w, t, fired);
         memcpy(spikes + (size_t(t) * net.words + first + w) * 8, &fired, 8);
       }
+  }
+
+  template <bool Quantised, bool Merged>
+  void advance(const Population& p, int first, int begin, int end, uint8_t* spikes, int32_t* updated) {
+    switch (Form(p.form)) {
+      case Form::General: return advance<Form::General, Quantised, Merged>(p, first, begin, end, spikes, updated);
+      case Form::Plain: return advance<Form::Plain, Quantised, Merged>(p, first, begin, end, spikes, updated);
+      case Form::Uniform: return advance<Form::Uniform, Quantised, Merged>(p, first, begin, end, spikes, updated);
+    }
   }
 
  public:
@@ -276,7 +313,7 @@ class Run {
     int first = 0;
     for (int k = 0; k < net.count; first += net.populations[k++].words)
       for (int w = 0; w < net.populations[k].words; w++)
-        memcpy(&membrane[size_t(first + w) * Word], of(net.populations[k], Start, w).from, Word * sizeof(T));
+        memcpy(&membrane[size_t(first + w) * Word], of<false>(net.populations[k], Start, w).from, Word * sizeof(T));
     std::fill(updated, updated + size_t(steps) * net.count, 0);
     for (int begin = 0; begin < steps; begin += net.block) {
       const int end = std::min(steps, begin + net.block);
