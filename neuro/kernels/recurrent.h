@@ -51,6 +51,8 @@ inline typename Lane<T>::Mask spread(uint64_t word) {
 
 constexpr int Word = 64;         // neurons of one word
 constexpr int Shift = 12;        // fixed point: decays are n / 4096
+constexpr int Near = 1024;       // bytes of a row of synapses that are asked for at once
+constexpr int Announced = 64;    // rows that are asked for before their delivery: what the second cache has room for
 enum class Form { General, Plain, Uniform };  // plain: no adaptation, saturation or count; uniform: and all neurons alike
 enum Adapts { Nothing, Threshold, Current };
 
@@ -95,6 +97,7 @@ class Run {
   std::vector<T> ring, current, membrane, adaptation;
   std::vector<uint64_t> held, release;
   std::vector<uint32_t> firing;
+  int announced = 0;  // rows asked for in this block
 
   struct Words {  // one parameter of one word of neurons
     const T* from;
@@ -251,11 +254,17 @@ class Run {
     }
   }
 
-  void prefetch(size_t i) const {
-    if (i >= firing.size()) return;
-    const char* from = reinterpret_cast<const char*>(net.synapses + net.rows[firing[i]]);
-    const char* to = reinterpret_cast<const char*>(net.synapses + net.rows[firing[i] + 1]);
-    for (const char* line = from; line < std::min(to, from + 4096); line += 64) __builtin_prefetch(line);
+  // Asks for the first synapses of neurons that fired, long before they are delivered.
+  void announce(uint64_t spikes, uint32_t first) {
+    for (; spikes && announced < Announced; spikes &= spikes - 1, announced++)
+      ask(first + __builtin_ctzll(spikes), 0);
+  }
+
+  // Asks for a part of a row of synapses: the first `Near` bytes, or as many after these.
+  void ask(uint32_t source, int part) const {
+    const char* from = reinterpret_cast<const char*>(net.synapses + net.rows[source]) + part * Near;
+    const char* to = reinterpret_cast<const char*>(net.synapses + net.rows[source + 1]);
+    for (const char* line = from; line < std::min(to, from + Near); line += 64) __builtin_prefetch(line);
   }
 
   // The spikes of step t into the ring.
@@ -265,9 +274,8 @@ class Run {
     collect(entering, net.input_words, uint32_t(net.words) * Word);
     const uint32_t base = uint32_t((t + 1) % net.slots * net.slot), all = uint32_t(ring.size());
     T* to = ring.data();
-    prefetch(0);
     for (size_t i = 0; i < firing.size(); i++) {
-      prefetch(i + 1);
+      if (i + 1 < firing.size()) ask(firing[i + 1], i + 1 < size_t(announced));
       const Synapse<T>* s = net.synapses + net.rows[firing[i]];
       const Synapse<T>* end = net.synapses + net.rows[firing[i] + 1];
       for (; s < end; s++) {
@@ -285,6 +293,7 @@ class Run {
         free(first + w, t);
         const uint64_t fired = advance<F, Quantised, Merged>(p, first, w, t, updated[size_t(t) * net.count]);
         hold(p, first + w, t, fired);
+        announce(fired, (first + w) * Word);
         memcpy(spikes + (size_t(t) * net.words + first + w) * 8, &fired, 8);
       }
   }
@@ -317,6 +326,7 @@ class Run {
     std::fill(updated, updated + size_t(steps) * net.count, 0);
     for (int begin = 0; begin < steps; begin += net.block) {
       const int end = std::min(steps, begin + net.block);
+      announced = 0;
       first = 0;
       for (int k = 0; k < net.count; first += net.populations[k++].words) {
         const Population& p = net.populations[k];
