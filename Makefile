@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PACKAGES := neuro converters baselines experiments
 
-.PHONY: install demo test lint bench
+.PHONY: install demo test lint bench bench-peers
 
 install: .venv/.installed
 
@@ -30,3 +30,9 @@ bench: install
 	$(BIN)/python -m experiments.benchmarks.machines
 	$(BIN)/python -m experiments.benchmarks.draws
 	$(BIN)/python -m experiments.benchmarks.stages
+
+# Other simulators on the networks of ours: installs them under PEERS first. JSON=PATH writes medians and ratios there.
+PEERS ?= .venv-peers
+bench-peers: install
+	$(BIN)/python -m experiments.benchmarks.peers.environments $(PEERS)
+	$(BIN)/python -m experiments.benchmarks.peers.bed --folder $(PEERS) $(if $(JSON),--json $(JSON)) $(BED)

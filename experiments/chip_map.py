@@ -93,7 +93,7 @@ def chip_map(
 def _played(placement: Placement, graph: Graph, pilot: np.ndarray) -> tuple[Step, ...]:
     """The steps of the first item, packet by packet."""
     trains = simulate(graph, jnp.asarray(pilot[:1], jnp.float32)).spikes
-    return tuple(steps(placement, {name: np.asarray(t)[:, 0].reshape(len(t), -1) for name, t in trains.items()}))
+    return tuple(steps(placement, {name: np.asarray(t)[:, 0].reshape(t.shape[0], -1) for name, t in trains.items()}))
 
 
 def on_chip(

@@ -8,16 +8,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
-from neuro import codes
+from neuro import codes, trains
 from neuro.activity import activity, fan_outs
 from neuro.count import count
 from neuro.counts import Counts
+from neuro.engine import engine
 from neuro.errors import BadInput
 from neuro.evaluate import evaluate
 from neuro.graph import Graph
 from neuro.layers import Conv, Dense, Input, MaxPool, Threshold
 from neuro.placement import Placement
-from neuro.simulate import simulate
 from neuro.stages import Reach
 
 MEMORY = 2**29
@@ -30,7 +30,8 @@ class CodeRun:
 
     checked: compared values (neurons x items and read-out), mismatches: those that differ from the integer reference;
     None for codes that claim no equality. counts: by placement key and regime, with an item axis. spikes [item],
-    synops [item]; by_layer: mean spikes per item; peak: largest membrane that would have been reached (rate code).
+    synops [item]; by_layer: mean spikes per item; peak: largest membrane that would have been reached (rate code);
+    engine: what ran it, and why.
     """
 
     code: codes.Code
@@ -44,6 +45,7 @@ class CodeRun:
     by_layer: dict[str, float]
     peak: float
     counts: dict[tuple[str, str], Counts]
+    engine: str
 
 
 def chunk_size(graph: Graph, items: int, cores: int = 0, memory: int = MEMORY) -> int:
@@ -84,16 +86,17 @@ def run(
         )
     code = spiking.schedule.code
     fans = fan_outs(spiking, reach)
+    program, how = engine(spiking)
 
     @jax.jit
-    def step(batch):
-        result = simulate(spiking, batch, limit)
+    def step(program, batch):
+        result = program(batch, limit)
         wrong = jnp.zeros(batch.shape[0], jnp.int32)
         if reference is not None:
             values = evaluate(reference, batch)
             for node in reference.nodes:
                 if isinstance(node.op, Input | Threshold | MaxPool):
-                    decoded = codes.decode(code, result.spikes[node.name])
+                    decoded = trains.value(result.spikes[node.name], code)
                     wrong += _differing(decoded, values[node.name])
             wrong += _differing(result.output, values[reference.output.name])
         done = activity(fans, result.spikes)
@@ -107,7 +110,7 @@ def run(
         batch = counts[first : first + size]
         missing = size - len(batch)  # the last chunk is filled up, so that one compilation serves all
         padded = np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)]) if missing else batch
-        prediction, wrong, done, peak, events = step(jnp.asarray(padded, jnp.float32))
+        prediction, wrong, done, peak, events = step(program, jnp.asarray(padded, jnp.float32))
         mismatches += int(wrong[: len(batch)].sum())
         pieces.append(first_items(len(batch), (prediction, done, peak, events)))
         advance(len(batch))
@@ -126,6 +129,7 @@ def run(
         by_layer={name: float(n.mean()) for name, n in done.spikes.items()},
         peak=float(peak.max()),
         counts=events,
+        engine=how,
     )
 
 
@@ -141,8 +145,13 @@ def _differing(first, second):
 
 def mean_spikes(spiking: Graph, counts: np.ndarray) -> dict[str, Float[np.ndarray, "neuron"]]:
     """Mean spikes per inference of every neuron, by population: the pilot that mapping is based on."""
-    spikes = jax.jit(lambda batch: simulate(spiking, batch).spikes)(jnp.asarray(counts, jnp.float32))
-    return {name: np.asarray(s.sum(axis=0).mean(axis=0, dtype=jnp.float32)).reshape(-1) for name, s in spikes.items()}
+    program, _ = engine(spiking)
+
+    @jax.jit
+    def means(program, batch):
+        return {name: trains.spikes(s).mean(axis=0) for name, s in program(batch).spikes.items()}
+
+    return {name: np.asarray(mean) for name, mean in means(program, jnp.asarray(counts, jnp.float32)).items()}
 
 
 def classify(graph: Graph, inputs: np.ndarray, advance: Callable[[int], None] = lambda n: None) -> np.ndarray:

@@ -1,15 +1,18 @@
 """What a run did, whatever the chip: spikes and synaptic operations per sample."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
+from neuro import trains
 from neuro.graph import Graph
 from neuro.reach import fan_out
 from neuro.stages import Reach, populations
+from neuro.trains import Trains
 
 
 @dataclass(frozen=True)
@@ -36,9 +39,9 @@ def fan_outs(graph: Graph, reach: Reach | None = None) -> dict[str, Float[np.nda
     return result
 
 
-def activity(fan: dict[str, np.ndarray], spikes: dict[str, Bool[Array, "step batch ..."]]) -> Activity:
+def activity(fan: dict[str, np.ndarray], spikes: Mapping[str, Trains]) -> Activity:
     """Spikes and synaptic operations per sample; `fan` from `fan_outs`."""
-    counts = {name: s.sum(axis=0).reshape(s.shape[1], -1).astype(jnp.float32) for name, s in spikes.items()}
+    counts = {name: trains.spikes(s) for name, s in spikes.items()}
     return Activity(
         spikes={name: n.sum(axis=1) for name, n in counts.items()},
         synops={name: n @ jnp.asarray(fan[name], jnp.float32) for name, n in counts.items()},

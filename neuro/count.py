@@ -1,15 +1,17 @@
 """From the spikes of a run to the hardware events of a placed network, per sample, under both schedules."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from math import ceil, log2
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from neuro.counts import Counts, Path
 from neuro.loads import Loads, core_prices, load_events, loads, sending, sweep_events, sweep_time
 from neuro.placement import Placement
+from neuro.trains import Trains
 
 MOST_LEVELS = 3
 """Doublings of the number of tiles after which the barrier stops growing."""
@@ -17,7 +19,7 @@ MOST_LEVELS = 3
 
 def count(
     placement: Placement,
-    spikes: dict[str, Bool[Array, "step batch ..."]],
+    spikes: Mapping[str, Trains],
     updated: Float[Array, "batch"] | None = None,
 ) -> dict[str, Counts]:
     """Hardware events per sample under both schedules: ``single`` and, where the chip can clear itself, ``stream``.

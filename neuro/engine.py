@@ -1,4 +1,6 @@
-"""A spiking graph on the compiled kernels: prepared once, then run on batches inside `jax.jit`.
+"""A spiking graph on the fastest engine there is: prepared once, then run on batches inside `jax.jit`.
+
+Compiled kernels where they can be had (see `neuro.native`) and know every layer of the graph, pure JAX otherwise.
 
 A population runs all its steps before the next one starts. Under an exact code the stage behind the input integrates
 its counts at once, as `neuro.simulate` does; all other stages work on spikes, event by event. Both engines give the
@@ -6,6 +8,7 @@ same spikes: `neuro.simulate` is the oracle of this one.
 """
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -16,42 +19,53 @@ from neuro import codes, native
 from neuro.errors import BadInput
 from neuro.graph import Graph, Node
 from neuro.layers import Input, MaxPool, Scale, Threshold
-from neuro.packed import Packed, counts, lanes, placed, unplaced
 from neuro.schedule import Schedule
-from neuro.simulate import Run
+from neuro.simulate import Run, simulate
 from neuro.stages import bounds, populations, propagate, sources
 from neuro.synaptic import Synapses, fire, synapses
 from neuro.taps import Layout, NoTaps, by_channel, taps, windows
+from neuro.trains import Packed, counts, lanes, placed, unplaced
 
 RATE_SOFT, RATE_HARD, UNARY, BITS, SUM, SUM_BITS = range(6)
 """What `fire` does with a membrane; see kernels/fire.h."""
 LARGEST = 2**31 - 1
 
 
+@partial(jax.tree_util.register_dataclass, data_fields=["ends", "members"], meta_fields=["source"])
 @dataclass(frozen=True, eq=False)
 class Pool:
     """A max-pool: its source, and the source positions of every window, one after the other."""
 
     source: str
-    ends: np.ndarray
-    members: np.ndarray
+    ends: np.ndarray | Array
+    members: np.ndarray | Array
 
 
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["neurons", "synapses", "pool"],
+    meta_fields=["node", "layout", "biased"],
+)
 @dataclass(frozen=True, eq=False)
 class Stage:
     """One population ready to run. neurons [3, 1 or position, lane]: threshold, bias, start. synapses: None where its
-    membrane is computed at once from input counts."""
+    membrane is computed at once from input counts. biased: whether any bias is not zero."""
 
     node: Node
     layout: Layout
-    neurons: np.ndarray
+    neurons: np.ndarray | Array
+    biased: bool = False
     synapses: Synapses | None = None
     pool: Pool | None = None
 
 
+@partial(jax.tree_util.register_dataclass, data_fields=["stages"], meta_fields=["graph"])
 @dataclass(frozen=True, eq=False)
 class Program:
-    """A graph prepared for the compiled kernels; called on a batch it gives a `Run` whose spikes are `Packed`."""
+    """A graph prepared for the compiled kernels; called on a batch it gives a `Run` whose spikes are `Packed`.
+
+    It is a pytree of its weights and tables: an argument of a jitted function, not a constant in it.
+    """
 
     graph: Graph
     stages: tuple[Stage, ...]
@@ -88,7 +102,8 @@ def prepare(graph: Graph) -> Program:
             width = native.lane_bytes()
             ready = None if at_once else synapses(found, [layouts[s] for s in found.sources], width)
             size = ready.lanes if ready else lanes(found.layout)
-            made = Stage(node, found.layout, _neurons(node, found.layout, schedule, size), ready)
+            neurons = _neurons(node, found.layout, schedule, size)
+            made = Stage(node, found.layout, neurons, bool(neurons[1].any()), ready)
         layouts[node.name] = made.layout
         stages.append(made)
     return Program(graph, tuple(stages))
@@ -105,7 +120,7 @@ def _check(graph: Graph, schedule: Schedule) -> None:
 
 
 def _neurons(node: Node, layout: Layout, schedule: Schedule, size: int) -> np.ndarray:
-    """Threshold, bias of every step and start of every lane [3, 1 or position, lane]; spare lanes, at rest, never fire."""
+    """Threshold, bias of every step and start of every lane [3, 1 or position, lane]; spare lanes never fire."""
     op = node.op
     if isinstance(op, Threshold):
         threshold, bias = op.threshold, op.bias
@@ -159,7 +174,9 @@ def _run(program: Program, batch: Array, limit: float) -> Run:
                 arrived = propagate(graph, name, {graph.input.name: batch}).astype(jnp.int32)
                 trains[name], reached = _driven(stage, unplaced(arrived, stage.layout), emits, steps, op.levels)
             else:
-                bits, _, reached = fire(stage.synapses, stage.neurons, trains, emits, steps, op.levels, limit)
+                bits, _, reached = fire(
+                    stage.synapses, stage.neurons, stage.biased, trains, emits, steps, op.levels, limit
+                )
                 trains[name] = Packed(bits, stage.layout)
         elif stage.synapses is None:
             arrived = propagate(graph, name, {graph.input.name: batch})  # the read-out's offset among it
@@ -167,7 +184,7 @@ def _run(program: Program, batch: Array, limit: float) -> Run:
         else:
             assert isinstance(op, Scale)
             _, membrane, reached = fire(
-                stage.synapses, stage.neurons, trains, SUM_BITS if doubles else SUM, 0, 0, limit
+                stage.synapses, stage.neurons, stage.biased, trains, SUM_BITS if doubles else SUM, 0, 0, limit
             )
             output = placed(membrane, stage.layout).astype(jnp.float32)
             if schedule.code != "rate":
@@ -201,12 +218,21 @@ def _pooled(stage: Stage, source: Packed, doubles: bool) -> Packed:
     return Packed(call(source.bits, jnp.asarray(stage.pool.ends), members, serial=np.int32(doubles)), stage.layout)
 
 
-def runner(graph: Graph):
-    """`graph` on the fastest engine that can run it: a function of a batch and a limit that gives a `Run`, and a line
-    that says which engine it is and why."""
-    from neuro.simulate import simulate
+@partial(jax.tree_util.register_dataclass, data_fields=[], meta_fields=["graph"])
+@dataclass(frozen=True, eq=False)
+class Plain:
+    """A graph that pure JAX runs; called on a batch it gives a `Run` whose spikes are booleans."""
 
+    graph: Graph
+
+    def __call__(self, batch: Float[Array, "batch ..."], limit: float = float("inf")) -> Run:
+        """As `neuro.simulate.simulate`."""
+        return simulate(self.graph, batch, limit)
+
+
+def engine(graph: Graph) -> tuple[Program | Plain, str]:
+    """`graph` on the fastest engine that can run it, and a line that says which that is and why."""
     try:
-        return prepare(graph), "compiled kernels"
+        return prepare(graph), f"compiled kernels ({native.kernels().isa})"
     except (native.NoKernels, NoTaps) as why:
-        return (lambda batch, limit=float("inf"): simulate(graph, batch, limit)), f"pure JAX: {why}"
+        return Plain(graph), f"pure JAX: {why}"

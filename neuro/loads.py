@@ -1,16 +1,18 @@
 """What every core and link of a placed network handles in every step, and what one of each takes it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 from scipy.sparse import csr_array, vstack
 
 from neuro import topology
 from neuro.placement import Placement
+from neuro.trains import Trains, sums
 
 
 def sending(placement: Placement) -> tuple[str, ...]:
@@ -35,7 +37,7 @@ def load_events(placement: Placement) -> tuple[str, ...]:
     return (*sending(placement), "axon_in", *sorted(stored))
 
 
-def loads(placement: Placement, spikes: dict[str, Bool[Array, "window batch ..."]]) -> Loads:
+def loads(placement: Placement, spikes: Mapping[str, Trains]) -> Loads:
     """What every core sends and receives in every global step.
 
     Packets and the synapses they reach are handled in the step in which they are sent: a step ends when its last
@@ -50,8 +52,7 @@ def loads(placement: Placement, spikes: dict[str, Bool[Array, "window batch ..."
     crossed = jnp.zeros((batch, 2), jnp.float32)
     for name, trains in spikes.items():
         window, caused_by = schedule.windows[name], effects(placement, name)
-        flat = trains.reshape(window.steps * batch, -1).astype(jnp.float32)
-        caused = (flat @ jnp.asarray(caused_by.matrix)).reshape(window.steps, batch, -1)
+        caused = sums(trains, caused_by.matrix)
         crossed = crossed + caused[..., :2].sum(axis=0)
         when = slice(window.start, window.end)
         for row, column, first, last in caused_by.core_columns:

@@ -14,13 +14,15 @@ import shutil
 import subprocess
 import tempfile
 from dataclasses import dataclass
-from importlib import resources
+from importlib import metadata, resources
 from pathlib import Path
 
 import jax
-import jaxlib
 
-SOURCES = ("lanes.h", "threads.h", "fire.h", "lookup.h", "fire.cc", "trains.h", "trains.cc", "recurrent.h", "recurrent.cc")
+SOURCES = (
+    "lanes.h", "threads.h", "fire.h", "lookup.h", "fire.cc", "trains.h", "trains.cc", "probe.cc",
+    "recurrent.h", "recurrent.cc",
+)  # fmt: skip
 TARGETS = (
     "fire_int8",
     "fire_int16",
@@ -30,6 +32,7 @@ TARGETS = (
     "pool",
     "count",
     "tally",
+    "probe_read",
     "recurrent_run",
 )
 FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-ffp-contract=off", "-fno-math-errno", "-w")
@@ -145,7 +148,9 @@ def _march(isa: str) -> tuple[str, ...]:
 def _key(folder: Path, compiler: str, flags: tuple[str, ...]) -> str:
     version = subprocess.run([compiler, "--version"], capture_output=True, check=False).stdout
     text = hashlib.sha256(b"\0".join((folder / name).read_bytes() for name in SOURCES))
-    text.update("\0".join((*flags, compiler, jaxlib.__version__, platform.machine(), _processor())).encode() + version)
+    text.update(
+        "\0".join((*flags, compiler, metadata.version("jaxlib"), platform.machine(), _processor())).encode() + version
+    )
     return text.hexdigest()[:24]
 
 
@@ -206,7 +211,7 @@ def _first_lines(text: str, number: int = 3) -> str:
 
 
 def _keep(content: bytes, path: Path) -> Path:
-    """Writes the library and its digest under a name of its own, then renames it: other processes see all or nothing."""
+    """Writes the library and its digest under a name of its own, then renames it: others see all of it or nothing."""
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name, delete=False) as file:
         file.write(content + hashlib.sha256(content).digest())
     os.chmod(file.name, 0o700)

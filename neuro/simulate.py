@@ -4,17 +4,19 @@ A feed-forward layer runs all its time steps before the next one starts: its spi
 the schedule. Between layers there are only boolean spikes, so a faster kernel can take the place of any layer.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from neuro import codes
 from neuro.evaluate import apply
 from neuro.graph import Graph
 from neuro.layers import Add, Input, MaxPool, Op, Reshape, Scale, Threshold, Transpose
+from neuro.trains import Trains
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["spikes", "output", "peak"], meta_fields=[])
@@ -27,7 +29,7 @@ class Run:
     codes, whose bound is proved.
     """
 
-    spikes: dict[str, Bool[Array, "step batch ..."]]
+    spikes: Mapping[str, Trains]
     output: Float[Array, "batch ..."]
     peak: Float[Array, "batch"]
 

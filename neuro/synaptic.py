@@ -1,6 +1,7 @@
 """Weights and lists of one stage as the compiled `fire` kernel reads them, and the call of that kernel."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -8,37 +9,49 @@ import numpy as np
 from jaxtyping import Array
 
 from neuro import native
-from neuro.packed import WORD, Packed
 from neuro.taps import Layout, NoTaps, Taps
+from neuro.trains import WORD, Packed
 
 LOOKUP_LIMIT = 341
 """Largest weight of which 96 rows add up within 16 bits: the tables of `lookup` hold so many."""
 CROSSOVER = {"int8": 0.45, "int16": 0.25, "float32": 0.24}
 """Spike density above which tables beat lists, measured by `experiments/benchmarks`; it decides speed, not results."""
 VECTORS = (8, 4, 2, 1)
+PASS = 4
 ROWS = 2**16
 
 
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["heard_from", "heard", "points_to", "points", "weights", "point_weights"],
+    meta_fields=["sources", "channels", "once", "largest"],
+)
 @dataclass(frozen=True, eq=False)
 class Synapses:
     """A stage's lists. heard_from [source position + 1], heard [tap, 2]: target and first weight row, by source
     position; points_to [target + 1], points [point, 3]: source, position, row of point_weights [row, lane]; weights
-    [block, row, lane]; lanes: channels of a target, padded; once: each target hears a row from one place only."""
+    [block, row, lane]; channels: of a target; once: each target hears a row from one place only; largest:
+    magnitude of an integer weight."""
 
     sources: tuple[str, ...]
-    heard_from: np.ndarray
-    heard: np.ndarray
-    points_to: np.ndarray
-    points: np.ndarray
-    weights: np.ndarray
-    point_weights: np.ndarray
+    heard_from: np.ndarray | Array
+    heard: np.ndarray | Array
+    points_to: np.ndarray | Array
+    points: np.ndarray | Array
+    weights: np.ndarray | Array
+    point_weights: np.ndarray | Array
     channels: int
     once: bool
+    largest: int
 
     @property
     def lanes(self) -> int:
         """Channels of a target, with those that fill the last block."""
         return self.weights.shape[0] * self.weights.shape[2]
+
+    def stored(self, kind: str) -> "Synapses":
+        """The same synapses with weights stored as `kind`, wide enough for them."""
+        return replace(self, weights=self.weights.astype(kind), point_weights=self.point_weights.astype(kind))
 
     @property
     def kind(self) -> str:
@@ -76,7 +89,12 @@ def synapses(taps: Taps, layouts: list[Layout], lane_bytes: int) -> Synapses:
         pointed,
         channels,
         taps.once,
+        max(_largest(weights), _largest(pointed)),
     )
+
+
+def _largest(weights: np.ndarray) -> int:
+    return 1 if weights.dtype == np.float32 else max(1, int(np.abs(weights.astype(np.int64)).max(initial=1)))
 
 
 def _kind(taps: Taps) -> type:
@@ -89,13 +107,14 @@ def _kind(taps: Taps) -> type:
 
 
 def _block(channels: int, width: int) -> int:
-    """Lanes that are worked on together: as many as leave the fewest unused."""
-    return min((width * n for n in VECTORS), key=lambda block: (-(-channels // block) * block, -block))
+    """Lanes that are worked on together: the fewest vectors in all, where going through a list costs `PASS` more."""
+    return width * min(VECTORS, key=lambda n: -(-channels // (width * n)) * (n + PASS))
 
 
 def fire(
     synapses: Synapses,
-    neurons: np.ndarray,
+    neurons: np.ndarray | Array,
+    biased: bool,
     trains: dict[str, Packed],
     mode: int,
     out_steps: int,
@@ -121,7 +140,6 @@ def fire(
         jax.ShapeDtypeStruct((batch,), jnp.int32),
     )
     call = jax.ffi.ffi_call(native.target(f"fire_{synapses.kind}", native.kernels().isa), shapes)
-    largest = int(max(np.abs(w).max(initial=1) for w in (synapses.weights, synapses.point_weights)))
     bits, membrane, peak, _ = call(
         *(jnp.asarray(a) for a in (synapses.heard_from, synapses.heard, synapses.points_to, synapses.points)),
         jnp.asarray(synapses.point_weights),
@@ -131,11 +149,11 @@ def fire(
         mode=np.int32(mode),
         steps=np.int32(steps),
         levels=np.int32(levels),
-        chunk=np.int32(32767 // largest if synapses.kind != "float32" else 1),
-        biased=np.int32(bool((neurons[1] != 0).any())),
+        chunk=np.int32(32767 // synapses.largest if synapses.kind != "float32" else 1),
+        biased=np.int32(biased),
         watched=np.int32(mode in (0, 1, 4) if watched is None else watched),
         limit=np.float64(limit),
-        may_look_up=np.int32(synapses.once and (synapses.kind == "float32" or largest <= LOOKUP_LIMIT)),
+        may_look_up=np.int32(synapses.once and (synapses.kind == "float32" or synapses.largest <= LOOKUP_LIMIT)),
         crossover=np.float32(CROSSOVER[synapses.kind] if crossover is None else crossover),
     )
     return bits, placed_lanes(membrane, synapses.channels), peak

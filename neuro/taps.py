@@ -122,7 +122,7 @@ def taps(graph: Graph, name: str, layouts: dict[str, Layout]) -> Taps:
         shape = graph.shapes[node.name]
         match node.op, given[0]:
             case Add(), _:
-                values[node.name] = _sum(given)
+                values[node.name] = _sum(given, places, shape, pointed)
             case Conv() | Dense(), list() as planes:
                 if isinstance(node.op, Dense):
                     values[node.name] = _dense(node.name, node.op, planes, places, widths, rows)
@@ -172,21 +172,19 @@ def windows(graph: Graph, name: str, layouts: dict[str, Layout]) -> tuple[str, L
     return source, layout, [np.array(m, np.int64) for m in members]
 
 
-def _sum(values: list) -> list[_Plane] | _Heard:
+def _sum(values: list, places, shape: Shape, pointed: _Rows) -> list[_Plane] | _Heard:
     first, second = values
     if isinstance(first, list) and isinstance(second, list):
         return [*first, *second]
-    if isinstance(first, _Heard) and isinstance(second, _Heard):
-        if not np.array_equal(first.layout.neurons, second.layout.neurons):
-            raise NoTaps("branches whose neurons lie differently are added")
-        return _Heard(
-            first.layout, np.concatenate([first.taps, second.taps]), np.concatenate([first.points, second.points])
-        )
-    raise NoTaps("a weighted branch and one without weights are added")
+    first, second = (_unit(v, places, shape, pointed) if isinstance(v, list) else v for v in values)
+    if not np.array_equal(first.layout.neurons, second.layout.neurons):
+        raise NoTaps("branches whose neurons lie differently are added")
+    taps, points = (np.concatenate(both) for both in ((first.taps, second.taps), (first.points, second.points)))
+    return _Heard(first.layout, taps, points)
 
 
 def _moved(op: Reshape | Transpose | Pad | SumPool, plane: _Plane, shape: Shape) -> list[_Plane]:
-    """The planes that a layout operator or a pool makes of one: a pool adds up one plane for each place in its window."""
+    """The planes that a layout operator makes of one; a pool adds up one plane for each place in its window."""
     match op:
         case Reshape():
             return [replace(plane, ids=plane.ids.reshape(shape))]
@@ -271,7 +269,7 @@ def _conv(
     layout = by_channel(shape)
     out, into = op.weight.shape[:2]
     depthwise = op.groups == out and into == 1 and op.groups > 1
-    found: list[np.ndarray] = []
+    found = []
     for plane in planes:
         padded = np.pad(plane.ids, ((0, 0), *op.pads), constant_values=-1)
         for tap in product(*(range(k) for k in op.weight.shape[2:])):
@@ -294,7 +292,7 @@ def _conv(
                 row = rows.add((name, plane.source, tap, order.tobytes()), block)
             target = np.flatnonzero(where >= 0)
             found.append(np.stack(np.broadcast_arrays(target, plane.source, where[target], row), axis=1))
-    lists = np.concatenate(found)
+    lists = np.concatenate([NONE, *found])
     return _Heard(layout, NONE, lists) if depthwise else _Heard(layout, lists, NONE)
 
 
@@ -307,7 +305,7 @@ def _pooled(op: SumPool, heard: _Heard, shape: Shape) -> _Heard:
     def spread(lists: np.ndarray) -> np.ndarray:
         order = np.argsort(lists[:, 0], kind="stable")
         ends = np.searchsorted(lists[order, 0], np.arange(len(heard.layout.neurons) + 1))
-        parts = [NONE]
+        parts: list[np.ndarray] = [NONE]
         for target, member in pairs:
             number = ends[member + 1] - ends[member]
             inner = np.arange(number.sum()) - np.repeat(np.cumsum(number) - number, number)

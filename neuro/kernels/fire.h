@@ -180,22 +180,19 @@ inline bool points(const Layer<W>& layer, int sample, int target, int step, int 
   return any;
 }
 
-// What `bits` of N state vectors are stored as: their lanes' bits, at most `room` bytes of them.
+// The bits of NS state vectors, collected in words, of which `room` bytes are stored.
 template <int NS>
-inline void store_bits(uint8_t* to, const uint32_t* bits, int room) {
-  uint8_t bytes[NS * lanes::Words / 8 + 8] = {};
-  for (int i = 0; i < NS; i++) {
-    if constexpr (lanes::Words >= 8)
-      memcpy(bytes + i * lanes::Words / 8, &bits[i], lanes::Words / 8);
+struct Spikes {
+  static constexpr int Size = NS * lanes::Words / 8 ? NS * lanes::Words / 8 : 1;
+  uint64_t words[(NS * lanes::Words + 63) / 64] = {};
+  void put(int i, uint32_t bits) { words[i * lanes::Words / 64] |= uint64_t(bits) << i * lanes::Words % 64; }
+  void store(uint8_t* to, int room) const {
+    if (room >= Size)
+      memcpy(to, words, Size);
     else
-      bytes[i * lanes::Words / 8] |= uint8_t(bits[i] << (i * lanes::Words % 8));
+      for (int i = 0; i < room; i++) to[i] = uint8_t(words[i / 8] >> i % 8 * 8);
   }
-  constexpr int whole = NS * lanes::Words / 8;
-  if (room >= whole)
-    memcpy(to, bytes, whole);
-  else
-    memcpy(to, bytes, room);
-}
+};
 
 // All steps of N x Wide state vectors of one neuron row. arrive(t, v) adds what comes in step t and says if any came.
 template <class W, int N, class Arrive>
@@ -207,25 +204,34 @@ inline void dynamics(const Layer<W>& layer, int sample, int target, int lane, co
   const Number *threshold = layer.threshold + own, *bias = layer.bias + own, *start = layer.start + own;
   const Mode mode = layer.mode;
   const bool rate = mode == RateSoft || mode == RateHard, hard = mode == RateHard, watched = layer.watched;
+  const bool plain = mode == RateSoft && !layer.biased && !watched;
   const bool doubles = mode == Bits || mode == SumBits;
-  const int room = std::min(layer.out_bytes - lane / 8, NS * Words / 8);
+  const int room = layer.out_bytes - lane / 8;
   uint8_t* out = layer.out + (size_t(sample) * layer.targets + target) * layer.out_steps * layer.out_bytes + lane / 8;
   State v[NS], high{}, low{};
   for (int i = 0; i < NS; i++) v[i] = rate ? lanes::load<State>(start + i * Words) : State{};
   const State limit = lanes::splat<State>(layer.limit);
   if (watched)
     for (int i = 0; i < NS; i++) high = lanes::greater(high, v[i]);
+  const bool pointed = layer.points_to[target] < layer.points_to[target + 1];
   bool still = false;  // nothing reached its threshold, so that nothing does until something arrives
   for (int t = 0; t < layer.steps; t++) {
     if (doubles)
       for (int i = 0; i < NS; i++) v[i] += v[i];
     bool any = arrive(t, v);
-    any |= points<W, N>(layer, sample, target, t, lane, v);
+    if (pointed) any |= points<W, N>(layer, sample, target, t, lane, v);
     if (rate) {
-      uint32_t bits[NS] = {};
+      Spikes<NS> spikes;
       if (any || !still) {
         uint32_t all = 0;
-        for (int i = 0; i < NS; i++) {
+        if (plain)
+          for (int i = 0; i < NS; i++) {
+            const State th = lanes::load<State>(threshold + i * Words);
+            const uint32_t bits = lanes::spike(v[i], th, th);
+            spikes.put(i, bits);
+            all |= bits;
+          }
+        else for (int i = 0; i < NS; i++) {
           if (layer.biased) v[i] += lanes::load<State>(bias + i * Words);
           if (watched) {
             high = lanes::greater(high, v[i]);
@@ -233,13 +239,13 @@ inline void dynamics(const Layer<W>& layer, int sample, int target, int lane, co
             if (layer.bounded) v[i] = lanes::lesser(lanes::greater(v[i], -limit), limit);
           }
           const State th = lanes::load<State>(threshold + i * Words);
-          bits[i] = lanes::reached(v[i], th);
-          v[i] = lanes::subtracted(v[i], bits[i], hard ? v[i] : th);
-          all |= bits[i];
+          const uint32_t bits = lanes::spike(v[i], th, hard ? v[i] : th);
+          spikes.put(i, bits);
+          all |= bits;
         }
         still = !all && !layer.biased;
       }
-      store_bits<NS>(out + size_t(t) * layer.out_bytes, bits, room);
+      spikes.store(out + size_t(t) * layer.out_bytes, room);
     } else if (watched) {
       for (int i = 0; i < NS; i++) {
         if (layer.biased) v[i] += lanes::load<State>(bias + i * Words);
@@ -258,14 +264,13 @@ inline void dynamics(const Layer<W>& layer, int sample, int target, int lane, co
         v[i] = lanes::lesser(lanes::greater(v[i], zero), th * lanes::splat<State>(Number(layer.levels + 1)) - one);
     }
     for (int t = 0; t < layer.out_steps; t++) {
-      uint32_t bits[NS];
+      Spikes<NS> spikes;
       for (int i = 0; i < NS; i++) {
         const Number factor = doubles ? Number(int64_t(1) << (layer.out_steps - 1 - t)) : Number(1);
         const State th = lanes::load<State>(threshold + i * Words) * lanes::splat<State>(factor);
-        bits[i] = lanes::reached(v[i], th);
-        v[i] = lanes::subtracted(v[i], bits[i], th);
+        spikes.put(i, lanes::spike(v[i], th, th));
       }
-      store_bits<NS>(out + size_t(t) * layer.out_bytes, bits, room);
+      spikes.store(out + size_t(t) * layer.out_bytes, room);
     }
   }
   if (mode == Sum || mode == SumBits) {

@@ -54,7 +54,15 @@ inline V splat(T x) {
 }
 
 // Weights of `Halves` neurons, widened to 16 bits.
-inline Half widened(const int8_t* from) { return __builtin_convertvector(load<Narrow>(from), Half); }
+inline Half widened(const int8_t* from) {
+#if LANES_AVX512
+  return (Half)_mm512_cvtepi8_epi16((__m256i)load<Narrow>(from));
+#elif LANES_AVX2
+  return (Half)_mm256_cvtepi8_epi16((__m128i)load<Narrow>(from));
+#else
+  return __builtin_convertvector(load<Narrow>(from), Half);
+#endif
+}
 inline Half widened(const int16_t* from) { return load<Half>(from); }
 
 // Adds 16-bit sums to two vectors of 32-bit state.
@@ -73,57 +81,42 @@ inline void add_wide(Word& low, Word& high, const Half& sum) {
 #endif
 }
 
-// Bits of the lanes in which v >= threshold, lane 0 lowest.
-inline uint32_t reached(const Word& v, const Word& threshold) {
+// Takes `amount` from the lanes in which v >= threshold; returns their bits, lane 0 lowest.
+inline uint32_t spike(Word& v, const Word& threshold, const Word& amount) {
 #if LANES_AVX512
-  return _mm512_cmpge_epi32_mask((__m512i)v, (__m512i)threshold);
+  const __mmask16 on = _mm512_cmpge_epi32_mask((__m512i)v, (__m512i)threshold);
+  v = (Word)_mm512_mask_sub_epi32((__m512i)v, on, (__m512i)v, (__m512i)amount);
+  return on;
 #elif LANES_AVX2
-  return ~_mm256_movemask_ps((__m256)_mm256_cmpgt_epi32((__m256i)threshold, (__m256i)v)) & 0xff;
+  const __m256i off = _mm256_cmpgt_epi32((__m256i)threshold, (__m256i)v);
+  v -= (Word)_mm256_andnot_si256(off, (__m256i)amount);
+  return ~_mm256_movemask_ps((__m256)off) & 0xff;
 #else
+  const Word on = v >= threshold;
+  v -= on & amount;
   uint32_t bits = 0;
-  for (int i = 0; i < Words; i++) bits |= uint32_t(v[i] >= threshold[i]) << i;
+  for (int i = 0; i < Words; i++) bits |= uint32_t(on[i] & 1) << i;
   return bits;
 #endif
 }
 
-inline uint32_t reached(const Real& v, const Real& threshold) {
+inline uint32_t spike(Real& v, const Real& threshold, const Real& amount) {
 #if LANES_AVX512
-  return _mm512_cmp_ps_mask((__m512)v, (__m512)threshold, _CMP_GE_OQ);
+  const __mmask16 on = _mm512_cmp_ps_mask((__m512)v, (__m512)threshold, _CMP_GE_OQ);
+  v = (Real)_mm512_mask_sub_ps((__m512)v, on, (__m512)v, (__m512)amount);
+  return on;
 #elif LANES_AVX2
-  return _mm256_movemask_ps(_mm256_cmp_ps((__m256)v, (__m256)threshold, _CMP_GE_OQ));
+  const __m256 on = _mm256_cmp_ps((__m256)v, (__m256)threshold, _CMP_GE_OQ);
+  v -= (Real)_mm256_and_ps(on, (__m256)amount);
+  return _mm256_movemask_ps(on);
 #else
   uint32_t bits = 0;
-  for (int i = 0; i < Words; i++) bits |= uint32_t(v[i] >= threshold[i]) << i;
+  for (int i = 0; i < Words; i++) {
+    const bool on = v[i] >= threshold[i];
+    bits |= uint32_t(on) << i;
+    v[i] -= on ? amount[i] : 0.0f;
+  }
   return bits;
-#endif
-}
-
-// v - amount in the lanes whose bit is set.
-inline Word subtracted(const Word& v, uint32_t bits, const Word& amount) {
-#if LANES_AVX512
-  return (Word)_mm512_mask_sub_epi32((__m512i)v, __mmask16(bits), (__m512i)v, (__m512i)amount);
-#elif LANES_AVX2
-  const __m256i select = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
-  __m256i on = _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32(int(bits)), select), select);
-  return v - (Word)_mm256_and_si256(on, (__m256i)amount);
-#else
-  Word on{};
-  for (int i = 0; i < Words; i++) on[i] = -int32_t(bits >> i & 1);
-  return v - (on & amount);
-#endif
-}
-
-inline Real subtracted(const Real& v, uint32_t bits, const Real& amount) {
-#if LANES_AVX512
-  return (Real)_mm512_mask_sub_ps((__m512)v, __mmask16(bits), (__m512)v, (__m512)amount);
-#elif LANES_AVX2
-  const __m256i select = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
-  __m256i on = _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32(int(bits)), select), select);
-  return v - (Real)_mm256_and_ps((__m256)on, (__m256)amount);
-#else
-  Real result = v;
-  for (int i = 0; i < Words; i++) result[i] -= bits >> i & 1 ? amount[i] : 0.0f;
-  return result;
 #endif
 }
 
@@ -143,7 +136,19 @@ inline Half selected(uint32_t bits, const Half& x) {
 #endif
 }
 
-inline Real selected(uint32_t bits, const Real& x) { return subtracted(Real{}, bits, -x); }
+inline Real selected(uint32_t bits, const Real& x) {
+#if LANES_AVX512
+  return (Real)_mm512_maskz_mov_ps(__mmask16(bits), (__m512)x);
+#elif LANES_AVX2
+  const __m256i select = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+  __m256i on = _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32(int(bits)), select), select);
+  return (Real)_mm256_and_ps((__m256)on, (__m256)x);
+#else
+  Real on{};
+  for (int i = 0; i < Words; i++) on[i] = bits >> i & 1 ? x[i] : 0.0f;
+  return on;
+#endif
+}
 
 inline Word lesser(const Word& a, const Word& b) {
 #if LANES_AVX512

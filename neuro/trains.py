@@ -1,17 +1,19 @@
-"""Spike trains as bits: what the compiled kernels hand from layer to layer, and what can be asked of them.
+"""Spike trains of populations: booleans [step, batch, *shape], or bits as the compiled kernels hand them on.
 
-bits [sample, position, step, byte]: the spikes of a position's channels in one step, lowest bit first, in words of 64.
+Whoever asks for sums, values or batches need not know which. bits [sample, position, step, byte]: the spikes of a
+position's channels in one step, lowest bit first, in words of 64.
 """
 
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt8
 
-from neuro import native
+from neuro import codes, native
 from neuro.taps import Layout
 
 WORD = 64
@@ -26,14 +28,31 @@ class Packed:
     layout: Layout
 
     @property
-    def steps(self) -> int:
-        """Number of time steps."""
-        return self.bits.shape[2]
+    def shape(self) -> tuple[int, ...]:
+        """That of the same trains as booleans: step, batch, and the population's own."""
+        return (self.bits.shape[2], self.bits.shape[0], *self.layout.shape)
+
+
+Trains: TypeAlias = Packed | Bool[Array, "step batch ..."]
+"""Spike trains of one population in either form."""
 
 
 def lanes(layout: Layout) -> int:
     """Channels of one position, rounded up to whole words."""
     return -(-layout.neurons.shape[1] // WORD) * WORD
+
+
+def value(trains: Trains, code: codes.Code) -> Float[Array, "batch ..."]:
+    """The value that the spikes of a window carry under `code`."""
+    if isinstance(trains, Packed):
+        return counts(trains, code == "bits").astype(jnp.float32)
+    return codes.decode(code, trains)
+
+
+def spikes(trains: Trains) -> Float[Array, "batch neuron"]:
+    """Spikes of every neuron over all steps."""
+    number = counts(trains, False) if isinstance(trains, Packed) else trains.sum(axis=0)
+    return number.reshape(number.shape[0], -1).astype(jnp.float32)
 
 
 def counts(trains: Packed, doubles: bool) -> Int[Array, "batch ..."]:
@@ -67,9 +86,9 @@ def unplaced(values: Array, layout: Layout) -> Array:
 
 def unpacked(trains: Packed) -> Bool[Array, "step batch ..."]:
     """The same trains as booleans."""
-    bits = trains.bits[..., None] >> jnp.arange(8, dtype=jnp.uint8) & 1
-    batch, positions, steps, size = trains.bits.shape
-    flat = bits.reshape(batch, positions, steps, size * 8).transpose(2, 0, 1, 3).reshape(steps * batch, positions, -1)
+    batch, positions, steps, _ = trains.bits.shape
+    lanes = jnp.unpackbits(trains.bits, axis=3, bitorder="little")
+    flat = lanes.transpose(2, 0, 1, 3).reshape(steps * batch, positions, -1)
     return placed(flat, trains.layout).reshape(steps, batch, *trains.layout.shape) > 0
 
 
@@ -81,11 +100,15 @@ def packed(spikes: Bool[Array, "step batch ..."], layout: Layout) -> Packed:
     return Packed(bits.transpose(1, 2, 0, 3), layout)
 
 
-def sums(trains: Packed, matrix: Float[np.ndarray, "neuron effect"]) -> Float[Array, "step batch effect"]:
+def sums(trains: Trains, matrix: Float[np.ndarray, "neuron effect"]) -> Float[Array, "step batch effect"]:
     """What the spikes of every step cause, `matrix` being what one spike of each neuron does.
 
-    Neurons of one effect are one class: their spikes are counted, and the counts multiplied.
+    Of packed trains, neurons of one effect are one class: their spikes are counted, and the counts multiplied.
     """
+    if not isinstance(trains, Packed):
+        steps, batch = trains.shape[:2]
+        flat = trains.reshape(steps * batch, -1).astype(jnp.float32)
+        return (flat @ jnp.asarray(matrix)).reshape(steps, batch, -1)
     effects, classes = np.unique(matrix, axis=0, return_inverse=True)
     number = tally(trains, classes.reshape(-1), len(effects)).transpose(1, 0, 2)
     flat = number.reshape(-1, len(effects)).astype(jnp.float32)
@@ -98,7 +121,7 @@ def tally(trains: Packed, classes: Int[np.ndarray, "neuron"], number: int) -> In
     ends, segments = _segments(trains.layout, classes)
     call = jax.ffi.ffi_call(
         native.target("tally", native.kernels().isa),
-        jax.ShapeDtypeStruct((trains.bits.shape[0], trains.steps, number), jnp.int32),
+        jax.ShapeDtypeStruct((trains.bits.shape[0], trains.bits.shape[2], number), jnp.int32),
     )
     return call(trains.bits, jnp.asarray(ends), jnp.asarray(segments))
 

@@ -1,0 +1,1 @@
+"""The engine side by side with other simulators; run with ``make bench-peers``."""

@@ -1,0 +1,205 @@
+"""The compiled engine as the benchmark sees it: a layered network through the kernels, layer by layer."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from math import prod
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from experiments.benchmarks.peers import network as files
+from experiments.benchmarks.peers.bound import Rates
+from experiments.benchmarks.peers.network import Network
+from neuro import native
+from neuro.engine import RATE_SOFT
+from neuro.graph import Graph, Node
+from neuro.layers import Conv, Dense, Input, MaxPool, Reshape, SumPool, Threshold
+from neuro.stages import populations, propagate
+from neuro.synaptic import Synapses, fire, synapses
+from neuro.taps import Layout, by_channel, taps, windows
+from neuro.trains import Packed, counts, lanes, unplaced
+
+REPEATS, PROBE, TIMES = 15, 2**18, 200
+
+
+class Engine(Protocol):
+    """One of our engines with one workload, everything compiled, packed and placed beforehand.
+
+    `__call__` runs it once over all steps and samples and returns when that is done; nothing is kept from call to call.
+    `counts` gives the spikes [batch, neuron] of every layer, neurons in the order (channel, row, column); for W3 what
+    `cuba.checked` gives, for W4 the total of all spikes as [[n]]. `bytes_per_weight` is what a synaptic operation
+    reads: the event bound is counted with it. `version` is free text for the record.
+    """
+
+    bytes_per_weight: int | float
+    version: str
+
+    def __call__(self) -> None: ...
+
+    def counts(self) -> Sequence[np.ndarray]: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Layered:
+    """A `Network` on the kernels. run: spikes of the last layer (or, asked for all, of every layer) from the input."""
+
+    run: partial
+    network: Network
+    bytes_per_weight: int | float
+    version: str
+
+    def __call__(self) -> None:
+        """One run, to its end."""
+        jax.block_until_ready(self.run(every=False))
+
+    def counts(self) -> list[np.ndarray]:
+        """Spikes [batch, neuron] of every layer."""
+        return [np.asarray(c).reshape(len(self.network.x), -1) for c in self.run(every=True)]
+
+
+def prepare(path: Path, threads: int, storage: str = "int8") -> Engine:
+    """The compiled engine ready to run the workload file at `path` (see `network.load`).
+
+    threads: how many cores it may use, which the process was given. storage: int8 or int16, of integer weights.
+    NotImplementedError: a workload without layers.
+    """
+    here = native.kernels()
+    if here.library is None:
+        raise NotImplementedError(f"no compiled kernels: {here.reason}")
+    return layered(files.load(path), storage)
+
+
+def layered(network: Network, storage: str = "int8") -> Layered:
+    """`network` prepared: the current of the first layer is computed once, all else event by event."""
+    graph = as_graph(network)
+    real = np.issubdtype(network.weights[0].dtype, np.floating)
+    layouts: dict[str, Layout] = {graph.input.name: by_channel(graph.input.op.shape)}  # type: ignore[union-attr]
+    ready: dict[str, Synapses] = {}
+    pools: dict[str, tuple[str, np.ndarray, np.ndarray]] = {}
+    for node in populations(graph)[1:]:
+        if isinstance(node.op, MaxPool):
+            source, layouts[node.name], members = windows(graph, node.name, layouts)
+            ends = np.cumsum([0, *(len(m) for m in members)]).astype(np.int32)
+            pools[node.name] = (source, ends, np.concatenate(members).astype(np.int32))
+            continue
+        found = taps(graph, node.name, layouts)
+        layouts[node.name] = found.layout
+        if found.sources != (graph.input.name,):
+            made = synapses(found, [layouts[s] for s in found.sources], native.lane_bytes())
+            ready[node.name] = made.stored(storage) if not real else made
+
+    @partial(jax.jit, static_argnames="every")
+    def run(ready: dict[str, Synapses], x: Array, every: bool) -> list[Array]:
+        trains: dict[str, Packed] = {}
+        for node in populations(graph)[1:]:
+            layout = layouts[node.name]
+            if node.name in pools:
+                trains[node.name] = _pooled(*pools[node.name], trains, layout)
+                continue
+            threshold = network.thresholds[int(node.name)]
+            if node.name not in ready:
+                drive = propagate(graph, node.name, {graph.input.name: x})
+                trains[node.name] = _driven(drive, threshold, network.steps, layout, real)
+                continue
+            neurons = _neurons(threshold, ready[node.name].lanes, layout, real)
+            bits, _, _ = fire(
+                ready[node.name], neurons, False, trains, RATE_SOFT, network.steps, 0, watched=False
+            )
+            trains[node.name] = Packed(bits, layout)
+        wanted = [n.name for n in populations(graph)[1:] if n.name not in pools]
+        return [counts(trains[name], False) for name in (wanted if every else wanted[-1:])]
+
+    kind = next(iter(ready.values())).weights.dtype
+    how = f"{native.kernels().isa}, {kind} weights"
+    return Layered(partial(run, ready, jnp.asarray(network.x, jnp.float32)), network, kind.itemsize, how)
+
+
+def as_graph(network: Network) -> Graph:
+    """`network` as a graph whose populations are its layers by number; an average pool is a sum: its quarter is left
+    to the threshold."""
+    nodes = [Node("in", Input(tuple(network.x.shape[1:]), 15))]
+    shape, last = tuple(network.x.shape[1:]), "in"
+    for i, weight in enumerate(network.weights):
+        if weight.ndim == 4:
+            nodes.append(Node(f"w{i}", Conv(weight, None, (1, 1), ((1, 1), (1, 1))), (last,)))
+            shape = (len(weight), *shape[1:])
+        else:
+            if len(shape) > 1:
+                nodes.append(Node(f"flat{i}", Reshape((prod(shape),)), (last,)))
+                last = f"flat{i}"
+            nodes.append(Node(f"w{i}", Dense(weight, None), (last,)))
+            shape = (len(weight),)
+        nodes.append(Node(str(i), Threshold(np.ones(1, np.int64), np.zeros(1, np.int64), 1), (f"w{i}",)))
+        last = str(i)
+        if i in network.pooled:
+            pool = MaxPool if network.pool == "max" else SumPool
+            nodes.append(Node(f"pool{i}", pool((2, 2), (2, 2), ((0, 0), (0, 0))), (last,)))
+            shape, last = (shape[0], shape[1] // 2, shape[2] // 2), f"pool{i}"
+    return Graph("layered", tuple(nodes))
+
+
+def _neurons(threshold: float, width: int, layout: Layout, real: bool) -> Array:
+    """Threshold, no bias and a start of nothing; lanes beyond the channels are at rest and never fire."""
+    channels = layout.neurons.shape[1]
+    rows = np.zeros((3, 1, width), np.float32 if real else np.int32)
+    rows[0] = 1
+    rows[0, 0, :channels] = threshold
+    return jnp.asarray(rows)
+
+
+def _driven(drive: Array, threshold: float, steps: int, layout: Layout, real: bool) -> Packed:
+    batch, width = drive.shape[0], lanes(layout)
+    number, name = (jnp.float32, "drive_float32") if real else (jnp.int32, "drive_int32")
+    shapes = (
+        jax.ShapeDtypeStruct((batch, len(layout.neurons), steps, width // 8), jnp.uint8),
+        jax.ShapeDtypeStruct((batch,), number),
+    )
+    call = jax.ffi.ffi_call(native.target(name, native.kernels().isa), shapes)
+    bits, _ = call(
+        unplaced(drive.astype(number), layout),
+        _neurons(threshold, width, layout, real),
+        mode=np.int32(RATE_SOFT),
+        levels=np.int32(0),
+        limit=np.float64("inf"),
+    )
+    return Packed(bits, layout)
+
+
+def _pooled(source: str, ends: np.ndarray, members: np.ndarray, trains: dict[str, Packed], layout: Layout) -> Packed:
+    bits = trains[source].bits
+    shape = jax.ShapeDtypeStruct((bits.shape[0], len(ends) - 1, *bits.shape[2:]), jnp.uint8)
+    call = jax.ffi.ffi_call(native.target("pool", native.kernels().isa), shape)
+    return Packed(call(bits, jnp.asarray(ends), jnp.asarray(members), serial=np.int32(0)), layout)
+
+
+def rates() -> Rates | None:
+    """What this core does now: bytes a second read and added from half a megabyte, seconds for one neuron update in
+    registers with its spike stored as a bit; None without compiled kernels."""
+    if native.kernels().library is None:
+        return None
+    call = jax.ffi.ffi_call(
+        native.target("probe_read", native.kernels().isa), jax.ShapeDtypeStruct((8,), jnp.int16)
+    )
+    read = jax.jit(partial(call, times=np.int32(TIMES)))
+    data = jnp.ones(PROBE, jnp.int16)
+    layout, steps = by_channel((4096,)), 512
+    update = jax.jit(lambda drive: _driven(drive, 100, steps, layout, False).bits)
+    drive = jnp.full((1, 4096), 3.0)
+    return Rates(2 * PROBE * TIMES / _seconds(read, data), _seconds(update, drive) / (4096 * steps))
+
+
+def _seconds(function, argument) -> float:
+    jax.block_until_ready(function(argument))
+    found = []
+    for _ in range(REPEATS):
+        begin = perf_counter()
+        jax.block_until_ready(function(argument))
+        found.append(perf_counter() - begin)
+    return median(found)

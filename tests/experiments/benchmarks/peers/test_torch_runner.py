@@ -1,0 +1,17 @@
+"""The runner of another environment: it stands alone, as nothing of the project is there."""
+
+import ast
+from pathlib import Path
+
+from experiments.benchmarks.peers import roster
+
+SCRIPT = Path(roster.__file__).with_name("torch_runner.py")
+
+
+def test_it_imports_nothing_of_the_project_and_offers_prepare():
+    tree = ast.parse(SCRIPT.read_text(encoding="utf-8"))
+    modules = {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    modules |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    assert not {m.split(".")[0] for m in modules} & {"neuro", "converters", "baselines", "experiments"}
+    (prepare,) = (node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "prepare")
+    assert [argument.arg for argument in prepare.args.args] == ["name", "path"]
