@@ -185,12 +185,14 @@ def _tables(network: Network, kind: Kind, slot: int) -> Tables:
     for p in _modelled(network):
         model, words, waits = p.model, _words(p), _refractory(p)
         assert model is not None
+        numbers = _numbers(model, kind)
         adapts = (1 if model.adapts == "threshold" else 2) if np.any(model.adaptation) else 0
-        saturates, counted, numbers = np.isfinite(model.saturation), not np.all(model.bias), _numbers(model, kind)
+        saturates, counted = np.isfinite(model.saturation), not np.all(model.bias)
+        alike = all(v.size == 1 for i, v in enumerate(numbers) if i != START)
         populations.append((
             words, p.size, model.receptors, model.reset == "soft", model.strict, adapts,
             bool(model.quantum), saturates, counted, waits[0] if waits.min() == waits.max() else -1, place,
-            len(parameters), 0 if adapts or saturates or counted else 1 + all(v.size == 1 for i, v in enumerate(numbers) if i != START),
+            len(parameters), 0 if adapts or saturates or counted else 1 + alike,
         ))  # fmt: skip
         for values in numbers:
             parameters.append((sum(map(len, blocks)) // WORD, values.size > 1))
@@ -257,7 +259,5 @@ def _synapses(network: Network, kind: Kind, slot: int) -> tuple[Int32[np.ndarray
     return np.searchsorted(pre[order], np.arange(neurons + 1)).astype(np.int32), found
 
 
-jax.tree_util.register_dataclass(
-    Tables, ["populations", "parameters", "numbers", "refractory", "rows", "synapses"], []
-)
+jax.tree_util.register_dataclass(Tables, ["populations", "parameters", "numbers", "refractory", "rows", "synapses"], [])
 jax.tree_util.register_dataclass(Program, ["tables"], ["network", "kind", "slots", "block", "reason"])

@@ -32,7 +32,9 @@ def run(
     batch = batch_axes(network, inputs, steps)
     runs = int(np.prod(batch))
     with jax.enable_x64(number is np.float64):
-        trains = {name: jnp.asarray(np.asarray(t).reshape(runs, steps, -1).swapaxes(0, 1)) for name, t in inputs.items()}
+        trains = {
+            name: jnp.asarray(np.asarray(t).reshape(runs, steps, -1).swapaxes(0, 1)) for name, t in inputs.items()
+        }
         spikes, updated, last = jax.jit(_scan, static_argnums=(0, 2, 3))(network, trains, steps, runs)
         found = jax.device_get((spikes, updated, last))
     spikes = {name: train.swapaxes(0, 1) for name, train in found[0].items()}
