@@ -19,7 +19,10 @@ from pathlib import Path
 
 import jax
 
-SOURCES = ("lanes.h", "threads.h", "fire.h", "lookup.h", "fire.cc", "trains.h", "trains.cc", "probe.cc")
+SOURCES = (
+    "lanes.h", "threads.h", "fire.h", "lookup.h", "fire.cc", "trains.h", "trains.cc", "probe.cc",
+    "recurrent.h", "recurrent.cc",
+)  # fmt: skip
 TARGETS = (
     "fire_int8",
     "fire_int16",
@@ -30,6 +33,7 @@ TARGETS = (
     "count",
     "tally",
     "probe_read",
+    "recurrent_run",
 )
 FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-ffp-contract=off", "-fno-math-errno", "-w")
 """No contraction: a product and a sum are rounded apart, as everywhere else."""

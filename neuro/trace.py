@@ -33,7 +33,7 @@ def simulate(network: Network, inputs: dict[str, Bool[np.ndarray, "*batch step _
     Raises:
         BadInput: a missing or unknown input, or one of another number of steps or neurons.
     """
-    batch = _batch(network, inputs, steps)
+    batch = batch_axes(network, inputs, steps)
     runs = int(np.prod(batch))
     spikes = {p.name: np.zeros((runs, steps, p.size), bool) for p in network.populations}
     for name, train in inputs.items():
@@ -70,8 +70,12 @@ def synops(network: Network, trace: Trace) -> list[Int[np.ndarray, "*batch step"
     return [trace.spikes[p.source] @ network.fan_out(p) for p in network.projections]
 
 
-def _batch(network: Network, inputs: dict[str, np.ndarray], steps: int) -> tuple[int, ...]:
-    """The batch axes that all inputs share."""
+def batch_axes(network: Network, inputs: dict[str, Bool[np.ndarray, "*batch step _"]], steps: int) -> tuple[int, ...]:
+    """The batch axes that all inputs share.
+
+    Raises:
+        BadInput: a missing or unknown input, or one of another number of steps or neurons, or different batch axes.
+    """
     wanted = {p.name: p.size for p in network.inputs}
     if wrong := wanted.keys() ^ inputs.keys():
         raise BadInput(f"{network.name}: spike trains for {sorted(inputs)}; its inputs are {sorted(wanted)}: {wrong}.")

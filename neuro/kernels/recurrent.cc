@@ -1,0 +1,99 @@
+// XLA's door to `recurrent`: checks what it is given and runs one sample after the other on every thread.
+#include "recurrent.h"
+
+#include "threads.h"
+
+namespace ffi = xla::ffi;
+
+namespace {
+
+using Bytes = ffi::Buffer<ffi::U8>;
+using Integers = ffi::Buffer<ffi::S32>;
+
+// Tiny numbers are kept in float64, as NumPy keeps them, and are zero in float32, where they would only cost time.
+class Tiny {
+#if defined(__SSE2__)
+  unsigned before = __builtin_ia32_stmxcsr();
+
+ public:
+  explicit Tiny(bool flush) { __builtin_ia32_ldmxcsr(flush ? before | 0x8040 : before & ~0x8040u); }
+  ~Tiny() { __builtin_ia32_ldmxcsr(before); }
+#else
+ public:
+  explicit Tiny(bool) {}
+#endif
+};
+
+template <class T>
+ffi::Error run(ffi::ThreadPool& pool, Integers populations, Integers parameters, Bytes numbers, Integers refractory,
+               Integers rows, Bytes synapses, Bytes entering, Bytes& spikes, Integers& updated, Bytes& membranes,
+               int slots, int block, int wait, bool merged) {
+  recurrent::Network<T> net;
+  net.populations = reinterpret_cast<const recurrent::Population*>(populations.typed_data());
+  net.count = int(populations.dimensions()[0]);
+  net.parameters = reinterpret_cast<const recurrent::Parameter*>(parameters.typed_data());
+  net.numbers = reinterpret_cast<const T*>(numbers.typed_data());
+  net.refractory = refractory.typed_data();
+  net.rows = rows.typed_data();
+  net.synapses = reinterpret_cast<const recurrent::Synapse<T>*>(synapses.typed_data());
+  net.slots = slots;
+  net.block = block;
+  net.wait = wait;
+  net.merged = merged;
+  net.words = 0;
+  net.slot = 0;
+  for (int k = 0; k < net.count; k++) {
+    net.words += net.populations[k].words;
+    net.slot += size_t(net.populations[k].words) * recurrent::Word * net.populations[k].receptors;
+  }
+  auto e = entering.dimensions();  // [sample, step, byte]
+  const int steps = int(e[1]);
+  net.input_words = int(e[2] / 8);
+  const size_t all = size_t(net.words + net.input_words) * recurrent::Word;
+  if (rows.element_count() != all + 1 || refractory.element_count() != size_t(net.words) * recurrent::Word ||
+      block > slots || slots * net.slot >= size_t(1) << 31 || spikes.dimensions()[2] != net.words * 8)
+    return ffi::Error::InvalidArgument("recurrent: tables do not fit together");
+  share(pool, int(e[0]), [&](int s) {
+    const Tiny tiny(std::is_same_v<T, float>);
+    recurrent::Run<T> sample(net);
+    sample(steps, entering.typed_data() + size_t(s) * steps * e[2],
+           spikes.typed_data() + size_t(s) * steps * net.words * 8,
+           updated.typed_data() + size_t(s) * steps * net.count,
+           reinterpret_cast<T*>(membranes.typed_data()) + size_t(s) * net.words * recurrent::Word);
+  });
+  return ffi::Error::Success();
+}
+
+// Numbers and synapses come as bytes: float64 is then no matter of XLA's settings.
+ffi::Error recurrent_of_kind(ffi::ThreadPool pool, Integers populations, Integers parameters, Bytes numbers,
+                             Integers refractory, Integers rows, Bytes synapses, Bytes entering,
+                             ffi::Result<Bytes> spikes, ffi::Result<Integers> updated, ffi::Result<Bytes> membranes,
+                             int32_t kind, int32_t slots, int32_t block, int32_t wait, int32_t merged) {
+  auto with = [&](auto of) {
+    return run<decltype(of)>(pool, populations, parameters, numbers, refractory, rows, synapses, entering, *spikes,
+                             *updated, *membranes, slots, block, wait, merged);
+  };
+  if (kind == 0) return with(int32_t());
+  return kind == 1 ? with(float()) : with(double());
+}
+
+}  // namespace
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(recurrent_run, recurrent_of_kind,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<Integers>()
+                                  .Arg<Integers>()
+                                  .Arg<Bytes>()
+                                  .Arg<Integers>()
+                                  .Arg<Integers>()
+                                  .Arg<Bytes>()
+                                  .Arg<Bytes>()
+                                  .Ret<Bytes>()
+                                  .Ret<Integers>()
+                                  .Ret<Bytes>()
+                                  .Attr<int32_t>("kind")
+                                  .Attr<int32_t>("slots")
+                                  .Attr<int32_t>("block")
+                                  .Attr<int32_t>("wait")
+                                  .Attr<int32_t>("merged"));

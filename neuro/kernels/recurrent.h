@@ -1,0 +1,350 @@
+// Spiking neurons that hear each other: all populations of a network over a whole run, one sample.
+//
+// Neurons of all populations stand one after the other, each population from a new word of 64 on; input populations
+// follow. What arrives waits in a ring of slots, one for each step to come up to the longest delay. A synapse is one
+// number for its place in the ring, counted from the slot of the next step, and its weight. With a shortest delay of D
+// steps a word of neurons takes D + 1 steps in a row, its state in the first cache, and then the spikes are delivered.
+//
+// `Merged`: where every spike takes one step, what arrives is added to the current that has decayed already, and the
+// ring is the current. That is one sum in another order, which whole numbers do not notice.
+#pragma once
+
+#include <algorithm>
+#include <type_traits>
+#include <vector>
+
+#include "lanes.h"
+
+namespace recurrent {
+
+template <class T>
+struct Lane {
+  using Integer = std::conditional_t<sizeof(T) == 8, int64_t, int32_t>;
+  static constexpr int Count = lanes::Bytes / sizeof(T);
+  typedef T Vector __attribute__((vector_size(lanes::Bytes)));
+  typedef Integer Mask __attribute__((vector_size(lanes::Bytes)));
+};
+
+// The highest bit of every lane.
+template <class M>
+inline uint64_t bits(const M& m) {
+#if LANES_AVX512
+  if constexpr (sizeof m[0] == 4) return _mm512_cmplt_epi32_mask((__m512i)m, _mm512_setzero_si512());
+  else return _mm512_cmplt_epi64_mask((__m512i)m, _mm512_setzero_si512());
+#elif LANES_AVX2
+  if constexpr (sizeof m[0] == 4) return uint32_t(_mm256_movemask_ps((__m256)m));
+  else return uint32_t(_mm256_movemask_pd((__m256d)m));
+#else
+  uint64_t found = 0;
+  for (int i = 0; i < int(lanes::Bytes / sizeof m[0]); i++) found |= uint64_t(m[i] < 0) << i;
+  return found;
+#endif
+}
+
+// All bits of the lanes whose bit is set.
+template <class T>
+inline typename Lane<T>::Mask spread(uint64_t word) {
+  typename Lane<T>::Mask each{};
+  for (int i = 0; i < Lane<T>::Count; i++) each[i] = typename Lane<T>::Integer(1) << i;
+  return ((typename Lane<T>::Mask{} + typename Lane<T>::Integer(word & ((1u << Lane<T>::Count) - 1))) & each) == each;
+}
+
+constexpr int Word = 64;         // neurons of one word
+constexpr int Shift = 12;        // fixed point: decays are n / 4096
+constexpr int Near = 1024;       // bytes of a row of synapses that are asked for at once
+constexpr int Announced = 64;    // rows that are asked for before their delivery: what the second cache has room for
+enum class Form { General, Plain, Uniform };  // plain: no adaptation, saturation or count; uniform: and all neurons alike
+enum Adapts { Nothing, Threshold, Current };
+
+struct Parameter {  // `Word` numbers for all neurons of a population (stride 0), or for every word of them (stride 1)
+  int32_t block, stride;
+};
+
+struct Population {
+  int32_t words, neurons, receptors, soft, strict, adapts, quantised, saturates, counted, refractory, place, parameters,
+      form;
+};  // refractory: steps, or -1 if neurons differ; place: in a slot of the ring; parameters: index of the first
+
+enum Name { At, Bias, Decay, Start, Jump, JumpDecay, Quantum, Limit, Beyond, CurrentDecay };
+// Beyond: the smallest membrane that fires; CurrentDecay: one for each receptor
+
+template <class T>
+struct Synapse {
+  uint32_t place;
+  T weight;
+};
+
+template <class T>
+struct Network {
+  const Population* populations;
+  int count, words, input_words, slots, block, wait;  // wait: longest refractory time that matters
+  bool merged;
+  const Parameter* parameters;
+  const T* numbers;
+  const int32_t* refractory;  // of each neuron
+  const int32_t* rows;        // [source + 1]: its synapses
+  const Synapse<T>* synapses;
+  size_t slot;  // numbers of one slot of the ring
+};
+
+template <class T>
+class Run {
+  using V = typename Lane<T>::Vector;
+  using M = typename Lane<T>::Mask;
+  static constexpr int N = Lane<T>::Count, K = Word / N;
+
+  const Network<T>& net;
+  std::vector<T> ring, current, membrane, adaptation;
+  std::vector<uint64_t> held, release;
+  std::vector<uint32_t> firing;
+  int announced = 0;  // rows asked for in this block
+
+  struct Words {  // one parameter of one word of neurons
+    const T* from;
+    V operator[](int i) const { return lanes::load<V>(from + i * N); }
+  };
+
+  struct One {  // one for all of them
+    V value;
+    V operator[](int) const { return value; }
+  };
+
+  template <bool Same>
+  auto of(const Population& p, int name, int word) const {
+    const Parameter& at = net.parameters[p.parameters + name];
+    const T* from = net.numbers + (size_t(at.block) + size_t(at.stride) * word) * Word;
+    if constexpr (Same) return One{lanes::load<V>(from)};
+    else return Words{from};
+  }
+
+  static V truncated(V x) {
+    if constexpr (std::is_same_v<T, float>)
+      for (int i = 0; i < N; i++) x[i] = __builtin_truncf(x[i]);
+    else if constexpr (std::is_same_v<T, double>)
+      for (int i = 0; i < N; i++) x[i] = __builtin_trunc(x[i]);
+    return x;
+  }
+
+  template <bool Quantised>
+  static V kept(const V& x, const V& decay, const V& quantum) {
+    if constexpr (std::is_same_v<T, int32_t>) {  // |x| n / 4096 in two parts, neither of which overflows
+      const V sign = x >> 31, size = (x ^ sign) - sign;
+      const V less = (size >> Shift) * decay + (((size & ((1 << Shift) - 1)) * decay) >> Shift);
+      return (less ^ sign) - sign;
+    } else if constexpr (Quantised) {
+      return truncated(x * decay / quantum) * quantum;
+    } else {
+      return x * decay;
+    }
+  }
+
+  // One step of 64 neurons: word `w` of population `p`, whose first word is `first`. Returns their spikes.
+  template <Form F, bool Quantised, bool Merged>
+  uint64_t advance(const Population& p, int first, int w, int t, int32_t& updated) {
+    constexpr bool General = F == Form::General;
+    const size_t at = size_t(first + w) * Word;
+    const V quantum = of<true>(p, Quantum, 0)[0];
+    V drive[K];
+    M touched[K];
+    T* arrived = &ring[(Merged ? 0 : size_t(t % net.slots) * net.slot) + p.place + size_t(w) * Word];
+    T* flowing = Merged ? nullptr : &current[p.place + size_t(w) * Word];
+#pragma GCC unroll 16
+    for (int i = 0; i < K; i++) drive[i] = V{}, touched[i] = M{};
+    for (int k = 0; k < p.receptors; k++) {
+      const auto decay = of<F == Form::Uniform>(p, CurrentDecay + k, w);
+#pragma GCC unroll 16
+      for (int i = 0; i < K; i++) {
+        V u = lanes::load<V>(arrived + i * N);
+        if constexpr (Merged) {
+          lanes::store(arrived + i * N, kept<Quantised>(u, decay[i], quantum));
+        } else {
+          lanes::store(arrived + i * N, V{});
+          u = kept<Quantised>(lanes::load<V>(flowing + i * N), decay[i], quantum) + u;
+          lanes::store(flowing + i * N, u);
+        }
+        drive[i] += u;
+        if (General) touched[i] |= (M)u;
+      }
+      arrived += size_t(p.words) * Word;
+      if (!Merged) flowing += size_t(p.words) * Word;
+    }
+    const auto threshold = of<false>(p, At, w);
+    const auto beyond = of<F == Form::Uniform>(p, Beyond, w), bias = of<F == Form::Uniform>(p, Bias, w);
+    const auto decay = of<F == Form::Uniform>(p, Decay, w);
+    const V limit = of<true>(p, Limit, 0)[0];
+    const M loose = M{} - !p.strict, soft = M{} - p.soft;
+    const uint64_t waiting = held[first + w];
+    T* voltage = &membrane[at];
+    uint64_t spikes = 0, moved = 0;
+#pragma GCC unroll 16
+    for (int i = 0; i < K; i++) {
+      const V before = lanes::load<V>(voltage + i * N);
+      V add = drive[i] + bias[i], reach = General ? threshold[i] : beyond[i];
+      if (General && p.adapts != Nothing) {
+        const V a = lanes::load<V>(&adaptation[at + i * N]);
+        if (p.adapts == Current) add -= a;
+        else reach += a;
+        touched[i] |= (M)a;
+      }
+      V v = kept<Quantised>(before, decay[i], quantum) + add;
+      if (General && p.saturates) {
+        v = v < limit ? v : limit;
+        v = v > -limit ? v : -limit;
+      }
+      const M rest = spread<T>(waiting >> (i * N));
+      v = rest ? before : v;
+      const M fires = General ? (v > reach) | ((v == reach) & loose) : v >= reach;
+      if (General && p.counted) {  // twice a number is zero if it is, whatever its sign
+        const V b = bias[i];
+        moved |= bits((((touched[i] | (M)v | (M)before | (M)b) << 1) != 0)) << (i * N);
+      }
+      lanes::store(voltage + i * N, v);
+      spikes |= bits(fires) << (i * N);
+    }
+    spikes &= ~waiting;
+    if (spikes)
+      for (int i = 0; i < K; i++) {
+        const M fires = spread<T>(spikes >> (i * N));
+        const V v = lanes::load<V>(voltage + i * N);
+        V reach = threshold[i];
+        if (General && p.adapts == Threshold) reach += lanes::load<V>(&adaptation[at + i * N]);
+        lanes::store(voltage + i * N, fires ? (V)((M)(v - reach) & soft) : v);
+      }
+    if (General && p.adapts != Nothing)
+      for (int i = 0; i < K; i++) {
+        T* a = &adaptation[at + i * N];
+        const V fading = kept<Quantised>(lanes::load<V>(a), of<false>(p, JumpDecay, w)[i], quantum);
+        lanes::store(a, fading + (V)((M)of<false>(p, Jump, w)[i] & spread<T>(spikes >> (i * N))));
+      }
+    const int there = std::min(Word, p.neurons - w * Word);
+    const uint64_t real = there == Word ? ~uint64_t(0) : (uint64_t(1) << there) - 1;
+    updated += General && p.counted ? __builtin_popcountll(moved & real) : there;
+    return spikes & real;
+  }
+
+  // Refractory neurons of a word that are free again in step t.
+  void free(int word, int t) {
+    if (!net.wait) return;
+    uint64_t& over = release[size_t(t % (net.wait + 2)) * net.words + word];
+    held[word] &= ~over;
+    over = 0;
+  }
+
+  void hold(const Population& p, int word, int t, uint64_t spikes) {
+    const int ring_steps = net.wait + 2;
+    if (!spikes || !p.refractory) return;
+    if (p.refractory > 0) {
+      held[word] |= spikes;
+      release[size_t((t + 1 + std::min(p.refractory, net.wait)) % ring_steps) * net.words + word] |= spikes;
+      return;
+    }
+    for (uint64_t left = spikes; left; left &= left - 1) {
+      const int steps = std::min(net.refractory[size_t(word) * Word + __builtin_ctzll(left)], net.wait);
+      if (!steps) continue;
+      held[word] |= left & -left;
+      release[size_t((t + 1 + steps) % ring_steps) * net.words + word] |= left & -left;
+    }
+  }
+
+  void collect(const uint8_t* row, int words, uint32_t first) {
+    for (int w = 0; w < words; w++) {
+      uint64_t left;
+      memcpy(&left, row + 8 * w, 8);
+      for (; left; left &= left - 1) firing.push_back(first + w * Word + __builtin_ctzll(left));
+    }
+  }
+
+  // Asks for the first synapses of neurons that fired, long before they are delivered.
+  void announce(uint64_t spikes, uint32_t first) {
+    for (; spikes && announced < Announced; spikes &= spikes - 1, announced++)
+      ask(first + __builtin_ctzll(spikes), 0);
+  }
+
+  // Asks for a part of a row of synapses: the first `Near` bytes, or as many after these.
+  void ask(uint32_t source, int part) const {
+    const char* from = reinterpret_cast<const char*>(net.synapses + net.rows[source]) + part * Near;
+    const char* to = reinterpret_cast<const char*>(net.synapses + net.rows[source + 1]);
+    for (const char* line = from; line < std::min(to, from + Near); line += 64) __builtin_prefetch(line);
+  }
+
+  // The spikes of step t into the ring.
+  void deliver(int t, const uint8_t* spikes, const uint8_t* entering) {
+    firing.clear();
+    collect(spikes, net.words, 0);
+    collect(entering, net.input_words, uint32_t(net.words) * Word);
+    const uint32_t base = uint32_t((t + 1) % net.slots * net.slot), all = uint32_t(ring.size());
+    T* to = ring.data();
+    for (size_t i = 0; i < firing.size(); i++) {
+      if (i + 1 < firing.size()) ask(firing[i + 1], i + 1 < size_t(announced));
+      const Synapse<T>* s = net.synapses + net.rows[firing[i]];
+      const Synapse<T>* end = net.synapses + net.rows[firing[i] + 1];
+      for (; s < end; s++) {
+        uint32_t place = s->place + base;
+        place -= place >= all ? all : 0;
+        to[place] += s->weight;
+      }
+    }
+  }
+
+  template <Form F, bool Quantised, bool Merged>
+  void advance(const Population& p, int first, int begin, int end, uint8_t* spikes, int32_t* updated) {
+    for (int w = 0; w < p.words; w++)
+      for (int t = begin; t < end; t++) {
+        free(first + w, t);
+        const uint64_t fired = advance<F, Quantised, Merged>(p, first, w, t, updated[size_t(t) * net.count]);
+        hold(p, first + w, t, fired);
+        announce(fired, (first + w) * Word);
+        memcpy(spikes + (size_t(t) * net.words + first + w) * 8, &fired, 8);
+      }
+  }
+
+  template <bool Quantised, bool Merged>
+  void advance(const Population& p, int first, int begin, int end, uint8_t* spikes, int32_t* updated) {
+    switch (Form(p.form)) {
+      case Form::General: return advance<Form::General, Quantised, Merged>(p, first, begin, end, spikes, updated);
+      case Form::Plain: return advance<Form::Plain, Quantised, Merged>(p, first, begin, end, spikes, updated);
+      case Form::Uniform: return advance<Form::Uniform, Quantised, Merged>(p, first, begin, end, spikes, updated);
+    }
+  }
+
+ public:
+  explicit Run(const Network<T>& network)
+      : net(network),
+        ring(net.slots * net.slot),
+        current(net.merged ? 0 : net.slot),
+        membrane(size_t(net.words) * Word),
+        adaptation(size_t(net.words) * Word),
+        held(net.words),
+        release(net.wait ? size_t(net.wait + 2) * net.words : 0) {}
+
+  // spikes [step, word], updated [step, population], last membranes [neuron]; entering [step, input word].
+  void operator()(int steps, const uint8_t* entering, uint8_t* spikes, int32_t* updated, T* last) {
+    int first = 0;
+    for (int k = 0; k < net.count; first += net.populations[k++].words)
+      for (int w = 0; w < net.populations[k].words; w++)
+        memcpy(&membrane[size_t(first + w) * Word], of<false>(net.populations[k], Start, w).from, Word * sizeof(T));
+    std::fill(updated, updated + size_t(steps) * net.count, 0);
+    for (int begin = 0; begin < steps; begin += net.block) {
+      const int end = std::min(steps, begin + net.block);
+      announced = 0;
+      first = 0;
+      for (int k = 0; k < net.count; first += net.populations[k++].words) {
+        const Population& p = net.populations[k];
+        if constexpr (!std::is_same_v<T, int32_t>) {
+          if (p.quantised) {
+            net.merged ? advance<true, true>(p, first, begin, end, spikes, updated + k)
+                       : advance<true, false>(p, first, begin, end, spikes, updated + k);
+            continue;
+          }
+        }
+        net.merged ? advance<false, true>(p, first, begin, end, spikes, updated + k)
+                   : advance<false, false>(p, first, begin, end, spikes, updated + k);
+      }
+      for (int t = begin; t < end; t++)
+        deliver(t, spikes + size_t(t) * net.words * 8, entering + size_t(t) * net.input_words * 8);
+    }
+    if (!membrane.empty()) memcpy(last, membrane.data(), membrane.size() * sizeof(T));
+  }
+};
+
+}  // namespace recurrent
