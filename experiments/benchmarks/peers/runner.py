@@ -10,7 +10,7 @@ import numpy as np
 from jax import lax
 
 from experiments.benchmarks.peers import network as files
-from experiments.benchmarks.peers import ours, workloads
+from experiments.benchmarks.peers import ours, ours_w3, workloads
 from experiments.benchmarks.peers.bound import work
 from experiments.benchmarks.peers.network import Network
 
@@ -22,7 +22,9 @@ def prepare(name: str, path: str) -> tuple:
     """What `protocol` asks of a runner: `compiled`, `jax` or `gemm`."""
     threads = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1))
     if name in ("compiled", "compiled_int16"):
-        engine = ours.prepare(Path(path), threads, "int16" if name.endswith("int16") else "int8")
+        recurrent = Path(path).name.startswith("W3")
+        storage = "int16" if name.endswith("int16") else "int8"
+        engine = ours_w3.prepare(Path(path)) if recurrent else ours.prepare(Path(path), threads, storage)
         return engine, engine.counts, engine.version, engine.bytes_per_weight
     network = files.load(Path(path))
     if name == "gemm":
