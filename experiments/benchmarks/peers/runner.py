@@ -10,7 +10,7 @@ import numpy as np
 from jax import lax
 
 from experiments.benchmarks.peers import network as files
-from experiments.benchmarks.peers import ours, ours_w3, workloads
+from experiments.benchmarks.peers import ours, ours_w3, ours_w4, workloads
 from experiments.benchmarks.peers.bound import work
 from experiments.benchmarks.peers.network import Network
 
@@ -22,15 +22,21 @@ def prepare(name: str, path: str) -> tuple:
     """What `protocol` asks of a runner: `compiled`, `jax` or `gemm`."""
     threads = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1))
     if name in ("compiled", "compiled_int16"):
-        recurrent = Path(path).name.startswith("W3")
-        storage = "int16" if name.endswith("int16") else "int8"
-        engine = ours_w3.prepare(Path(path)) if recurrent else ours.prepare(Path(path), threads, storage)
+        engine = compiled(Path(path), threads, "int16" if name.endswith("int16") else "int8")
         return engine, engine.counts, engine.version, engine.bytes_per_weight
     network = files.load(Path(path))
     if name == "gemm":
         return products(network, workloads.events(Path(path))), list, f"numpy {np.__version__}", None
     run, counts = scanned(network)
     return run, counts, f"jax {jax.__version__}", None
+
+
+def compiled(path: Path, threads: int, storage: str) -> ours.Engine:
+    """The compiled engine of a workload, which the name of its file tells."""
+    kind = path.name.split("-all")[0].split(".")[0]
+    if kind in ("W3", "W4"):
+        return {"W3": ours_w3, "W4": ours_w4}[kind].prepare(path)
+    return ours.prepare(path, threads, storage)
 
 
 def scanned(network: Network) -> tuple[Callable[[], None], Callable[[], list[np.ndarray]]]:
