@@ -206,16 +206,14 @@ def check(case: Case) -> None:
     assert prepared.kind == case.kind
     spare = ((0, 0), (0, prepared.lanes - case.channels))
     full = np.stack([np.pad(n, spare, constant_values=c) for n, c in zip(neurons, (1, 0, 0), strict=True)])
-    feeds = {
-        name: Packed(jnp.asarray(in_bits(t)), layout)
-        for name, t, layout in zip(found.sources, trains, layouts, strict=True)
-    }
+    bits = [jnp.asarray(in_bits(t)) for t in trains]
+    feeds = dict(zip(found.sources, map(Packed, bits, layouts), strict=True))
     limit = float("inf") if case.limit is None else float(case.limit)
-    bits, left, reached = fire(
+    fired, left, reached = fire(
         prepared, full, case.biased, feeds, case.mode, out_steps, levels, limit, crossover=case.crossover
     )
     if out_steps:
-        np.testing.assert_array_equal(np.asarray(bits), in_bits(spikes.transpose(0, 1, 3, 2)))
+        np.testing.assert_array_equal(np.asarray(fired), in_bits(spikes.transpose(0, 1, 3, 2)))
     else:
         np.testing.assert_array_equal(np.asarray(left)[:, :, : case.channels], membrane)
     np.testing.assert_array_equal(np.asarray(reached), peak if np.ndim(peak) else np.zeros(case.batch))

@@ -101,9 +101,7 @@ def test_no_compiler_leaves_pure_jax_and_says_so(tmp_path, monkeypatch):
     assert kind == "Plain"
     assert "pure JAX: no C++ compiler: looked for nonexistent-c++" in how
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(
-        NoKernels, match=r"no C\+\+ compiler: looked for c\+\+, g\+\+, clang\+\+; install one or set CXX"
-    ):
+    with pytest.raises(NoKernels, match=r"no C\+\+ compiler: looked for c\+\+, g\+\+, clang\+\+; install one"):
         library("plain", None, tmp_path)
 
 
