@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PACKAGES := neuro converters baselines experiments
 
-.PHONY: install demo test lint bench bench-peers
+.PHONY: install demo test lint bench bench-peers sanitize
 
 install: .venv/.installed
 
@@ -25,6 +25,18 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+
+# The kernels under AddressSanitizer and UndefinedBehaviorSanitizer, for this processor and plain; needs GCC. NEURO_FUZZ
+# examples of each property; SANITIZED says what runs.
+PART ?= fire or pools or both_ways or extremes or saturate or every_kind
+SANITIZED ?= tests/neuro/test_kernels_fuzz.py tests/neuro/test_engine.py -k "$(PART)"
+RUNTIME = $(foreach name,libasan.so libubsan.so libstdc++.so.6,$(shell $(CXX) -print-file-name=$(name)))
+sanitize: install
+	for isa in sanitize sanitize-plain; do \
+	  env LD_PRELOAD="$(RUNTIME)" ASAN_OPTIONS=detect_leaks=0 CXX=$(CXX) NEURO_ISA=$$isa sh -ec ' \
+	    $(BIN)/python -c "from neuro.native import kernels; print(kernels()); assert kernels().library"; \
+	    $(BIN)/python -m pytest $(SANITIZED)' || exit 1; \
+	done
 
 bench: install
 	$(BIN)/python -m experiments.benchmarks.machines

@@ -357,6 +357,14 @@ def devices(name: str | None = None) -> None:
         description(device.load(name))
 
 
+@app.command
+def doctor(*, json_: Annotated[bool, Parameter(name="--json", help="Print JSON alone.")] = False) -> None:
+    """Which engine runs here and why: compiled kernels, their cache, JAX, cores, packages, data."""
+    from experiments.doctor import show
+
+    show(json_)
+
+
 def _names(text: str | None) -> tuple[str, ...] | None:
     if text is None:
         return None

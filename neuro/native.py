@@ -11,6 +11,7 @@ import hashlib
 import os
 import platform
 import shutil
+import stat
 import subprocess
 import tempfile
 from dataclasses import dataclass
@@ -37,14 +38,21 @@ TARGETS = (
 )
 FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-ffp-contract=off", "-fno-math-errno", "-w")
 """No contraction: a product and a sum are rounded apart, as everywhere else."""
+CHECKED = ("-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 ISAS = {
     "native": ("-march=native",),
     "avx512": ("-march=x86-64-v4",),
     "avx2": ("-march=x86-64-v3",),
     "plain": (),
+    "sanitize": ("-march=native", *CHECKED),
+    "sanitize-plain": CHECKED,
 }
+"""Flags by NEURO_ISA; the last two look for faults of the kernels themselves (`make sanitize`)."""
+NEEDS = {"avx512": {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}, "avx2": {"avx2", "bmi2", "fma"}}
+"""What Linux calls the extensions that a processor must have, or the first such instruction ends the process."""
 COMPILERS = ("c++", "g++", "clang++")
 SECONDS = 300
+SHARED = "neuro-kernels"
 DIGEST = hashlib.sha256().digest_size
 
 
@@ -65,6 +73,7 @@ def kernels() -> Kernels:
     """The kernels of this process, built and registered at the first call.
 
     `NEURO_ISA` chooses native (default), avx512, avx2, plain or none; `CXX` the compiler; `NEURO_CACHE` the folder.
+    Whatever goes wrong is the reason why there are none; nothing is raised.
     """
     return _registered(
         os.environ.get("NEURO_ISA", "native"), os.environ.get("CXX", ""), os.environ.get("NEURO_CACHE", "")
@@ -108,28 +117,72 @@ def library(isa: str = "native", compiler: str | None = None, cache: Path | None
     """The path of the library for an instruction set, and where it comes from; built where the cache has none.
 
     Raises:
-        NoKernels: an unknown instruction set, no compiler, or one that fails.
+        NoKernels: an instruction set that is unknown or that the processor lacks, no compiler, one that fails, or no
+            folder for the library.
     """
-    if isa not in ISAS:
-        raise NoKernels(f"NEURO_ISA={isa} is unknown; known: {', '.join((*ISAS, 'none'))}")
+    _check(isa)
     found = _compiler(compiler)
     flags = (*FLAGS, *_march(isa))
     sources = resources.files("neuro.kernels")
     with resources.as_file(sources) as folder:
-        key = _key(folder, found, flags)
-        places = [cache or _cache(), Path(tempfile.gettempdir()) / f"neuro-kernels-{os.getuid()}"]
-        name = f"kernels-{key}.so"
+        name = f"kernels-{_key(folder, found, flags)}.so"
+        places = caches(cache)
         for place in places:
-            if _whole(place / name):
+            if _trusted(place) and _whole(place / name):
                 return place / name, f"from the cache, {place}"
+        damaged = [place for place in places if _trusted(place) and (place / name).exists()]
         built = _build(folder, found, flags)
+    again = f"; the library in {damaged[0]} was damaged" if damaged else ""
+    refusals = []
     for place in places:
         try:
             place.mkdir(mode=0o700, parents=True, exist_ok=True)
-            return _keep(built, place / name), f"built by {found}, kept in {place}"
-        except OSError:
-            continue
-    raise NoKernels(f"neither {places[0]} nor {places[1]} can be written to")
+            if not _trusted(place):
+                raise PermissionError(f"{place} is not a folder of this user alone")
+            kept = _keep(built, place / name)
+        except OSError as why:
+            refusals.append(str(why))
+        else:
+            but = "".join(f"; not elsewhere: {why}" for why in refusals)
+            return kept, f"built by {found}, kept in {place}{again}{but}"
+    raise NoKernels(f"built, but there is nowhere to keep them: {'; '.join(refusals)}; set NEURO_CACHE to a folder")
+
+
+def caches(cache: Path | None = None) -> list[Path]:
+    """Folders that libraries are looked for and kept in: `cache` or the user's own, then one among temporary files."""
+    own = "" if (user := _user()) is None else f"-{user}"
+    shared = Path(tempfile.gettempdir()) / f"{SHARED}{own}"
+    try:
+        return [cache or _cache(), shared]
+    except RuntimeError:  # there is no home
+        return [shared]
+
+
+def _user() -> int | None:
+    """Number of the user; None on systems that have none."""
+    return os.getuid() if hasattr(os, "getuid") else None
+
+
+def _trusted(place: Path) -> bool:
+    """Whether what lies in a cache may be loaded. Anyone can make folders among temporary files before this user does:
+    such a folder must be no link, belong to the user, and be closed to all others."""
+    if not place.name.startswith(SHARED) or (user := _user()) is None:
+        return True
+    try:
+        found = place.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == user and not found.st_mode & 0o077
+
+
+def _check(isa: str) -> None:
+    if isa not in ISAS:
+        raise NoKernels(f"NEURO_ISA={isa} is unknown; known: {', '.join((*ISAS, 'none'))}")
+    has = {word for line in _processor().splitlines() if line.startswith("flags") for word in line.split()}
+    if has and (lacking := NEEDS.get(isa, set()) - has):
+        raise NoKernels(f"NEURO_ISA={isa}: this processor lacks {', '.join(sorted(lacking))}; take native or plain")
+    if isa.startswith("sanitize") and "asan" not in os.environ.get("LD_PRELOAD", ""):
+        raise NoKernels(f"NEURO_ISA={isa} needs its runtime loaded before Python; use make sanitize")
 
 
 def _compiler(asked: str | None) -> str:
@@ -146,10 +199,14 @@ def _march(isa: str) -> tuple[str, ...]:
 
 
 def _key(folder: Path, compiler: str, flags: tuple[str, ...]) -> str:
-    version = subprocess.run([compiler, "--version"], capture_output=True, check=False).stdout
+    try:
+        said = subprocess.run([compiler, "--version"], capture_output=True, check=False, timeout=SECONDS, env=_alone())
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise NoKernels(f"{compiler} did not run to its end: {error}") from error
     text = hashlib.sha256(b"\0".join((folder / name).read_bytes() for name in SOURCES))
     text.update(
-        "\0".join((*flags, compiler, metadata.version("jaxlib"), platform.machine(), _processor())).encode() + version
+        "\0".join((*flags, compiler, metadata.version("jaxlib"), platform.machine(), _processor())).encode()
+        + said.stdout
     )
     return text.hexdigest()[:24]
 
@@ -160,7 +217,7 @@ def _processor() -> str:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.processor()
-    return "".join(sorted({line for line in lines if line.startswith(("flags", "Features", "model name"))}))
+    return "\n".join(sorted({line for line in lines if line.startswith(("flags", "Features", "model name"))}))
 
 
 def _cache() -> Path:
@@ -180,15 +237,19 @@ def _build(folder: Path, compiler: str, flags: tuple[str, ...]) -> bytes:
     """The shared library, its units compiled side by side."""
     units = [folder / name for name in SOURCES if name.endswith(".cc")]
     include = ("-isystem", jax.ffi.include_dir())
-    with tempfile.TemporaryDirectory(prefix="neuro-kernels-") as place:
+    with tempfile.TemporaryDirectory(prefix="neuro-build-") as place:
         objects = [str(Path(place) / f"{unit.stem}.o") for unit in units]
         each = [flag for flag in flags if flag != "-shared"]
         commands = [
             [compiler, *each, *include, "-c", str(unit), "-o", to] for unit, to in zip(units, objects, strict=True)
         ]
         out = Path(place) / "kernels.so"
+        running: list[subprocess.Popen] = []
         try:
-            running = [subprocess.Popen(c, stderr=subprocess.PIPE, text=True) for c in commands]
+            for command in commands:
+                running.append(
+                    subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors="replace", env=_alone())
+                )
             faults = [p.communicate(timeout=SECONDS)[1] for p in running]
             if any(p.returncode for p in running):
                 raise NoKernels(f"{compiler} failed: {_first_lines(''.join(faults))}")
@@ -196,14 +257,33 @@ def _build(folder: Path, compiler: str, flags: tuple[str, ...]) -> bytes:
                 [compiler, *flags, *objects, "-o", str(out)],
                 capture_output=True,
                 text=True,
+                errors="replace",
                 timeout=SECONDS,
                 check=False,
+                env=_alone(),
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise NoKernels(f"{compiler} did not run to its end: {error}") from error
+        finally:
+            _end(running)
         if linked.returncode or not out.is_file():
             raise NoKernels(f"{compiler} could not link the kernels: {_first_lines(linked.stderr)}")
         return out.read_bytes()
+
+
+def _alone() -> dict[str, str]:
+    """What the compiler runs under: not under the sanitizers' runtime, which makes it several times slower."""
+    return {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
+
+
+def _end(running: list[subprocess.Popen]) -> None:
+    """No compiler outlives a failure or an interruption."""
+    for process in running:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+        if process.stderr is not None:
+            process.stderr.close()
 
 
 def _first_lines(text: str, number: int = 3) -> str:
@@ -212,8 +292,13 @@ def _first_lines(text: str, number: int = 3) -> str:
 
 def _keep(content: bytes, path: Path) -> Path:
     """Writes the library and its digest under a name of its own, then renames it: others see all of it or nothing."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name, delete=False) as file:
-        file.write(content + hashlib.sha256(content).digest())
-    os.chmod(file.name, 0o700)
-    os.replace(file.name, path)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+    try:
+        with open(handle, "wb") as file:
+            file.write(content + hashlib.sha256(content).digest())
+        os.chmod(name, 0o700)
+        os.replace(name, path)
+    except OSError:
+        Path(name).unlink(missing_ok=True)
+        raise
     return path

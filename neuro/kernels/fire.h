@@ -186,8 +186,10 @@ struct Spikes {
   static constexpr int Size = NS * lanes::Words / 8 ? NS * lanes::Words / 8 : 1;
   uint64_t words[(NS * lanes::Words + 63) / 64] = {};
   void put(int i, uint32_t bits) { words[i * lanes::Words / 64] |= uint64_t(bits) << i * lanes::Words % 64; }
-  void store(uint8_t* to, int room) const {
-    if (room >= Size)
+  void store(uint8_t* to, int room, int lane) const {
+    if constexpr (NS * lanes::Words < 8) {  // half a byte: the lower lanes come first
+      if (room > 0) *to = uint8_t(lane % 8 ? *to | words[0] << lane % 8 : words[0]);
+    } else if (room >= Size)
       memcpy(to, words, Size);
     else
       for (int i = 0; i < room; i++) to[i] = uint8_t(words[i / 8] >> i % 8 * 8);
@@ -245,7 +247,7 @@ inline void dynamics(const Layer<W>& layer, int sample, int target, int lane, co
         }
         still = !all && !layer.biased;
       }
-      spikes.store(out + size_t(t) * layer.out_bytes, room);
+      spikes.store(out + size_t(t) * layer.out_bytes, room, lane);
     } else if (watched) {
       for (int i = 0; i < NS; i++) {
         if (layer.biased) v[i] += lanes::load<State>(bias + i * Words);
@@ -270,7 +272,7 @@ inline void dynamics(const Layer<W>& layer, int sample, int target, int lane, co
         const State th = lanes::load<State>(threshold + i * Words) * lanes::splat<State>(factor);
         spikes.put(i, lanes::spike(v[i], th, th));
       }
-      spikes.store(out + size_t(t) * layer.out_bytes, room);
+      spikes.store(out + size_t(t) * layer.out_bytes, room, lane);
     }
   }
   if (mode == Sum || mode == SumBits) {

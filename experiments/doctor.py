@@ -1,0 +1,106 @@
+"""What `neuro doctor` finds: which engine runs here and why, and what else a result depends on."""
+
+import json
+import os
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import jax
+from rich.table import Table
+
+from experiments.provenance import environment, versions
+from experiments.terminal import screen
+from neuro import native
+
+OPTIONAL = {
+    "brian2": "networks to and from Brian2",
+    "onnxruntime": "networks measured as ONNX Runtime runs them",
+}
+"""Packages that are imported where they are needed only, and what for."""
+
+
+def examination() -> dict[str, Any]:
+    """Kernels in use and why, their caches, JAX, cores, packages and data, ready for JSON. Sizes are in bytes."""
+    here = native.kernels()
+    chosen = os.environ.get("NEURO_CACHE")
+    return {
+        "kernels": {
+            "engine": "compiled" if here.library else "pure JAX",
+            "library": str(here.library) if here.library else None,
+            "instruction_set": here.isa,
+            "vector_bytes": native.lane_bytes() if here.library else None,
+            "reason": here.reason,
+        },
+        "caches": [_cache(place) for place in native.caches(Path(chosen) if chosen else None)],
+        "jax": {
+            "version": jax.__version__,
+            "backend": jax.default_backend(),
+            "devices": [str(device) for device in jax.devices()],
+        },
+        "cores": cores(),
+        "environment": environment(),
+        "packages": versions(),
+        "optional": {name: _version(name) for name in OPTIONAL},
+        "data": _data(os.environ.get("NEURO_DATA")),
+    }
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _cache(place: Path) -> dict[str, Any]:
+    """A cache of kernels: libraries in it; writable: whether one more could be kept, as far as rights tell."""
+    nearest = next(folder for folder in (place, *place.parents) if folder.exists())
+    libraries = [path.stat().st_size for path in place.glob("kernels-*.so")] if place.is_dir() else []
+    return {
+        "folder": str(place),
+        "libraries": len(libraries),
+        "bytes": sum(libraries),
+        "writable": nearest.is_dir() and os.access(nearest, os.W_OK),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _data(folder: str | None) -> dict[str, Any]:
+    return {"folder": folder, "exists": bool(folder) and Path(folder or "").is_dir()}
+
+
+def show(as_json: bool) -> None:
+    """Prints what `examination` finds, as a table or as one JSON object."""
+    found = examination()
+    if as_json:
+        print(json.dumps(found))
+    else:
+        print_examination(found)
+
+
+def print_examination(found: dict[str, Any]) -> None:
+    """Prints what `examination` found."""
+    console, kernels, data = screen(), found["kernels"], found["data"]
+    rows = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    rows.add_row("engine", f"[bold]{kernels['engine']}[/bold]")
+    if kernels["library"]:
+        rows.add_row("kernels", kernels["library"])
+        rows.add_row("instruction set", f"{kernels['instruction_set']}, vectors of {kernels['vector_bytes']} bytes")
+    rows.add_row("why", kernels["reason"])
+    for cache in found["caches"]:
+        state = "" if cache["writable"] else ", cannot be written to"
+        rows.add_row("cache", f"{cache['folder']}: {cache['libraries']} libraries, {cache['bytes']:,} bytes{state}")
+    rows.add_row("JAX", f"{found['jax']['version']} on {found['jax']['backend']}: {', '.join(found['jax']['devices'])}")
+    rows.add_row("cores", str(found["cores"]))
+    rows.add_row("Python", f"{found['environment']['python']}, {found['environment']['platform']}")
+    rows.add_row("packages", ", ".join(f"{name} {number}" for name, number in found["packages"].items()))
+    for name, number in found["optional"].items():
+        rows.add_row("optional", f"{name} {number or '(not installed)'}: {OPTIONAL[name]}")
+    missing = "" if data["exists"] else ", which is no folder"
+    rows.add_row("NEURO_DATA", f"{data['folder']}{missing}" if data["folder"] else "not set: data sets are downloaded")
+    console.print(rows)
