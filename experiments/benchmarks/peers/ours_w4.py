@@ -40,7 +40,11 @@ class Mapped:
     bytes_per_weight: int
     version: str
 
-    def __call__(self) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(self) -> None:
+        """One run with the price of every step, thrown away."""
+        self.prices()
+
+    def prices(self) -> tuple[np.ndarray, np.ndarray]:
         """Energy (J) and time (s) of every step, by the busiest core."""
         spikes, updated = self.spikes()
         caused = (spikes @ self.effects).toarray()

@@ -25,7 +25,7 @@ def test_totals_are_those_of_sanafe(neuro_data):
         pytest.skip("the DVS network of SANA-FE is not in NEURO_DATA")
     network = read_network(folder / "sanafe_dvs.yaml")
     engine = ours_w4.mapped(network, read_architecture(folder / "sanafe_loihi_arch.yaml"), STEPS)
-    energy, seconds = engine()
+    energy, seconds = engine.prices()
     assert engine.counts()[0].item() == SPIKES
     assert energy.shape == seconds.shape == (STEPS,)
     assert energy.sum() == pytest.approx(ENERGY, rel=1e-3)
