@@ -57,9 +57,11 @@ class Mapped:
     def spikes(self) -> tuple[sparse.csr_array, np.ndarray]:
         """Who fired [step, neuron], and how many neurons of each core were updated [step, core in use]."""
         bits, updated, _ = self.run()
-        fired = np.unpackbits(np.asarray(bits)[0], axis=1, bitorder="little")
-        step, lane = np.nonzero(fired)
-        shape = (len(fired), self.effects.shape[0])
+        packed = np.asarray(bits)[0]
+        step, byte = np.nonzero(packed)  # few bytes hold a spike
+        which, bit = np.nonzero(np.unpackbits(packed[step, byte][:, None], axis=1, bitorder="little"))
+        step, lane = step[which], 8 * byte[which] + bit
+        shape = (len(packed), self.effects.shape[0])
         return sparse.csr_array((np.ones(len(step)), (step, self.columns[lane])), shape), np.asarray(updated)[0]
 
     def counts(self) -> list[np.ndarray]:
