@@ -248,9 +248,10 @@ inline void dynamics(const Layer<W>& layer, int sample, int target, int lane, co
         still = !all && !layer.biased;
       }
       spikes.store(out + size_t(t) * layer.out_bytes, room, lane);
-    } else if (watched) {
+    } else if (layer.biased || watched) {  // a read-out under the rate code
       for (int i = 0; i < NS; i++) {
         if (layer.biased) v[i] += lanes::load<State>(bias + i * Words);
+        if (!watched) continue;
         high = lanes::greater(high, v[i]);
         low = lanes::lesser(low, v[i]);
         if (layer.bounded) v[i] = lanes::lesser(lanes::greater(v[i], -limit), limit);
