@@ -37,6 +37,7 @@ class Mapped:
     update: tuple[float, float]
     rest: float
     barrier: float
+    neurons: int
     bytes_per_weight: int
     version: str
 
@@ -47,7 +48,7 @@ class Mapped:
     def prices(self) -> tuple[np.ndarray, np.ndarray]:
         """Energy (J) and time (s) of every step, by the busiest core."""
         spikes, updated = self.spikes()
-        caused = (spikes @ self.effects).toarray()
+        caused = sparse.csr_array(spikes @ self.effects).toarray()
         sending, receiving, energy = caused[:, :CORES], caused[:, CORES:-1], caused[:, -1]
         sending += self.sweep
         sending[:, self.cores] += updated * self.update[0]
@@ -61,7 +62,7 @@ class Mapped:
         step, byte = np.nonzero(packed)  # few bytes hold a spike
         which, bit = np.nonzero(np.unpackbits(packed[step, byte][:, None], axis=1, bitorder="little"))
         step, lane = step[which], 8 * byte[which] + bit
-        shape = (len(packed), self.effects.shape[0])
+        shape = (len(packed), self.neurons)
         return sparse.csr_array((np.ones(len(step)), (step, self.columns[lane])), shape), np.asarray(updated)[0]
 
     def counts(self) -> list[np.ndarray]:
@@ -95,6 +96,7 @@ def mapped(placed: Placed, units: dict[str, dict[str, float]], steps: int) -> Ma
         update=(unit["latency_update_neuron"], unit["energy_update_neuron"]),
         rest=len(placed.core) * unit["energy_access_neuron"],
         barrier=max((int(least), s) for least, s in units["barrier"].items() if int(least) <= tiles)[1],
+        neurons=len(placed.core),
         bytes_per_weight=8,
         version=native.kernels().isa,
     )
