@@ -30,8 +30,7 @@ class CodeRun:
 
     checked: compared values (neurons x items and read-out), mismatches: those that differ from the integer reference;
     None for codes that claim no equality. counts: by placement key and regime, with an item axis. spikes [item],
-    synops [item]; by_layer: mean spikes per item; peak: largest membrane that would have been reached (rate code);
-    engine: what ran it, and why.
+    synops [item]; by_layer: mean spikes per item; peak: largest membrane that would have been reached (rate code).
     """
 
     code: codes.Code
@@ -45,7 +44,6 @@ class CodeRun:
     by_layer: dict[str, float]
     peak: float
     counts: dict[tuple[str, str], Counts]
-    engine: str
 
 
 def chunk_size(graph: Graph, items: int, cores: int = 0, memory: int = MEMORY) -> int:
@@ -86,7 +84,7 @@ def run(
         )
     code = spiking.schedule.code
     fans = fan_outs(spiking, reach)
-    program, how = engine(spiking)
+    program, _ = engine(spiking)
 
     @jax.jit
     def step(program, batch):
@@ -129,7 +127,6 @@ def run(
         by_layer={name: float(n.mean()) for name, n in done.spikes.items()},
         peak=float(peak.max()),
         counts=events,
-        engine=how,
     )
 
 

@@ -165,14 +165,15 @@ def _run(program: Program, batch: Array, limit: float) -> Run:
         if isinstance(op, Input):
             steps = schedule.windows[name].steps
             drive = unplaced(batch.astype(jnp.int32), stage.layout)
-            trains[name], _ = _driven(stage, drive, emits, steps, op.levels)
+            trains[name], _ = driven(drive, stage.neurons, stage.layout, emits, steps, op.levels)
         elif stage.pool is not None:
-            trains[name] = _pooled(stage, trains[stage.pool.source], doubles)
+            trains[name] = pooled(stage.pool, trains[stage.pool.source], stage.layout, doubles)
         elif isinstance(op, Threshold):
             steps = schedule.windows[name].steps
             if stage.synapses is None:
                 arrived = propagate(graph, name, {graph.input.name: batch}).astype(jnp.int32)
-                trains[name], reached = _driven(stage, unplaced(arrived, stage.layout), emits, steps, op.levels)
+                drive = unplaced(arrived, stage.layout)
+                trains[name], reached = driven(drive, stage.neurons, stage.layout, emits, steps, op.levels)
             else:
                 bits, _, reached = fire(
                     stage.synapses, stage.neurons, stage.biased, trains, emits, steps, op.levels, limit
@@ -196,26 +197,32 @@ def _run(program: Program, batch: Array, limit: float) -> Run:
     return Run(trains, output, peak)
 
 
-def _driven(stage: Stage, drive: Array, mode: int, steps: int, levels: int) -> tuple[Packed, Array]:
+def driven(
+    drive: Array, neurons: np.ndarray | Array, layout: Layout, mode: int, steps: int, levels: int
+) -> tuple[Packed, Array]:
+    """Trains of neurons whose drive [batch, position, lane] is known, int32 or float32, and their largest membranes.
+
+    Under the rate code the drive is that of every step, under a window code it comes at once. neurons: as in `Stage`.
+    """
     batch, positions, width = drive.shape
     shapes = (
         jax.ShapeDtypeStruct((batch, positions, steps, width // 8), jnp.uint8),
-        jax.ShapeDtypeStruct((batch,), jnp.int32),
+        jax.ShapeDtypeStruct((batch,), drive.dtype),
     )
-    call = jax.ffi.ffi_call(native.target("drive_int32", native.kernels().isa), shapes)
+    call = jax.ffi.ffi_call(native.target(f"drive_{drive.dtype}", native.kernels().isa), shapes)
     bits, peak = call(
-        drive, jnp.asarray(stage.neurons), mode=np.int32(mode), levels=np.int32(levels), limit=np.float64("inf")
+        drive, jnp.asarray(neurons, drive.dtype), mode=np.int32(mode), levels=np.int32(levels), limit=np.float64("inf")
     )
-    return Packed(bits, stage.layout), peak
+    return Packed(bits, layout), peak
 
 
-def _pooled(stage: Stage, source: Packed, doubles: bool) -> Packed:
-    assert stage.pool is not None
+def pooled(pool: Pool, source: Packed, layout: Layout, doubles: bool) -> Packed:
+    """Max-pool on trains; doubles: they are binary numbers, first bit highest."""
     batch, _, steps, size = source.bits.shape
-    shape = jax.ShapeDtypeStruct((batch, len(stage.pool.ends) - 1, steps, size), jnp.uint8)
+    shape = jax.ShapeDtypeStruct((batch, len(pool.ends) - 1, steps, size), jnp.uint8)
     call = jax.ffi.ffi_call(native.target("pool", native.kernels().isa), shape)
-    members = jnp.asarray(stage.pool.members, jnp.int32)
-    return Packed(call(source.bits, jnp.asarray(stage.pool.ends), members, serial=np.int32(doubles)), stage.layout)
+    ends, members = (jnp.asarray(a, jnp.int32) for a in (pool.ends, pool.members))
+    return Packed(call(source.bits, ends, members, serial=np.int32(doubles)), layout)
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=[], meta_fields=["graph"])

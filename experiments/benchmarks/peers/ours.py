@@ -18,7 +18,7 @@ from experiments.benchmarks.peers import network as files
 from experiments.benchmarks.peers.bound import Rates
 from experiments.benchmarks.peers.network import Network
 from neuro import native
-from neuro.engine import RATE_SOFT
+from neuro.engine import RATE_SOFT, Pool, driven, pooled
 from neuro.graph import Graph, Node
 from neuro.layers import Conv, Dense, Input, MaxPool, Reshape, SumPool, Threshold
 from neuro.stages import populations, propagate
@@ -86,12 +86,12 @@ def layered(network: Network, storage: str = "int8") -> Layered:
     real = np.issubdtype(network.weights[0].dtype, np.floating)
     layouts: dict[str, Layout] = {graph.input.name: by_channel(graph.input.op.shape)}  # type: ignore[union-attr]
     ready: dict[str, Synapses] = {}
-    pools: dict[str, tuple[str, np.ndarray, np.ndarray]] = {}
+    pools: dict[str, Pool] = {}
     for node in populations(graph)[1:]:
         if isinstance(node.op, MaxPool):
             source, layouts[node.name], members = windows(graph, node.name, layouts)
             ends = np.cumsum([0, *(len(m) for m in members)]).astype(np.int32)
-            pools[node.name] = (source, ends, np.concatenate(members).astype(np.int32))
+            pools[node.name] = Pool(source, ends, np.concatenate(members))
             continue
         found = taps(graph, node.name, layouts)
         layouts[node.name] = found.layout
@@ -108,7 +108,8 @@ def layered(network: Network, storage: str = "int8") -> Layered:
         for node in populations(graph)[1:]:
             layout = layouts[node.name]
             if node.name in pools:
-                trains[node.name] = _pooled(*pools[node.name], trains, layout)
+                pool = pools[node.name]
+                trains[node.name] = pooled(pool, trains[pool.source], layout, False)
                 continue
             threshold = thresholds[int(node.name)]
             if node.name not in ready:
@@ -161,28 +162,8 @@ def _neurons(threshold: int | float, width: int, layout: Layout, real: bool) -> 
 
 
 def _driven(drive: Array, threshold: int | float, steps: int, layout: Layout, real: bool) -> Packed:
-    batch, width = drive.shape[0], lanes(layout)
-    number, name = (jnp.float32, "drive_float32") if real else (jnp.int32, "drive_int32")
-    shapes = (
-        jax.ShapeDtypeStruct((batch, len(layout.neurons), steps, width // 8), jnp.uint8),
-        jax.ShapeDtypeStruct((batch,), number),
-    )
-    call = jax.ffi.ffi_call(native.target(name, native.kernels().isa), shapes)
-    bits, _ = call(
-        unplaced(drive.astype(number), layout),
-        _neurons(threshold, width, layout, real),
-        mode=np.int32(RATE_SOFT),
-        levels=np.int32(0),
-        limit=np.float64("inf"),
-    )
-    return Packed(bits, layout)
-
-
-def _pooled(source: str, ends: np.ndarray, members: np.ndarray, trains: dict[str, Packed], layout: Layout) -> Packed:
-    bits = trains[source].bits
-    shape = jax.ShapeDtypeStruct((bits.shape[0], len(ends) - 1, *bits.shape[2:]), jnp.uint8)
-    call = jax.ffi.ffi_call(native.target("pool", native.kernels().isa), shape)
-    return Packed(call(bits, jnp.asarray(ends), jnp.asarray(members), serial=np.int32(0)), layout)
+    lane = unplaced(drive.astype(jnp.float32 if real else jnp.int32), layout)
+    return driven(lane, _neurons(threshold, lanes(layout), layout, real), layout, RATE_SOFT, steps, 0)[0]
 
 
 def rates() -> Rates | None:
