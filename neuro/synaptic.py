@@ -15,8 +15,8 @@ from neuro.trains import WORD, Packed
 LOOKUP_LIMIT = 341
 """Largest weight of which 96 rows add up within 16 bits: the tables of `lookup` hold so many."""
 CROSSOVER = {"int8": 0.45, "int16": 0.25, "float32": 0.24}
-"""Spike density above which tables beat lists: int16 and float32 as seen on a core with AVX-512, int8 where the times of
-a layer of 1,200 neurons cross on one with AVX2. It decides speed, never results."""
+"""Spike density above which tables beat lists: int16 and float32 as seen on a core with AVX-512, int8 where the times
+of a layer of 1,200 neurons cross on one with AVX2. It decides speed, never results."""
 VECTORS = (8, 4, 2, 1)
 PASS = 4
 ROWS = 2**16
