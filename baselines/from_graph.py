@@ -9,12 +9,16 @@ from baselines.workload import LayerWork, Workload, convolution, dense, elementw
 from neuro.errors import BadInput, Unsupported, nearest
 from neuro.graph import Graph, Node
 from neuro.layers import (
+    Activation,
     Add,
     AvgPool,
+    Concat,
     Conv,
     Dense,
+    Embedding,
     Input,
     MaxPool,
+    MultiThreshold,
     Pad,
     Relu,
     Reshape,
@@ -30,9 +34,9 @@ def workload(graph: Graph, zeros: Mapping[str, float] | None = None, weight_bits
     """The kernels of a float or integer `graph`.
 
     Activations, thresholds, scales and residual additions are fused into the layer that produces their input;
-    padding, reshaping, transposition and the softmax are free. `zeros` gives, by layer name, the measured share of
-    zeros among the layer's inputs (default none). weight_bits: in which weights are stored, where that is less than
-    the precision of the machine.
+    padding, reshaping, transposition, concatenation and the softmax are free. `zeros` gives, by layer name, the
+    measured share of zeros among the layer's inputs (default none). weight_bits: in which weights are stored, where
+    that is less than the precision of the machine.
 
     Raises:
         BadInput: a share outside 0..1 or for a layer that does not exist.
@@ -46,10 +50,10 @@ def workload(graph: Graph, zeros: Mapping[str, float] | None = None, weight_bits
         feeds = [source[i] for i in node.inputs]
         home = max((i for i in feeds if i is not None), default=None)
         match node.op:
-            case Input() | Reshape() | Transpose() | Softmax() | Pad():
+            case Input() | Reshape() | Transpose() | Softmax() | Pad() | Concat():
                 source[node.name] = home
                 continue
-            case Relu() | Scale() | Threshold() if home is not None:
+            case Relu() | Activation() | Scale() | Threshold() | MultiThreshold() if home is not None:
                 source[node.name] = home
                 continue
             case Add() if home is not None and layers[home].operator in ("conv", "depthwise", "dense"):
@@ -91,6 +95,6 @@ def _kernel(graph: Graph, node: Node) -> LayerWork:
             return elementwise(node.name, "pool", read, written)
         case Add():
             return elementwise(node.name, "add", read, written)
-        case Scale() | Relu() | Threshold():
+        case Scale() | Relu() | Activation() | Threshold() | MultiThreshold() | Embedding():
             return elementwise(node.name, "scale", read, written)
     raise Unsupported(f"{graph.name}: no cost model for layer {node.name!r} ({type(node.op).__name__}).")

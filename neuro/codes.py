@@ -19,8 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from neuro.evaluate import apply
-from neuro.layers import MaxPool, Threshold
+from neuro.evaluate import apply, stepped
+from neuro.layers import MaxPool, MultiThreshold, Threshold
 from neuro.schedule import Code as Code
 
 CODES: tuple[Code, ...] = get_args(Code)
@@ -60,6 +60,13 @@ def emit(code: Code, op: Threshold, membrane: Float[Array, "batch ..."]) -> Bool
         return v - jnp.where(spike, threshold * factor, jnp.float32(0)), spike
 
     return jax.lax.scan(fire, membrane, factors)[1]
+
+
+def emit_value(code: Code, op: MultiThreshold, membrane: Float[Array, "batch ..."]) -> Bool[Array, "step batch ..."]:
+    """Spikes of multi-threshold neurons: the value that the membrane gives, sent as by neurons of threshold one."""
+    shape = (1,) * (membrane.ndim - 1)
+    one = Threshold(np.ones(shape, np.int64), np.zeros(shape, np.int64), op.levels)
+    return emit(code, one, stepped(op, membrane.astype(jnp.int32)).astype(jnp.float32))
 
 
 def fire_rate(

@@ -5,15 +5,19 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from neuro.graph import Graph
 from neuro.layers import (
+    Activation,
     Add,
     AvgPool,
+    Concat,
     Conv,
     Dense,
+    Embedding,
     MaxPool,
+    MultiThreshold,
     Op,
     Pad,
     Relu,
@@ -41,6 +45,7 @@ def apply(op: Op, *inputs: Float[Array, "batch ..."]) -> Float[Array, "batch ...
                 jnp.asarray(op.weight, jnp.float32),
                 window_strides=op.stride,
                 padding=op.pads,
+                rhs_dilation=op.dilation or None,
                 feature_group_count=op.groups,
                 precision=jax.lax.Precision.HIGHEST,
             )
@@ -52,6 +57,10 @@ def apply(op: Op, *inputs: Float[Array, "batch ..."]) -> Float[Array, "batch ...
             return x * _constant(op.factor, x.ndim) + _constant(op.offset, x.ndim)
         case Relu():
             return jnp.maximum(x, jnp.float32(0))
+        case Activation():
+            return op.function(x)
+        case Embedding():
+            return jnp.asarray(op.table, jnp.float32)[x.astype(jnp.int32)]
         case MaxPool():
             return _reduce(x, op, jax.lax.max, -jnp.inf)
         case SumPool():
@@ -60,6 +69,8 @@ def apply(op: Op, *inputs: Float[Array, "batch ..."]) -> Float[Array, "batch ...
             return _reduce(x, op, jax.lax.add, 0.0) / jnp.float32(np.prod(op.kernel))
         case Add():
             return x + inputs[1]
+        case Concat():
+            return jnp.concatenate(inputs, axis=op.axis + 1)
         case Reshape():
             return x.reshape(x.shape[0], *op.shape)
         case Transpose():
@@ -73,7 +84,19 @@ def apply(op: Op, *inputs: Float[Array, "batch ..."]) -> Float[Array, "batch ...
             membrane = x.astype(jnp.int32) + _constant(op.bias + op.threshold // 2, x.ndim, jnp.int32)
             levels = membrane // threshold.reshape((1,) * (x.ndim - threshold.ndim) + threshold.shape)
             return jnp.clip(levels, 0, op.levels).astype(jnp.float32)
+        case MultiThreshold():
+            return stepped(op, x.astype(jnp.int32)).astype(jnp.float32)
     raise TypeError(f"{type(op).__name__} cannot be executed")
+
+
+def stepped(op: MultiThreshold, membrane: Int[Array, "batch ..."]) -> Int[Array, "batch ..."]:
+    """The value of multi-threshold neurons whose input has added up to `membrane`; one threshold at a time."""
+    ndim = membrane.ndim
+    membrane = membrane + _constant(op.bias, ndim, jnp.int32)
+    value = jnp.broadcast_to(_constant(op.start, ndim, jnp.int32), membrane.shape)
+    for threshold, sign in zip(op.thresholds, op.signs, strict=True):
+        value = value + jnp.int32(sign) * (membrane >= _constant(threshold, ndim, jnp.int32))
+    return jnp.clip(value, 0, op.levels)
 
 
 def evaluate(graph: Graph, x: Float[Array, "batch ..."]) -> dict[str, Float[Array, "batch ..."]]:

@@ -7,7 +7,7 @@ from math import prod
 import numpy as np
 
 from neuro.errors import BadInput
-from neuro.layers import Input, Op, Shape, Threshold, arity, output_shape
+from neuro.layers import FIRING, Input, Op, Shape, arity, output_shape
 from neuro.schedule import Schedule
 
 
@@ -47,8 +47,9 @@ class Graph:
                 raise BadInput(f"{where} appears twice; names must be unique.")
             if unknown := [i for i in node.inputs if i not in shapes]:
                 raise BadInput(f"{where} reads {unknown}, which no earlier layer gives.")
-            if len(node.inputs) != arity(node.op):
-                raise BadInput(f"{where} takes {arity(node.op)} input(s), not {len(node.inputs)}.")
+            fewest, most = arity(node.op)
+            if not fewest <= len(node.inputs) <= most:
+                raise BadInput(f"{where} takes {fewest} input(s), not {len(node.inputs)}.")
             for array in vars(node.op).values():
                 if isinstance(array, np.ndarray) and not np.isfinite(array).all():
                     raise BadInput(f"{where} has NaN or infinite weights; retrain or repair the network.")
@@ -73,7 +74,7 @@ class Graph:
         """``"float"``, ``"integer"`` or ``"spiking"``."""
         if self.schedule is not None:
             return "spiking"
-        return "integer" if any(isinstance(n.op, Threshold) for n in self.nodes) else "float"
+        return "integer" if any(isinstance(n.op, FIRING) for n in self.nodes) else "float"
 
     def __getitem__(self, name: str) -> Node:
         for node in self.nodes:

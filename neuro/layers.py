@@ -1,8 +1,8 @@
 """The operators a graph is made of, and the shape each gives.
 
 Shapes are per sample: channels first, then space. Weights are NumPy arrays; an operator is a value, never changed.
-Float graphs use all but `Threshold`; integer and spiking graphs use `Input`, `Conv`, `Dense`, `SumPool`, `MaxPool`,
-`Add`, `Reshape`, `Transpose` and `Threshold`, with integers in their arrays.
+Float graphs use all but `Threshold` and `MultiThreshold`; integer and spiking graphs use `Input`, `Conv`, `Dense`,
+`SumPool`, `MaxPool`, `Add`, `Concat`, `Reshape`, `Transpose`, `Pad` and these two, with integers in their arrays.
 """
 
 from dataclasses import dataclass
@@ -10,6 +10,8 @@ from math import prod
 from typing import TypeAlias
 
 import numpy as np
+
+from neuro.activations import Function
 
 Shape: TypeAlias = tuple[int, ...]
 Pads: TypeAlias = tuple[tuple[int, int], ...]
@@ -25,13 +27,17 @@ class Input:
 
 @dataclass(frozen=True, eq=False)
 class Conv:
-    """Cross-correlation. weight [out, in/groups, *kernel], bias [out] or None; pads (before, after) per axis."""
+    """Cross-correlation. weight [out, in/groups, *kernel], bias [out] or None; pads (before, after) per axis.
+
+    dilation: distance of a kernel's values on the map, by axis; empty for neighbours.
+    """
 
     weight: np.ndarray
     bias: np.ndarray | None
     stride: tuple[int, ...]
     pads: Pads
     groups: int = 1
+    dilation: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +59,20 @@ class Scale:
 @dataclass(frozen=True)
 class Relu:
     """max(x, 0)."""
+
+
+@dataclass(frozen=True)
+class Activation:
+    """Another function of each value: see `neuro.activations`."""
+
+    function: Function
+
+
+@dataclass(frozen=True, eq=False)
+class Embedding:
+    """Rows of a table [entry, feature] by whole numbers: features become a last axis. Done before the first spike."""
+
+    table: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -85,6 +105,13 @@ class SumPool:
 @dataclass(frozen=True)
 class Add:
     """Sum of two inputs of one shape."""
+
+
+@dataclass(frozen=True)
+class Concat:
+    """Two or more inputs one behind the other along an axis of the sample, counted from 0."""
+
+    axis: int
 
 
 @dataclass(frozen=True)
@@ -125,28 +152,62 @@ class Threshold:
     levels: int
 
 
+@dataclass(frozen=True, eq=False)
+class MultiThreshold:
+    """Integer activation clip(start + Σ_k sign_k [V + bias ≥ threshold_k], 0, levels) of `reference` networks.
+
+    thresholds: int64 [step, *shape], broadcastable to [step, *sample]; signs: int64 [step], each 1 or -1; start: the
+    value below all thresholds, and bias, both int64 and broadcastable to the sample's shape. Any function of one value
+    with `levels` steps has this form; the neuron emits its value once its input is complete.
+    """
+
+    thresholds: np.ndarray
+    signs: np.ndarray
+    start: np.ndarray
+    bias: np.ndarray
+    levels: int
+
+
 Op: TypeAlias = (
     Input
     | Conv
     | Dense
     | Scale
     | Relu
+    | Activation
+    | Embedding
     | MaxPool
     | AvgPool
     | SumPool
     | Add
+    | Concat
     | Reshape
     | Transpose
     | Pad
     | Softmax
     | Threshold
+    | MultiThreshold
 )
-LINEAR = (Conv, Dense, Scale, AvgPool, SumPool, Add, Reshape, Transpose, Pad)
+FIRING = (Threshold, MultiThreshold)
+"""The operators of integer graphs that stand for neurons with a membrane."""
 
 
-def arity(op: Op) -> int:
-    """How many inputs `op` takes."""
-    return 0 if isinstance(op, Input) else 2 if isinstance(op, Add) else 1
+def arity(op: Op) -> tuple[int, int]:
+    """How many inputs `op` takes: the fewest and the most."""
+    match op:
+        case Input():
+            return 0, 0
+        case Add():
+            return 2, 2
+        case Concat():
+            return 2, 2**16
+    return 1, 1
+
+
+def span(op: Conv) -> Shape:
+    """The size of a kernel on the map, dilation included."""
+    kernel = op.weight.shape[2:]
+    return tuple((k - 1) * d + 1 for k, d in zip(kernel, op.dilation or (1,) * len(kernel), strict=True))
 
 
 def output_shape(op: Op, inputs: list[Shape]) -> Shape:
@@ -163,7 +224,9 @@ def output_shape(op: Op, inputs: list[Shape]) -> Shape:
             if len(first) != weight.ndim - 1 or first[0] != weight.shape[1] * op.groups or weight.shape[0] % op.groups:
                 raise ValueError(f"weight {weight.shape} with {op.groups} group(s) does not fit an input of {first}")
             _bias_fits(op.bias, weight.shape[0])
-            return (weight.shape[0], *_windows(first[1:], weight.shape[2:], op.stride, op.pads))
+            if op.dilation and (len(op.dilation) != weight.ndim - 2 or min(op.dilation) < 1):
+                raise ValueError(f"dilation {op.dilation} does not fit a kernel of {weight.shape[2:]}")
+            return (weight.shape[0], *_windows(first[1:], span(op), op.stride, op.pads))
         case Dense(weight=weight):
             if weight.ndim != 2 or first != (weight.shape[1],):
                 raise ValueError(f"weight {weight.shape} does not fit an input of {first}")
@@ -181,6 +244,22 @@ def output_shape(op: Op, inputs: list[Shape]) -> Shape:
             if (op.threshold < 1).any() or op.levels < 1:
                 raise ValueError("thresholds and levels must be at least 1")
             return first
+        case MultiThreshold():
+            shapes = (op.thresholds.shape[1:], op.start.shape, op.bias.shape)
+            if np.broadcast_shapes(first, *shapes) != first or op.signs.shape != op.thresholds.shape[:1]:
+                raise ValueError(f"thresholds {op.thresholds.shape}, start and bias {shapes[1:]} do not fit {first}")
+            if op.levels < 1 or not len(op.signs) or not np.isin(op.signs, (-1, 1)).all():
+                raise ValueError("levels must be at least 1, and every sign 1 or -1")
+            return first
+        case Embedding(table=table):
+            if table.ndim != 2 or 0 in table.shape:
+                raise ValueError(f"a table of {table.shape} has no entries or features")
+            return (*first, table.shape[1])
+        case Concat(axis=axis):
+            others = [tuple(n for i, n in enumerate(shape) if i != axis) for shape in inputs]
+            if not 0 <= axis < len(first) or any(len(s) != len(first) for s in inputs) or len(set(others)) > 1:
+                raise ValueError(f"inputs of {inputs} cannot be joined along axis {axis}")
+            return tuple(sum(s[axis] for s in inputs) if i == axis else n for i, n in enumerate(first))
         case Add():
             if inputs[0] != inputs[1]:
                 raise ValueError(f"inputs of {inputs[0]} and {inputs[1]} cannot be added")
@@ -197,7 +276,7 @@ def output_shape(op: Op, inputs: list[Shape]) -> Shape:
             if len(pads) != len(first):
                 raise ValueError(f"pads {pads} do not fit {first}")
             return _positive(tuple(n + a + b for n, (a, b) in zip(first, pads, strict=True)))
-        case Relu() | Softmax():
+        case Relu() | Softmax() | Activation():
             return first
     raise TypeError(op)
 

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from neuro.graph import Graph, Node
-from neuro.layers import Add, AvgPool, Conv, Dense, MaxPool, Pad, Reshape, Scale, Shape, SumPool, Transpose
+from neuro.layers import Add, AvgPool, Concat, Conv, Dense, MaxPool, Pad, Reshape, Scale, Shape, SumPool, Transpose
 from neuro.stages import Reach, is_population, pattern, sources, stage
 
 
@@ -31,8 +31,9 @@ def fan_out(graph: Graph) -> Reach:
             for node in reversed([*stage(ones, name), *ends]):
                 if (value := leaving.pop(node.name, None)) is None:
                     continue
-                for feed in node.inputs:  # an addition hands its value to both
-                    back = _backwards(node, value, graph.shapes[feed])
+                shares = _shares(node, value, [graph.shapes[i] for i in node.inputs])
+                for feed, share in zip(node.inputs, shares, strict=True):
+                    back = _backwards(node, share, graph.shapes[feed])
                     leaving[feed] = leaving[feed] + back if feed in leaving else back
             for source, counts in found.items():
                 counts[group] = leaving[source].reshape(-1)
@@ -51,8 +52,19 @@ def arrivals(graph: Graph, name: str, values: dict[str, np.ndarray]) -> Float[np
     reached = {s: np.asarray(values[s], np.float32).reshape(graph.shapes[s]) for s in sources(graph, name)}
     for node in [*stage(ones, name), *([graph[name]] if is_population(graph[name]) else [])]:
         each = [_forwards(node, reached[feed], graph.shapes[node.name]) for feed in node.inputs]
-        reached[node.name] = np.sum(each, axis=0)
+        if isinstance(node.op, Concat):
+            reached[node.name] = np.concatenate(each, axis=node.op.axis)
+        else:
+            reached[node.name] = np.sum(each, axis=0)
     return reached[name].reshape(-1)
+
+
+def _shares(node: Node, y: np.ndarray, shapes: list[Shape]) -> list[np.ndarray]:
+    """What of a node's value goes back to each of its inputs: its part of a concatenation, else all of it."""
+    if not isinstance(node.op, Concat):
+        return [y] * len(shapes)
+    axis = node.op.axis
+    return np.split(y, np.cumsum([shape[axis] for shape in shapes])[:-1], axis=axis)
 
 
 def _forwards(node: Node, x: np.ndarray, shape: Shape) -> np.ndarray:
@@ -61,13 +73,13 @@ def _forwards(node: Node, x: np.ndarray, shape: Shape) -> np.ndarray:
             first = np.pad(x, ((0, 0), *node.op.pads))
             kernels = _taps(weight, groups)  # [group, out, in, tap]
             total = np.zeros((groups, kernels.shape[1], prod(shape[1:])), np.float32)
-            for tap, offset in enumerate(np.ndindex(*weight.shape[2:])):
+            for tap, offset in enumerate(_offsets(node.op)):
                 seen = first[(slice(None), *_strided(offset, node.op.stride, shape[1:]))]
                 total += kernels[..., tap] @ seen.reshape(groups, kernels.shape[2], -1)
             return total.reshape(shape)
         case SumPool() | AvgPool() | MaxPool():  # a pooling compartment has one synapse from each of its window
             first, total = np.pad(x, ((0, 0), *node.op.pads)), np.zeros(shape, np.float32)
-            for offset in np.ndindex(*node.op.kernel):
+            for offset in _offsets(node.op):
                 total += first[(slice(None), *_strided(offset, node.op.stride, shape[1:]))]
             return total
         case Dense(weight=weight):
@@ -112,7 +124,6 @@ def _spread(op: Conv | SumPool | AvgPool | MaxPool, y: np.ndarray, shape: Shape)
     if not len(places[0]):
         return result[inner]
     (first, last), *space = [(int(p.min()), int(p.max()) + 1) for p in places]
-    kernel = op.weight.shape[2:] if isinstance(op, Conv) else op.kernel
     if isinstance(op, Conv):
         kernels = _taps(op.weight, op.groups)
         outputs, inputs = kernels.shape[1:3]
@@ -129,11 +140,19 @@ def _spread(op: Conv | SumPool | AvgPool | MaxPool, y: np.ndarray, shape: Shape)
     else:
         hears = slice(first, last)
         taps = y[(hears, None, *(slice(*edge) for edge in space))]
-        taps = np.broadcast_to(taps, (taps.shape[0], prod(kernel), *taps.shape[2:]))
-    for tap, offset in enumerate(np.ndindex(*kernel)):
+        taps = np.broadcast_to(taps, (taps.shape[0], prod(op.kernel), *taps.shape[2:]))
+    for tap, offset in enumerate(_offsets(op)):
         begin = tuple(o + low * s for o, (low, _), s in zip(offset, space, op.stride, strict=True))
         result[(hears, *_strided(begin, op.stride, tuple(high - low for low, high in space)))] += taps[:, tap]
     return result[inner]
+
+
+def _offsets(op: Conv | SumPool | AvgPool | MaxPool) -> list[Shape]:
+    """Where each value of a window lies, counted from its first."""
+    if not isinstance(op, Conv):
+        return list(np.ndindex(*op.kernel))
+    steps = op.dilation or (1,) * (op.weight.ndim - 2)
+    return [tuple(o * d for o, d in zip(place, steps, strict=True)) for place in np.ndindex(*op.weight.shape[2:])]
 
 
 def _taps(weight: np.ndarray, groups: int) -> Float[np.ndarray, "group out in tap"]:

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 from neuro import codes
 from neuro.evaluate import apply
 from neuro.graph import Graph
-from neuro.layers import Add, Input, MaxPool, Op, Reshape, Scale, Threshold, Transpose
+from neuro.layers import Add, Concat, Input, MaxPool, MultiThreshold, Op, Reshape, Scale, Threshold, Transpose
 from neuro.trains import Trains
 
 
@@ -66,8 +66,15 @@ def simulate(graph: Graph, counts: Float[Array, "batch ..."], limit: float = flo
             case MaxPool():
                 spikes[node.name] = codes.pool(code, node.op, trains[node.inputs[0]])
                 currents[node.name] = spikes[node.name].astype(jnp.float32)
+            case MultiThreshold():
+                if not codes.is_exact(code):
+                    raise ValueError(f"{node.name}: a neuron of several thresholds emits only after its window")
+                spikes[node.name] = codes.emit_value(code, node.op, codes.integrate(code, feeds[0]))
+                currents[node.name] = spikes[node.name].astype(jnp.float32)
             case Add():
-                currents[node.name] = jnp.add(*_aligned(code, *feeds))
+                currents[node.name] = jnp.add(*_aligned(feeds))
+            case Concat():
+                currents[node.name] = jnp.concatenate(_aligned(feeds), axis=node.op.axis + 2)
             case Scale():  # the read-out: its bias comes once, or in every step of the rate code
                 bias = jnp.asarray(node.op.offset, jnp.float32)[None]
                 if code == "rate":
@@ -104,12 +111,7 @@ def _fire(
     return codes.emit(code, op, membrane), jnp.zeros(membrane.shape[0], jnp.float32)
 
 
-def _aligned(code: codes.Code, first: Array, second: Array) -> tuple[Array, Array]:
-    """Both currents with the longer one's number of steps: windows end together, so silence comes first."""
-    longest = max(first.shape[0], second.shape[0])
-
-    def extended(current):
-        silence = ((longest - current.shape[0], 0),) + ((0, 0),) * (current.ndim - 1)
-        return jnp.pad(current, silence)
-
-    return extended(first), extended(second)
+def _aligned(feeds: list[Array]) -> list[Array]:
+    """All currents with the longest one's number of steps: windows end together, so silence comes first."""
+    longest = max(current.shape[0] for current in feeds)
+    return [jnp.pad(c, ((longest - c.shape[0], 0),) + ((0, 0),) * (c.ndim - 1)) for c in feeds]

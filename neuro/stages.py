@@ -5,6 +5,7 @@ populations there are only linear operators, so that a population's membrane is 
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeAlias
 
 import jax.numpy as jnp
@@ -13,7 +14,7 @@ from jaxtyping import Array
 
 from neuro.evaluate import apply
 from neuro.graph import Graph, Node
-from neuro.layers import Conv, Dense, Input, MaxPool, Relu, Scale, Threshold
+from neuro.layers import FIRING, Activation, Conv, Dense, Input, MaxPool, MultiThreshold, Relu, Scale, Threshold
 
 Reach: TypeAlias = Callable[[str, np.ndarray], dict[str, np.ndarray]]
 """From (population, members of groups) to the synapses onto each group; see `neuro.reach`."""
@@ -21,7 +22,7 @@ Reach: TypeAlias = Callable[[str, np.ndarray], dict[str, np.ndarray]]
 
 def is_population(node: Node) -> bool:
     """Whether the node's values are those of neurons that emit (the read-out, which does not, is not among them)."""
-    return isinstance(node.op, Input | Threshold | Relu | MaxPool)
+    return isinstance(node.op, Input | Threshold | MultiThreshold | Relu | Activation | MaxPool)
 
 
 def populations(graph: Graph) -> list[Node]:
@@ -73,10 +74,8 @@ def pattern(graph: Graph) -> Graph:
 def _with_weights(graph: Graph, change) -> Graph:
     def rewrite(node: Node) -> Node:
         match node.op:
-            case Conv(weight=w, stride=stride, pads=pads, groups=groups):
-                return Node(node.name, Conv(change(w), None, stride, pads, groups), node.inputs)
-            case Dense(weight=w):
-                return Node(node.name, Dense(change(w), None), node.inputs)
+            case Conv() | Dense():
+                return replace(node, op=replace(node.op, weight=change(node.op.weight), bias=None))
             case Scale(factor=factor, offset=offset):
                 return Node(node.name, Scale(change(factor), np.zeros_like(offset)), node.inputs)
         return node
@@ -103,8 +102,9 @@ def bounds(graph: Graph) -> dict[str, int]:
             peaks[node.name] = jnp.full((1, *shape), max(float(peaks[s].max()) for s in sources(graph, node.name)))
             continue
         reach = np.asarray(propagate(absolute, node.name, peaks))[0].astype(np.float64)
-        if isinstance(node.op, Threshold):
-            reach = reach + np.abs(node.op.bias) + node.op.threshold
+        if isinstance(node.op, FIRING):
+            largest = node.op.threshold if isinstance(node.op, Threshold) else np.abs(node.op.thresholds).max(axis=0)
+            reach = reach + np.abs(node.op.bias) + largest
             peaks[node.name] = jnp.full((1, *shape), 1 if each_step else node.op.levels, jnp.float32)
         elif isinstance(node.op, Scale):
             reach = reach + np.abs(node.op.offset)

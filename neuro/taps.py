@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Int
 
 from neuro.graph import Graph
-from neuro.layers import Add, Conv, Dense, Pad, Reshape, Scale, Shape, SumPool, Transpose
+from neuro.layers import Add, Concat, Conv, Dense, Pad, Reshape, Scale, Shape, SumPool, Transpose
 from neuro.stages import is_population, sources, stage
 
 ALIGN = 8
@@ -123,6 +123,8 @@ def taps(graph: Graph, name: str, layouts: dict[str, Layout]) -> Taps:
         match node.op, given[0]:
             case Add(), _:
                 values[node.name] = _sum(given, places, shape, pointed)
+            case Concat(axis=axis), _:
+                values[node.name] = _joined(given, [graph.shapes[i] for i in node.inputs], axis)
             case Conv() | Dense(), list() as planes:
                 if isinstance(node.op, Dense):
                     values[node.name] = _dense(node.name, node.op, planes, places, widths, rows)
@@ -181,6 +183,18 @@ def _sum(values: list, places, shape: Shape, pointed: _Rows) -> list[_Plane] | _
         raise NoTaps("branches whose neurons lie differently are added")
     taps, points = (np.concatenate(both) for both in ((first.taps, second.taps), (first.points, second.points)))
     return _Heard(first.layout, taps, points)
+
+
+def _joined(values: list, shapes: list[Shape], axis: int) -> list[_Plane]:
+    """Inputs one behind the other: each its own planes, empty where the others are."""
+    if not all(isinstance(planes, list) for planes in values):
+        raise NoTaps("branches with weights are joined")
+    ends = np.cumsum([0, *(shape[axis] for shape in shapes)])
+    found = []
+    for planes, first, last in zip(values, ends, ends[1:], strict=False):
+        around = [(int(first), int(ends[-1] - last)) if i == axis else (0, 0) for i in range(len(shapes[0]))]
+        found += [replace(p, ids=np.pad(p.ids, around, constant_values=-1)) for p in planes]
+    return found
 
 
 def _moved(op: Reshape | Transpose | Pad | SumPool, plane: _Plane, shape: Shape) -> list[_Plane]:
@@ -270,12 +284,17 @@ def _conv(
     out, into = op.weight.shape[:2]
     depthwise = op.groups == out and into == 1 and op.groups > 1
     found = []
+    apart = op.dilation or (1,) * (op.weight.ndim - 2)
     for plane in planes:
-        padded = np.pad(plane.ids, ((0, 0), *op.pads), constant_values=-1)
+        used = np.flatnonzero((plane.ids >= 0).reshape(len(plane.ids), -1).any(axis=1))
+        if len(used) < len(plane.ids) and op.groups > 1:
+            raise NoTaps(f"{name}: a grouped kernel over branches that are joined")
+        padded = np.pad(plane.ids[used], ((0, 0), *op.pads), constant_values=-1)
         for tap in product(*(range(k) for k in op.weight.shape[2:])):
-            seen = padded[(slice(None), *_strided(tap, op.stride, shape[1:]))].reshape(len(padded), -1)
+            begin = tuple(t * a for t, a in zip(tap, apart, strict=True))
+            seen = padded[(slice(None), *_strided(begin, op.stride, shape[1:]))].reshape(len(padded), -1)
             where, order = _column(seen, places[plane.source])
-            weight = op.weight[(slice(None), slice(None), *tap)]
+            weight = op.weight[(slice(None), slice(None) if op.groups > 1 else used, *tap)]
             if depthwise:
                 if (order != np.arange(len(order))).any():
                     raise NoTaps(f"{name}: a depthwise kernel behind permuted channels")
@@ -286,10 +305,10 @@ def _conv(
                     full = np.zeros((width, out), weight.dtype)
                     for g in range(op.groups):
                         mine = slice(g * (out // op.groups), (g + 1) * (out // op.groups))
-                        full[order[g * into : (g + 1) * into], mine] = weight[mine].T
+                        full[order[g * weight.shape[1] : (g + 1) * weight.shape[1]], mine] = weight[mine].T
                     return full
 
-                row = rows.add((name, plane.source, tap, order.tobytes()), block)
+                row = rows.add((name, plane.source, tap, used.tobytes(), order.tobytes()), block)
             target = np.flatnonzero(where >= 0)
             found.append(np.stack(np.broadcast_arrays(target, plane.source, where[target], row), axis=1))
     lists = np.concatenate([NONE, *found])

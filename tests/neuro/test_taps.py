@@ -5,7 +5,21 @@ import numpy as np
 import pytest
 
 from neuro.graph import Graph, Node
-from neuro.layers import Add, Conv, Dense, Input, MaxPool, Op, Pad, Reshape, Scale, SumPool, Threshold, Transpose
+from neuro.layers import (
+    Add,
+    Concat,
+    Conv,
+    Dense,
+    Input,
+    MaxPool,
+    Op,
+    Pad,
+    Reshape,
+    Scale,
+    SumPool,
+    Threshold,
+    Transpose,
+)
 from neuro.stages import populations, propagate
 from neuro.taps import Layout, NoTaps, by_channel, taps, windows
 
@@ -56,6 +70,7 @@ def weights(*shape: int) -> np.ndarray:
     "ops",
     [
         (Conv(weights(3, 2, 3, 2), None, (2, 1), ((1, 0), (0, 1))),),
+        (Conv(weights(3, 2, 2, 2), None, (2, 1), ((1, 0), (0, 1)), 1, (3, 2)),),
         (Conv(weights(2, 1, 3, 3), None, (1, 1), ((1, 1), (1, 1)), 2),),
         (Conv(weights(4, 1, 3, 3), None, (1, 1), ((1, 1), (1, 1)), 2),),
         (SumPool((2, 2), (1, 2), ((1, 0), (0, 0))), Conv(weights(3, 2, 2, 1), None, (1, 1), NONE)),
@@ -119,3 +134,38 @@ def test_windows_of_a_pool():
     assert source == "in"
     assert layout.shape == (1, 1, 2)
     assert [m.tolist() for m in members] == [[0, 1], [1, 2, 3]]
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("behind", ["conv", "dense"])
+def test_joined_branches(axis, behind):
+    th = Threshold(np.ones(1, np.int64), np.zeros(1, np.int64), 7)
+    joined = (5, 5, 4) if axis == 0 else (2, 10, 4)
+    conv = Conv(weights(2 if axis else 3, 2, 3, 3), None, (1, 1), ((1, 1), (1, 1)))
+    last = [
+        Node("flat", Reshape((100 if axis == 0 else 80,)), ("cat",)),
+        Node("last", Dense(weights(4, 100 if axis == 0 else 80), None), ("flat",)),
+    ]
+    if behind == "conv":
+        last = [Node("last", Conv(weights(3, joined[0], 3, 3), None, (2, 1), ((1, 1), (0, 1))), ("cat",))]
+    graph = Graph(
+        "joined",
+        (
+            Node("in", Input((2, 5, 4), 7)), Node("w", conv, ("in",)), Node("a", th, ("w",)),
+            Node("cat", Concat(axis), ("a", "in")), *last, Node("out", th, ("last",)),
+        ),
+    )  # fmt: skip
+    check(graph, np.random.default_rng(1))
+
+
+def test_grouped_kernels_over_joined_branches_are_left_to_the_plain_engine():
+    th = Threshold(np.ones(1, np.int64), np.zeros(1, np.int64), 7)
+    graph = Graph(
+        "joined",
+        (
+            Node("in", Input((2, 5, 4), 7)), Node("a", th, ("in",)), Node("cat", Concat(0), ("a", "in")),
+            Node("last", Conv(weights(4, 2, 3, 3), None, (1, 1), NONE, 2), ("cat",)), Node("out", th, ("last",)),
+        ),
+    )  # fmt: skip
+    with pytest.raises(NoTaps, match="grouped"):
+        taps(graph, "out", {"in": by_channel((2, 5, 4)), "a": by_channel((2, 5, 4))})
