@@ -9,6 +9,10 @@ CLIPS = np.linspace(0.15, 1.0, 35)
 """Fractions of the largest activation that are tried as clipping value."""
 SHRINKS = np.linspace(0.5, 1.0, 26)
 """Fractions of the largest weight that are tried as full scale."""
+PROBES = 16
+"""Values of a channel that are tried first when looking for the grid of its weights."""
+WHOLE = 1e-4
+"""A multiple of a number up to the rounding of float32."""
 SMALLEST = 1e-9  # in place of the largest value of a layer that never fires
 
 
@@ -35,10 +39,14 @@ def percentile(activation: Float[Array, "item ..."], share: float = 99.9) -> flo
     return max(float(np.percentile(np.asarray(activation), share)), SMALLEST)
 
 
-def weight_scale(weights: list[np.ndarray], full: int, channels: int) -> Float[np.ndarray, "channel"]:
+def weight_scale(
+    weights: list[np.ndarray], full: int, channels: int, smallest: bool = False
+) -> Float[np.ndarray, "channel"]:
     """Per output channel the scale of least squared rounding error when weights become integers in -full..full.
 
     weights: arrays with the output channel first; those of one channel share a scale. channels = 1: one for all.
+    Weights that are whole multiples of one number already, as those of a quantised network are, stay exact: times the
+    largest factor that fits, or (smallest) times one, so that they take as few bits as they can.
     """
     flat = np.concatenate([w.reshape(channels, -1) for w in weights], axis=1)
     largest = np.maximum(np.abs(flat).max(axis=1), 1e-12)
@@ -48,4 +56,21 @@ def weight_scale(weights: list[np.ndarray], full: int, channels: int) -> Float[n
         rounded = np.clip(np.rint(flat / scale[:, None]), -full, full) * scale[:, None]
         squared = ((rounded - flat) ** 2).sum(axis=1)
         best, error = np.where(squared < error, scale, best), np.minimum(squared, error)
-    return best
+    own = _own_scale(flat, largest, full)
+    if not smallest:
+        own = own / np.floor(full / np.maximum(np.rint(largest / own), 1))
+    return np.where(np.isnan(own), best, own)
+
+
+def _own_scale(flat: np.ndarray, largest: np.ndarray, full: int) -> Float[np.ndarray, "channel"]:
+    """The largest number of which every value of a channel is a multiple, up to `full`; NaN where there is none."""
+    found = np.full(len(flat), np.nan)
+    few = -np.sort(-np.abs(flat), axis=1)[:, :: max(1, flat.shape[1] // PROBES)]  # some of them rule most channels out
+    for steps in range(1, full + 1):
+        open_ = np.flatnonzero(np.isnan(found))
+        for values in (few, flat):
+            if len(open_):
+                counts = values[open_] / (largest[open_, None] / steps)
+                open_ = open_[np.abs(counts - np.rint(counts)).max(axis=1) < WHOLE]
+        found[open_] = largest[open_] / steps
+    return found

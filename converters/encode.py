@@ -5,7 +5,7 @@ from dataclasses import replace
 from neuro.codes import Code, steps
 from neuro.errors import BadInput
 from neuro.graph import Graph
-from neuro.layers import Input, MaxPool, Threshold
+from neuro.layers import FIRING, Input, MaxPool
 from neuro.schedule import Schedule, Window
 from neuro.stages import is_population, populations, sources
 
@@ -39,7 +39,7 @@ def encode(integer: Graph, code: Code, input_steps: int | None = None) -> Graph:
         if code == "rate" or isinstance(node.op, MaxPool):
             windows[node.name] = Window(arrival, end - arrival + 1)
         else:
-            assert isinstance(node.op, Threshold)
+            assert isinstance(node.op, FIRING)
             windows[node.name] = Window(end, steps(code, node.op.levels))
             integrating = end - min(windows[s].start + delays[s, node.name] for s in feeds)
             shared = max(shared, integrating + windows[node.name].steps)
@@ -53,7 +53,7 @@ def at_once(integer: Graph) -> Graph:
     """`integer` with a schedule in which every population sends its whole value in one step, layer after layer."""
 
     def narrow(op):
-        return replace(op, levels=1) if isinstance(op, Input | Threshold) else op
+        return replace(op, levels=1) if isinstance(op, (Input, *FIRING)) else op
 
     binary = replace(integer, nodes=tuple(replace(node, op=narrow(node.op)) for node in integer.nodes))
     return replace(integer, schedule=encode(binary, "bits").schedule)
@@ -67,7 +67,7 @@ def _input_steps(integer: Graph, code: Code, asked: int | None) -> int:
                 f"{integer.name}: the {code} code sends its input in steps of its own; leave out the number."
             )
         return steps(code, integer.input.op.levels)
-    known = {asked} if asked else {n.op.levels for n in integer.nodes if isinstance(n.op, Threshold)}
+    known = {asked} if asked else {n.op.levels for n in integer.nodes if isinstance(n.op, FIRING)}
     if len(known) != 1:
         raise BadInput(f"{integer.name}: layers have {sorted(known)} levels; give the rate code its number of steps.")
     return known.pop()

@@ -1,4 +1,4 @@
-"""One stage of a folded float graph as integer operators: the weights between populations, then the threshold."""
+"""One stage of a folded float graph as integer operators: the weights between two populations."""
 
 from dataclasses import dataclass, replace
 from math import prod
@@ -7,14 +7,34 @@ import jax.numpy as jnp
 import numpy as np
 
 from converters.calibrate import weight_scale
+from converters.staircase import along
 from neuro.errors import Unsupported
 from neuro.evaluate import apply
 from neuro.graph import Graph, Node
-from neuro.layers import Add, AvgPool, Conv, Dense, Op, Pad, Reshape, Scale, SumPool, Threshold, Transpose
-from neuro.stages import sources, stage
+from neuro.layers import Add, AvgPool, Concat, Conv, Dense, Op, Pad, Reshape, Scale, SumPool, Transpose
+from neuro.stages import propagate, sources, stage
 
 THRESHOLD_CAP = 2**16
 """Keeps channels with tiny weights from inflating thresholds and state."""
+
+
+@dataclass(frozen=True, eq=False)
+class Values:
+    """What the counts of every population stand for: origin + scale · count, maps of the sample's shape."""
+
+    scales: dict[str, np.ndarray]
+    origins: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class Lowered:
+    """The integer nodes of a stage. last: the one whose result V the population receives. It stands for
+    shift + scale · V; scale [channel], shift [*shape], float64."""
+
+    nodes: list[Node]
+    last: str
+    scale: np.ndarray
+    shift: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -28,26 +48,27 @@ class _Synapses:
 def lower(
     folded: Graph,
     name: str,
-    scales: dict[str, np.ndarray],
+    values: Values,
     weight_bits: int,
     unit: np.ndarray | None = None,
-    levels: int = 0,
     per_channel: bool = True,
-) -> list[Node]:
-    """The integer nodes of the stage of population `name`: weights of one unit, then `Threshold` or the read-out.
+    smallest: bool = False,
+) -> Lowered:
+    """The integer weights of the stage of population `name`.
 
-    scales: what one count of each source stands for. unit [channel]: what one output count will stand for, None for
-    the read-out, whose logits share one scale. per_channel: whether thresholds may differ within the layer.
+    unit [channel]: what one output count will stand for, None for the read-out, whose logits share one scale.
+    per_channel: whether scales may differ within the layer. smallest: whether weights that are quantised already take
+    as few bits as they can, since no threshold is rounded to their scale.
 
     Raises:
         Unsupported: two weighted layers without an activation between them, or one layer pooled on one path only.
     """
     offset = folded[folded[name].inputs[0]] if unit is not None else folded[name]
     assert isinstance(offset.op, Scale)
-    synapses, aligned = _synapses(folded, name, offset.name, scales)
+    synapses, aligned = _synapses(folded, name, offset.name, values.scales)
     full = 2 ** (weight_bits - 1) - 1
     channels = folded.shapes[name][0]
-    scale = weight_scale([s.weight for s in synapses.values()], full, channels if aligned else 1)
+    scale = weight_scale([s.weight for s in synapses.values()], full, channels if aligned else 1, smallest)
     if unit is None or not per_channel:
         scale = np.full_like(scale, scale.max())
     if unit is not None:
@@ -58,19 +79,12 @@ def lower(
         weight = np.clip(np.rint(synapse.weight / factor), -full, full).astype(np.int64)
         integer[key] = replace(synapse.op, weight=weight)
     nodes = _rebuild(folded, name, offset.name, integer)
-    before = (nodes[-1].name if nodes else offset.inputs[0],)
-    ndim, shift = offset.op.offset.ndim, offset.op.offset
-    if unit is None:
-        bias = np.rint(shift / along(np.broadcast_to(scale, (channels,)), ndim)).astype(np.int64)
-        return [*nodes, Node(name, Scale(np.ones_like(bias), bias), before)]
-    threshold = np.maximum(1, np.rint(unit / np.broadcast_to(scale, unit.shape))).astype(np.int64)
-    bias = np.rint(shift / along(unit, ndim) * along(threshold, ndim)).astype(np.int64)
-    return [*nodes, Node(name, Threshold(along(threshold, ndim), _compact(bias), levels), before)]
-
-
-def along(channel: np.ndarray, ndim: int) -> np.ndarray:
-    """Values per channel, shaped to broadcast against a sample of `ndim` axes."""
-    return channel.reshape(-1, *(1,) * (ndim - 1))
+    origins = {s: jnp.asarray(values.origins[s], jnp.float32)[None] for s in sources(folded, name)}
+    shift = np.asarray(propagate(folded, name, origins))[0].astype(np.float64)
+    if not any(values.origins[s].any() for s in origins):
+        shift = np.broadcast_to(offset.op.offset, shift.shape)  # in float64
+    last = nodes[-1].name if nodes else offset.inputs[0]
+    return Lowered(nodes, last, np.broadcast_to(scale, (channels,)), shift)
 
 
 def _synapses(folded: Graph, name: str, offset: str, scales) -> tuple[dict[str, _Synapses], bool]:
@@ -92,6 +106,12 @@ def _synapses(folded: Graph, name: str, offset: str, scales) -> tuple[dict[str, 
                     scale = np.ones(folded.shapes[node.inputs[0]])
                 found[node.name] = _absorb(node.op, scale, folded.shapes[node.name])
                 behind[node.name] = {node.name: 1}
+            case Concat(axis=axis):
+                each = [values[i] for i in node.inputs]
+                if all(e is not None for e in each):
+                    values[node.name] = np.concatenate([e for e in each if e is not None], axis=axis)
+                else:  # fold gives either all of them weights or none
+                    aligned = False
             case Add():
                 first, second = (behind[i] for i in node.inputs)
                 if any(first[key] != second[key] for key in first.keys() & second.keys()):
@@ -158,9 +178,3 @@ def _rebuild(folded: Graph, name: str, offset: str, integer: dict[str, Op]) -> l
         renamed[node.name] = f"{name}/{node.name}"
         nodes.append(Node(renamed[node.name], op, tuple(renamed.get(i, i) for i in node.inputs)))
     return nodes
-
-
-def _compact(bias: np.ndarray) -> np.ndarray:
-    """One bias per channel where it does not vary over the map."""
-    flat = bias.reshape(bias.shape[0], -1)
-    return along(flat[:, 0], bias.ndim) if (flat == flat[:, :1]).all() else bias

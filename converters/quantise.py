@@ -11,26 +11,33 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 import numpy as np
 
-from converters.calibrate import least_squares_clip, percentile
-from converters.lower import along, lower, uniform
+from converters import staircase
+from converters.calibrate import percentile
+from converters.lower import Values, lower, uniform
+from converters.staircase import Grid, along, function_of
+from neuro.activations import Function
 from neuro.errors import BadInput, Unsupported
 from neuro.evaluate import apply, evaluate
 from neuro.graph import Graph, Node
-from neuro.layers import AvgPool, Input, Relu
-from neuro.stages import bounds, populations, propagate, sources, stage
+from neuro.layers import Activation, AvgPool, Input, MultiThreshold, Relu, Scale, Threshold
+from neuro.stages import bounds, magnitudes, populations, propagate, sources, stage
 
 EXACT_FLOAT32 = 2**24
 """Integers up to here are exact in float32."""
+LEVELS = 15
+"""Levels of a layer unless the user or the network itself says otherwise."""
 RANGES = {"levels": (1, 255), "input_levels": (1, 65535), "weight_bits": (2, 8), "steps": (1, 4096)}
 """Smallest and largest value of each option."""
 
 
 @dataclass(frozen=True)
 class Quantised:
-    """An integer network and what one count of each population stands for (`scales`, maps of the sample's shape)."""
+    """An integer network and what one count of each population stands for: origin + scale · count, maps of the
+    sample's shape. Those of the read-out turn its membrane into the network's own output."""
 
     graph: Graph
     scales: dict[str, np.ndarray]
+    origins: dict[str, np.ndarray]
 
 
 def check_ranges(**options: int) -> None:
@@ -46,39 +53,36 @@ def check_ranges(**options: int) -> None:
 
 
 def reference(
-    folded: Graph, counts: np.ndarray, input_levels: int, levels: int = 15, weight_bits: int = 8
+    folded: Graph, counts: np.ndarray, input_levels: int, levels: int | None = None, weight_bits: int = 8
 ) -> Quantised:
     """The integer reference: per-channel clipping values of least squared error, layer after layer.
 
     counts [item, *shape]: calibration items as input counts; each layer is calibrated on the counts that the integer
-    layers before it give.
+    layers before it give. levels: of every layer; None for `LEVELS`, or a layer's own where it is quantised already.
 
     Raises:
         BadInput: levels or bits out of range, or sums that float32 cannot hold exactly.
         Unsupported: layers that have no integer form.
     """
-    check_ranges(levels=levels, input_levels=input_levels, weight_bits=weight_bits)
-    nodes, scales = _start(folded, input_levels, 1.0)
+    asked = LEVELS if levels is None else levels
+    check_ranges(levels=asked, input_levels=input_levels, weight_bits=weight_bits)
+    nodes, values = _start(folded, input_levels, 1.0)
     seen = {folded.input.name: jnp.asarray(counts, jnp.float32)}
     for population in populations(folded)[1:]:
         name, feeds = population.name, sources(folded, population.name)
-        if isinstance(population.op, Relu):
-            real = {s: seen[s] * jnp.asarray(scales[s], jnp.float32)[None] for s in feeds}
+        if isinstance(population.op, Relu | Activation):
+            real = {s: _real(seen[s], values, s) for s in feeds}
             activation = apply(population.op, propagate(folded, name, real))
-            unit = least_squares_clip(activation, levels) / levels
-            scales[name] = np.broadcast_to(along(unit, activation.ndim - 1), activation.shape[1:])
-            nodes += lower(folded, name, scales, weight_bits, unit, levels)
+            grid = staircase.grid(function_of(population.op), activation, asked, levels is None)
+            _fire(folded, population, nodes, values, weight_bits, grid)
         elif name == folded.output.name:
-            nodes += lower(folded, name, scales, weight_bits)
+            _read_out(folded, nodes, values, weight_bits)
             break
         else:
-            nodes += _pool(folded, population, nodes)
-            scale = {s: jnp.asarray(scales[s], jnp.float32)[None] for s in feeds}
-            channel = uniform(np.asarray(propagate(folded, name, scale))[0].astype(np.float64))
-            scales[name] = np.broadcast_to(along(channel, len(folded.shapes[name])), folded.shapes[name])
+            _pool(folded, population, nodes, values)
         integer = Graph(folded.name, tuple(nodes))
         seen[name] = apply(integer.output.op, propagate(integer, name, seen))
-    return _checked(Quantised(Graph(folded.name, tuple(nodes)), scales))
+    return _checked(Quantised(Graph(folded.name, tuple(nodes)), values.scales, values.origins))
 
 
 def rate(folded: Graph, counts: np.ndarray, input_levels: int, steps: int = 64, weight_bits: int = 8) -> Quantised:
@@ -88,38 +92,116 @@ def rate(folded: Graph, counts: np.ndarray, input_levels: int, steps: int = 64, 
     share one scale, so that a layer has one threshold. `levels` of the result is the number of steps.
 
     Raises:
-        BadInput: steps or bits out of range. Unsupported: layers that have no integer form.
+        BadInput: steps or bits out of range.
+        Unsupported: layers that have no integer form, or whose function no firing rate follows.
     """
     check_ranges(steps=steps, input_levels=input_levels, weight_bits=weight_bits)
-    values = evaluate(folded, jnp.asarray(counts, jnp.float32))
-    nodes, scales = _start(folded, input_levels, float(input_levels))
+    if other := [n for n in folded.nodes if isinstance(n.op, Activation) and not _is_rate(n.op.function)]:
+        lines = "\n".join(f"  {n.op.function.name} {n.name!r}" for n in other if isinstance(n.op, Activation))
+        raise Unsupported(
+            f"{folded.name}: {len(other)} layer(s) have no rate code, which follows ReLU alone:\n{lines}\n"
+            "Use an exact code, or train with ReLU."
+        )
+    evaluated = evaluate(folded, jnp.asarray(counts, jnp.float32))
+    nodes, values = _start(folded, input_levels, float(input_levels))
     for population in populations(folded)[1:]:
-        name, shape = population.name, folded.shapes[population.name]
-        if isinstance(population.op, Relu):
-            largest = percentile(values[name])
-            scales[name] = np.full(shape, largest)
-            unit = np.full(shape[0], largest)
-            nodes += lower(folded, name, scales, weight_bits, unit, steps, per_channel=False)
+        name, channels = population.name, folded.shapes[population.name][0]
+        if isinstance(population.op, Relu | Activation):
+            largest = min(percentile(evaluated[name]), function_of(population.op).high)
+            grid = Grid(np.zeros(channels), np.full(channels, largest), steps)
+            _fire(folded, population, nodes, values, weight_bits, grid, rate=True)
         elif name == folded.output.name:
-            nodes += lower(folded, name, scales, weight_bits)
+            _read_out(folded, nodes, values, weight_bits)
         else:
-            nodes += _pool(folded, population, nodes)
-            scales[name] = np.full(shape, scales[sources(folded, name)[0]].flat[0])
-    return _checked(Quantised(Graph(folded.name, tuple(nodes)), scales))
+            _pool(folded, population, nodes, values)
+    return _checked(Quantised(Graph(folded.name, tuple(nodes)), values.scales, values.origins))
 
 
-def _start(folded: Graph, levels: int, scale: float) -> tuple[list[Node], dict[str, np.ndarray]]:
+def _is_rate(function: Function) -> bool:
+    """Whether a firing rate between zero and one follows the function up to a factor: ReLU, cut off or not."""
+    return function.name == "clip" and function.low == 0
+
+
+def _real(counts, values: Values, name: str):
+    """What counts of a population stand for."""
+    scale, origin = (jnp.asarray(v[name], jnp.float32)[None] for v in (values.scales, values.origins))
+    return counts * scale + origin
+
+
+def _start(folded: Graph, levels: int, scale: float) -> tuple[list[Node], Values]:
     name = folded.input.name
     shape = folded.shapes[name]
-    return [Node(name, Input(shape, levels))], {name: np.full(shape, scale)}
+    return [Node(name, Input(shape, levels))], Values({name: np.full(shape, scale)}, {name: np.zeros(shape)})
 
 
-def _pool(folded: Graph, population: Node, nodes: list[Node]) -> list[Node]:
-    """A max-pool of counts with what reshapes them before it, as it is."""
-    inner = stage(folded, population.name)
+def _fire(
+    folded: Graph,
+    population: Node,
+    nodes: list[Node],
+    values: Values,
+    weight_bits: int,
+    grid: Grid,
+    rate: bool = False,
+) -> None:
+    """Appends the stage of a population and its neurons; under the rate code a layer has one threshold."""
+    assert isinstance(population.op, Relu | Activation)
+    name, shape = population.name, folded.shapes[population.name]
+    function = function_of(population.op)
+    placed = not rate and not staircase.is_straight(function, grid)
+    found = lower(folded, name, values, weight_bits, grid.unit, per_channel=not rate, smallest=placed)
+    nodes += found.nodes
+    if rate:
+        neuron = staircase.straight(grid, found.scale, found.shift)
+    else:
+        reach = _reach(Graph(folded.name, (*nodes, Node(name, _never(len(shape)), (found.last,)))), name)
+        neuron = staircase.neurons(function, grid, found.scale, found.shift, reach)
+    nodes.append(Node(name, neuron, (found.last,)))
+    values.scales[name] = np.broadcast_to(along(grid.unit, len(shape)), shape)
+    values.origins[name] = np.broadcast_to(along(grid.low, len(shape)), shape)
+
+
+def _never(ndim: int) -> Threshold:
+    """Neurons that stand for those still to be made."""
+    one = np.ones((1,) * ndim, np.int64)
+    return Threshold(one, 0 * one, 1)
+
+
+def _reach(graph: Graph, name: str) -> int:
+    """The largest magnitude that the input of a population can add up to."""
+    peaks = {s: jnp.full((1, *graph.shapes[s]), _peak(graph, s), jnp.float32) for s in sources(graph, name)}
+    return int(np.ceil(float(propagate(magnitudes(graph), name, peaks).max()) * 1.001))
+
+
+def _peak(graph: Graph, name: str) -> int:
+    """The largest count of a population; of a pool that of its source."""
+    op = graph[name].op
+    if isinstance(op, Input | Threshold | MultiThreshold):
+        return op.levels
+    return max(_peak(graph, s) for s in sources(graph, name))
+
+
+def _read_out(folded: Graph, nodes: list[Node], values: Values, weight_bits: int) -> None:
+    """Appends the last stage; all outputs share one scale, so that their membranes compare."""
+    name = folded.output.name
+    found = lower(folded, name, values, weight_bits)
+    shape = folded.shapes[name]
+    bias = np.rint(found.shift / found.scale.max()).astype(np.int64)
+    nodes += [*found.nodes, Node(name, Scale(np.ones_like(bias), bias), (found.last,))]
+    values.scales[name], values.origins[name] = np.full(shape, found.scale.max()), np.zeros(shape)
+
+
+def _pool(folded: Graph, population: Node, nodes: list[Node], values: Values) -> None:
+    """Appends a max-pool of counts with what reshapes them before it, as it is."""
+    name, feeds = population.name, sources(folded, population.name)
+    inner = stage(folded, name)
     if any(isinstance(node.op, AvgPool) for node in inner):
-        raise Unsupported(f"{folded.name}: layer {population.name!r}: a max-pool of averages; put a layer between.")
-    return [node for node in [*inner, population] if node.name not in {n.name for n in nodes}]
+        raise Unsupported(f"{folded.name}: layer {name!r}: a max-pool of averages; put a layer between.")
+    nodes += [node for node in [*inner, population] if node.name not in {n.name for n in nodes}]
+    shape = folded.shapes[name]
+    for maps in (values.scales, values.origins):
+        moved = propagate(folded, name, {s: jnp.asarray(maps[s], jnp.float32)[None] for s in feeds})
+        channel = uniform(np.asarray(moved)[0].astype(np.float64))
+        maps[name] = np.broadcast_to(along(channel, len(shape)), shape)
 
 
 def _checked(quantised: Quantised) -> Quantised:

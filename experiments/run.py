@@ -16,7 +16,7 @@ from neuro.engine import engine
 from neuro.errors import BadInput
 from neuro.evaluate import evaluate
 from neuro.graph import Graph
-from neuro.layers import Conv, Dense, Input, MaxPool, Threshold
+from neuro.layers import FIRING, Conv, Dense, Input, MaxPool
 from neuro.placement import Placement
 from neuro.stages import Reach
 
@@ -93,7 +93,7 @@ def run(
         if reference is not None:
             values = evaluate(reference, batch)
             for node in reference.nodes:
-                if isinstance(node.op, Input | Threshold | MaxPool):
+                if isinstance(node.op, (Input, MaxPool, *FIRING)):
                     decoded = trains.value(result.spikes[node.name], code)
                     wrong += _differing(decoded, values[node.name])
             wrong += _differing(result.output, values[reference.output.name])

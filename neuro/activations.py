@@ -50,7 +50,7 @@ TURNS = {
 """Where the functions that first fall and then rise have their minimum; all others never fall."""
 ODD = ("tanh", "softsign", "sign", "bipolar")
 """f(-x) = -f(x), apart from x = 0 itself."""
-FAR = 1e4
+FAR = 1e6
 """Crossings are looked for between -FAR and FAR."""
 
 
@@ -147,8 +147,11 @@ class Function:
         """The smallest x from which a rising branch is at `values` or above, or up to which a falling one is.
 
         Infinite (positive if rising, else negative) where the branch never gets there; minus infinity where a rising
-        branch has no x below. Found by bisection in float64.
+        branch has no x below. Found by bisection in float64; where a function jumps, the place of the jump, on which it
+        may still have the lower value.
         """
+        if self.steps is not None:
+            return self._jumps(values)
         start, end = (self.turn if self.turn is not None else -FAR, FAR) if rising else (-FAR, self.turn or 0.0)
         low, high = np.full(values.shape, start), np.full(values.shape, end)
         for _ in range(100):
@@ -160,6 +163,15 @@ class Function:
             found = np.where(self.exact(np.full(values.shape, end)) >= values, high, inf)
             return np.where(self.exact(np.full(values.shape, start)) >= values, -inf, found)
         return np.where(self.exact(np.full(values.shape, start)) >= values, low, -inf)
+
+    def _jumps(self, values: np.ndarray) -> np.ndarray:
+        """Where a function of steps rises to `values` or above."""
+        at = np.zeros(values.shape)
+        if self.name == "quantise":
+            scale, zero, low, high = self.parameters
+            level = np.ceil(values / scale + zero - 1e-9)
+            at = np.where(level <= low, -inf, np.where(level > high, inf, (level - 0.5 - zero) * scale))
+        return np.where(values <= self.low, -inf, np.where(values > self.high, inf, at))
 
 
 def _apply(name: str, p: tuple[float, ...], x, xp):

@@ -7,7 +7,7 @@ from typing import Literal
 from neuro.chip import Chip
 from neuro.codes import Code
 from neuro.graph import Graph
-from neuro.layers import Threshold
+from neuro.layers import MultiThreshold, Threshold
 from neuro.stages import bounds
 
 
@@ -43,6 +43,9 @@ def realise(chip: Chip, code: Code, graph: Graph | None = None) -> Realisation:
     between samples. A chip that fires on ``>`` gets thresholds one lower: integers make the two the same.
     """
     neuron = chip.neuron
+    stepped = graph is not None and any(isinstance(n.op, MultiThreshold) for n in graph.nodes)
+    if stepped and not neuron.program:
+        return Realisation("impossible", missing="neurons with several thresholds (a neuron program)")
     if neuron.soft_reset is None:
         return Realisation("impossible", missing="reset by subtraction")
     compartments = int(neuron.soft_reset.value)

@@ -17,8 +17,9 @@ from jaxtyping import Array, Float
 
 from neuro import codes, native
 from neuro.errors import BadInput
+from neuro.evaluate import stepped
 from neuro.graph import Graph, Node
-from neuro.layers import Input, MaxPool, Scale, Threshold
+from neuro.layers import Input, MaxPool, MultiThreshold, Scale, Threshold
 from neuro.schedule import Schedule
 from neuro.simulate import Run, simulate
 from neuro.stages import bounds, populations, propagate, sources
@@ -122,7 +123,9 @@ def _check(graph: Graph, schedule: Schedule) -> None:
 def _neurons(node: Node, layout: Layout, schedule: Schedule, size: int) -> np.ndarray:
     """Threshold, bias of every step and start of every lane [3, 1 or position, lane]; spare lanes never fire."""
     op = node.op
-    if isinstance(op, Threshold):
+    if isinstance(op, MultiThreshold):  # sends its value as a neuron of threshold one
+        threshold, start, each_step = (np.full((1,), v, np.int64) for v in (1, 0, 0))
+    elif isinstance(op, Threshold):
         threshold, bias = op.threshold, op.bias
         start = threshold // 2 + (0 if schedule.code == "rate" else bias)
         each_step = bias if schedule.code == "rate" else np.zeros_like(bias)
@@ -168,6 +171,10 @@ def _run(program: Program, batch: Array, limit: float) -> Run:
             trains[name], _ = driven(drive, stage.neurons, stage.layout, emits, steps, op.levels)
         elif stage.pool is not None:
             trains[name] = pooled(stage.pool, trains[stage.pool.source], stage.layout, doubles)
+        elif isinstance(op, MultiThreshold):
+            membrane = _summed(program, stage, trains, batch, doubles)
+            drive = unplaced(stepped(op, membrane), stage.layout)
+            trains[name], _ = driven(drive, stage.neurons, stage.layout, emits, schedule.windows[name].steps, op.levels)
         elif isinstance(op, Threshold):
             steps = schedule.windows[name].steps
             if stage.synapses is None:
@@ -195,6 +202,16 @@ def _run(program: Program, batch: Array, limit: float) -> Run:
     if output is None:
         output = counts(trains[graph.output.name], doubles).astype(jnp.float32)
     return Run(trains, output, peak)
+
+
+def _summed(program: Program, stage: Stage, trains: dict[str, Packed], batch: Array, doubles: bool) -> Array:
+    """The membranes of a population that waits for its whole input, int32 [batch, *shape]."""
+    if stage.synapses is None:
+        graph = program.graph
+        return propagate(graph, stage.node.name, {graph.input.name: batch}).astype(jnp.int32)
+    mode = SUM_BITS if doubles else SUM
+    _, membrane, _ = fire(stage.synapses, stage.neurons, False, trains, mode, 0, 0, float("inf"))
+    return placed(membrane, stage.layout)
 
 
 def driven(

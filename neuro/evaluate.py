@@ -95,7 +95,7 @@ def stepped(op: MultiThreshold, membrane: Int[Array, "batch ..."]) -> Int[Array,
     membrane = membrane + _constant(op.bias, ndim, jnp.int32)
     value = jnp.broadcast_to(_constant(op.start, ndim, jnp.int32), membrane.shape)
     for threshold, sign in zip(op.thresholds, op.signs, strict=True):
-        value = value + jnp.int32(sign) * (membrane >= _constant(threshold, ndim, jnp.int32))
+        value = value + jnp.int32(sign) * (membrane >= _constant(threshold, ndim, jnp.int32)).astype(jnp.int32)
     return jnp.clip(value, 0, op.levels)
 
 

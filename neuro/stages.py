@@ -86,7 +86,8 @@ def _with_weights(graph: Graph, change) -> Graph:
 def bounds(graph: Graph) -> dict[str, int]:
     """Largest magnitude that the state of each thresholded or read-out neuron can take.
 
-    max_c(sum_i |W_ci| L_i + |B_c| + th_c), whatever the input: the proof that integer state does not overflow.
+    max_c(sum_i |W_ci| L_i + |B_c| + th_c), whatever the input: the proof that integer state does not overflow. From a
+    membrane that is compared with several thresholds nothing is subtracted, so that they do not count.
     In a graph scheduled for the rate code L is 1: it bounds what one step can add, and only the run tells the rest.
     """
     each_step = graph.schedule is not None and graph.schedule.code == "rate"
@@ -103,8 +104,7 @@ def bounds(graph: Graph) -> dict[str, int]:
             continue
         reach = np.asarray(propagate(absolute, node.name, peaks))[0].astype(np.float64)
         if isinstance(node.op, FIRING):
-            largest = node.op.threshold if isinstance(node.op, Threshold) else np.abs(node.op.thresholds).max(axis=0)
-            reach = reach + np.abs(node.op.bias) + largest
+            reach = reach + np.abs(node.op.bias) + (node.op.threshold if isinstance(node.op, Threshold) else 0)
             peaks[node.name] = jnp.full((1, *shape), 1 if each_step else node.op.levels, jnp.float32)
         elif isinstance(node.op, Scale):
             reach = reach + np.abs(node.op.offset)

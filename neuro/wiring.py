@@ -13,7 +13,7 @@ from scipy.sparse import coo_array, csr_array
 
 from neuro.capability import Realisation, state_bits
 from neuro.graph import Graph, Node
-from neuro.layers import Conv, Dense, MaxPool, Shape, SumPool, Threshold
+from neuro.layers import FIRING, Conv, Dense, MaxPool, Shape, SumPool, Threshold
 from neuro.network import Network, Neurons, Projection
 from neuro.reach import arrivals, fan_out
 from neuro.schedule import Schedule, Window
@@ -221,7 +221,7 @@ def _layer(graph: Graph, node: Node, realisation: Realisation) -> Layer:
     inner = [n.op for n in stage(graph, node.name)] if node.inputs else []
     feeds = sources(graph, node.name) if node.inputs else []
     pools = isinstance(node.op, MaxPool)  # a pooling compartment keeps no membrane
-    fires = isinstance(node.op, Threshold)
+    fires = isinstance(node.op, FIRING)
     shape = graph.shapes[node.name]
     synapses = np.zeros(graph.size(node.name))
     if feeds:

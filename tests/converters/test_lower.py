@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from converters.lower import along, lower, uniform
+from converters.lower import Values, lower, uniform
+from converters.staircase import Grid, along, straight
 from neuro.errors import Unsupported
 from neuro.graph import Graph, Node
 from neuro.layers import Add, AvgPool, Conv, Dense, Input, Pad, Relu, Reshape, Scale, SumPool, Threshold
@@ -27,8 +28,15 @@ def folded(*nodes: Node, offset: float = 0.0) -> Graph:
 
 
 def lowered(graph: Graph, scale=1.0, unit=1.0, bits=8, **options) -> dict[str, object]:
-    scales = {"in": np.broadcast_to(np.float64(scale), (2, 3, 3))}
-    return {n.name: n.op for n in lower(graph, "r", scales, bits, np.full(2, unit), 15, **options)}
+    scale = np.broadcast_to(np.float64(scale), (2, 3, 3))
+    units = np.full(2, unit)
+    found = lower(graph, "r", values(scale), bits, units, **options)
+    fires = straight(Grid(np.zeros(2), units, 15), found.scale, found.shift)
+    return {n.name: n.op for n in (*found.nodes, Node("r", fires, (found.last,)))}
+
+
+def values(scale: np.ndarray, origin: float = 0.0) -> Values:
+    return Values({"in": scale}, {"in": np.full_like(scale, origin)})
 
 
 def gain(ops: dict) -> np.ndarray:
@@ -130,13 +138,13 @@ def test_a_flattened_map_takes_scales_of_any_kind():
             Node("o", Scale(np.ones(1), np.zeros(1)), ("d",)),
         ),
     )
-    nodes = lower(graph, "o", {"in": scale.reshape(1, 2, 2)}, 8)
-    weight = next(n.op.weight for n in nodes if isinstance(n.op, Dense))
+    found = lower(graph, "o", values(scale.reshape(1, 2, 2)), 8)
+    weight = next(n.op.weight for n in found.nodes if isinstance(n.op, Dense))
     assert len(np.unique(weight)) == 1
 
 
-def test_the_read_out_has_one_scale_and_a_bias_in_it():
-    """Logits 4 n + 8 and 1 n - 1: the larger weight sets the scale s of both; weights 4/s, 1/s, biases 8/s, -1/s."""
+def test_the_read_out_has_one_scale():
+    """Logits 4 n + 8 and 1 n - 1: the larger weight sets the scale of both; counts of 3 and more shift them."""
     graph = Graph(
         "net",
         (
@@ -145,11 +153,11 @@ def test_the_read_out_has_one_scale_and_a_bias_in_it():
             Node("o", Scale(np.ones(2), np.array([8.0, -1.0])), ("d",)),
         ),
     )
-    dense, out = lower(graph, "o", {"in": np.ones(1)}, 8)
-    step = 4 / dense.op.weight[0, 0]
-    assert dense.op.weight[1, 0] == round(1 / step)
-    assert out.op.offset.tolist() == [round(8 / step), round(-1 / step)]
-    assert (out.op.factor == 1).all()
+    found = lower(graph, "o", values(np.ones(1), origin=3.0), 8)
+    weight = found.nodes[0].op.weight[:, 0]
+    assert weight.tolist() == [127, round(127 / 4)]
+    assert found.scale.tolist() == pytest.approx([4 / 127, 4 / 127])
+    assert found.shift.tolist() == [8 + 4 * 3, -1 + 3]
 
 
 def test_biases_are_in_threshold_units():
