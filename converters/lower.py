@@ -71,7 +71,7 @@ def lower(
     scale = weight_scale([s.weight for s in synapses.values()], full, channels if aligned else 1, smallest)
     if unit is None or not per_channel:
         scale = np.full_like(scale, scale.max())
-    if unit is not None:
+    if unit is not None and not smallest:
         scale = np.maximum(scale, (unit if aligned else unit.max()) / THRESHOLD_CAP)
     integer: dict[str, Op] = {}
     for key, synapse in synapses.items():

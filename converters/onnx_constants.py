@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from converters.onnx_activations import quantised
 from converters.onnx_call import NotKnown, Refused, Stream, Unknown, Value
 from converters.onnx_file import TENSOR_LIMIT
 from neuro.layers import Shape
@@ -39,7 +40,7 @@ def folded(node: Any, inputs: tuple[Value | None, ...], opset: int) -> dict[str,
     from onnx.reference import ReferenceEvaluator
 
     if node.domain:
-        raise Refused("a constant that only a non-standard operator can compute")
+        return quantised(node, inputs)
     random = node.op_type.startswith("Random") or node.op_type in ("Bernoulli", "Multinomial")
     if random or any(a.HasField("g") or a.graphs for a in node.attribute):
         raise Refused("a constant that is drawn at random or computed by a subgraph")

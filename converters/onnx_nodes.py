@@ -8,12 +8,15 @@ from math import prod
 import numpy as np
 
 from converters import onnx_shapes
+from converters.onnx_activations import activation, dequantize, is_pointwise, quantize, sandwich, scaled_weight
 from converters.onnx_call import Call, Refused, Stream, pairs
 from neuro.layers import (
     Add,
     AvgPool,
+    Concat,
     Conv,
     Dense,
+    Embedding,
     MaxPool,
     Op,
     Pads,
@@ -22,6 +25,7 @@ from neuro.layers import (
     Scale,
     Shape,
     Softmax,
+    Transpose,
 )  # fmt: skip
 
 
@@ -33,9 +37,23 @@ def convert(call: Call) -> tuple[Op, ...]:
         NotKnown: it depends on the result of a refused operator.
         ValueError: the operator does not fit its inputs.
     """
+    if is_pointwise(call.op):
+        return activation(call)
     match call.op:
         case "Relu":
             return (Relu(),)
+        case "QuantizeLinear":
+            return quantize(call)
+        case "DequantizeLinear":
+            return dequantize(call)
+        case "QLinearConv":
+            return _quantised_conv(call)
+        case "QLinearMatMul":
+            return _quantised_matmul(call)
+        case "Concat":
+            return _concat(call)
+        case "Gather":
+            return _gather(call)
         case "Identity":
             return ()
         case "Dropout":
@@ -52,7 +70,7 @@ def convert(call: Call) -> tuple[Op, ...]:
             return _batch_norm(call)
         case "MaxPool" | "AveragePool":
             return _pool(call)
-        case "GlobalAveragePool":
+        case "GlobalAveragePool" | "GlobalMaxPool":
             return _global_pool(call)
         case "ReduceMean":
             return _reduce_mean(call)
@@ -68,7 +86,7 @@ def convert(call: Call) -> tuple[Op, ...]:
             return onnx_shapes.transpose(call)
         case "Pad":
             return onnx_shapes.pad(call)
-        case "Softmax":
+        case "Softmax" | "LogSoftmax":
             return _softmax(call)
     raise Refused("no layer here does this")
 
@@ -80,24 +98,76 @@ def _dropout(call: Call) -> tuple[Op, ...]:
 
 
 def _conv(call: Call) -> tuple[Op, ...]:
-    _no_dilation(call)
-    weight = call.floats(1, "weight")
+    bias = call.floats(2, "bias") if call.has(2) else None
+    return (_convolution(call, call.floats(1, "weight"), bias),)
+
+
+def _convolution(call: Call, weight: np.ndarray, bias: np.ndarray | None) -> Conv:
     kernel, groups = weight.shape[2:], call.get("group", 1)
     _one_or_two_axes(len(kernel))
     if tuple(call.get("kernel_shape", kernel)) != kernel or groups < 1:
         raise ValueError(f"kernel_shape or group ({groups}) does not fit a weight of {weight.shape}")
-    bias = call.floats(2, "bias") if call.has(2) else None
-    stride, pads = _geometry(call, kernel)
-    return (Conv(weight, bias, stride, pads, groups),)
+    dilation = tuple(call.get("dilations", (1,) * len(kernel)))
+    if len(dilation) != len(kernel) or min(dilation) < 1:
+        raise ValueError(f"dilations {dilation} do not fit a kernel of {kernel}")
+    spans = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True))
+    stride, pads = _geometry(call, spans)
+    return Conv(weight, bias, stride, pads, groups, dilation if max(dilation) > 1 else ())
+
+
+def _quantised_conv(call: Call) -> tuple[Op, ...]:
+    weight = scaled_weight(call, 3)
+    bias = None
+    if call.has(8):  # in units of both scales
+        units = (
+            call.constant(1, "scale").astype(np.float64) * call.constant(4, "weight scale").astype(np.float64).ravel()
+        )
+        bias = (call.constant(8, "bias").astype(np.float64) * units).astype(np.float32)
+    conv = _convolution(call, weight, bias)
+    return sandwich(call, conv, (conv,), 6)
+
+
+def _scales(call: Call, i: int) -> np.ndarray:
+    return call.constant(i, "scale").astype(np.float64).ravel()
+
+
+def _quantised_matmul(call: Call) -> tuple[Op, ...]:
+    weight = call.constant(3, "right operand")
+    if weight.ndim != 2:
+        raise Refused(f"its right operand has {weight.ndim} axes; only a matrix is supported")
+    turned = Call(call.op, {}, (*call.inputs[:3], weight.T, *call.inputs[4:]), call.opset, call.last)
+    ops = _dense(np.ascontiguousarray(scaled_weight(turned, 3)), None, call.shape())
+    dense = next(op for op in ops if isinstance(op, Dense))
+    return sandwich(call, dense, ops, 6)
+
+
+def _concat(call: Call) -> tuple[Op, ...]:
+    shapes = [call.shape(i) for i in range(len(call.inputs))]
+    axis = call.get("axis", 1)
+    axis = axis + len(shapes[0]) + 1 if axis < 0 else axis
+    if axis == 0:
+        raise Refused("joins samples of a batch")
+    return () if len(shapes) == 1 else (Concat(axis - 1),)
+
+
+def _gather(call: Call) -> tuple[Op, ...]:
+    if isinstance(call.inputs[0], Stream):
+        raise Refused("picks some of the values that it reads")
+    table = call.floats(0, "table")
+    if call.get("axis", 0) != 0 or table.ndim != 2:
+        raise Refused(f"axis {call.get('axis', 0)} of a table of {table.shape}; only rows of a matrix")
+    call.shape(1)
+    return (Embedding(table),)
 
 
 def _pool(call: Call) -> tuple[Op, ...]:
-    _no_dilation(call)
     kernel = tuple(call.get("kernel_shape", ()))
     _one_or_two_axes(len(kernel))
     stride, pads = _geometry(call, kernel)
     if call.op == "AveragePool" and not call.get("count_include_pad", 0) and any(map(any, pads)):
         raise Refused("padding that is left out of the mean (count_include_pad=0)")
+    if any(d != 1 for d in call.get("dilations", ())):
+        raise Refused(f"dilations {list(call.get('dilations', ()))}")
     if call.get("ceil_mode", 0):
         size = call.shape()[1:]
         if any((n + sum(p) - k) % s for n, k, s, p in zip(size, kernel, stride, pads, strict=True)):
@@ -108,16 +178,29 @@ def _pool(call: Call) -> tuple[Op, ...]:
 def _global_pool(call: Call) -> tuple[Op, ...]:
     kernel = call.shape()[1:]
     _one_or_two_axes(len(kernel))
-    return (AvgPool(kernel, kernel, ((0, 0),) * len(kernel)),)
+    pool = MaxPool if call.op == "GlobalMaxPool" else AvgPool
+    return (pool(kernel, kernel, ((0, 0),) * len(kernel)),)
 
 
 def _reduce_mean(call: Call) -> tuple[Op, ...]:
     shape = call.shape()
     rank = len(shape) + 1
     axes = sorted(call.axes(rank) or [])
+    if axes == [1] and rank == 3:
+        return _mean_of_rows(shape, call.get("keepdims", 1))
     if not axes or axes != list(range(2, rank)):
         raise Refused(f"mean over axes {axes or 'all'} of {rank}; only over all axes after batch and channels")
     return (*_global_pool(call), *(() if call.get("keepdims", 1) else (Reshape(shape[:1]),)))
+
+
+def _mean_of_rows(shape: Shape, keep: int) -> tuple[Op, ...]:
+    """The mean over the first axis of a sample of two, such as words or patches."""
+    rows, columns = shape
+    return (
+        Transpose((1, 0)),
+        AvgPool((rows,), (rows,), ((0, 0),)),
+        Reshape((1, columns) if keep else (columns,)),
+    )
 
 
 def _gemm(call: Call) -> tuple[Op, ...]:
@@ -144,10 +227,20 @@ def _matmul(call: Call) -> tuple[Op, ...]:
 
 
 def _dense(weight: np.ndarray, bias: np.ndarray | None, shape: Shape) -> tuple[Op, ...]:
-    if (places := prod(shape[:-1])) != 1:
-        raise Refused(f"one matrix applied at {places} places of an input of {shape}")
+    if prod(shape[:-1]) != 1:
+        return _at_every_place(weight, bias, shape)
     dense = Dense(weight, bias)
     return (dense,) if len(shape) == 1 else (Reshape(shape[-1:]), dense, Reshape((*shape[:-1], len(weight))))
+
+
+def _at_every_place(weight: np.ndarray, bias: np.ndarray | None, shape: Shape) -> tuple[Op, ...]:
+    """One matrix at every place of a map whose channels come last: a convolution with a kernel of one."""
+    *space, channels = shape
+    if len(space) > 2 or channels != weight.shape[1]:
+        raise Refused(f"one matrix of {weight.shape[::-1]} at every place of an input of {shape}")
+    axes = len(space)
+    conv = Conv(weight.reshape(*weight.shape, *(1,) * axes), bias, (1,) * axes, ((0, 0),) * axes)
+    return Transpose((axes, *range(axes))), conv, Transpose((*range(1, axes + 1), 0))
 
 
 def _batch_norm(call: Call) -> tuple[Op, ...]:
@@ -231,11 +324,6 @@ def _geometry(call: Call, kernel: Shape) -> tuple[Shape, Pads]:
             return stride, tuple((a, b) if mode == "SAME_UPPER" else (b, a) for a, b in halves)
         case other:
             raise ValueError(f"auto_pad {other!r} does not exist")
-
-
-def _no_dilation(call: Call) -> None:
-    if any(d != 1 for d in call.get("dilations", ())):
-        raise Refused(f"dilations {list(call.get('dilations', ()))}")
 
 
 def _one_or_two_axes(count: int) -> None:
