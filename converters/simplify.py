@@ -19,7 +19,7 @@ def simplify(graph: Graph) -> Graph:
     ReLU or clip next to clip or quantise; a sign, shifted and signed again, as trained binary networks have it.
     Functions, scales and pools behind a concatenation work on its branches, so that these can be quantised apart.
     """
-    graph = _apart(graph)
+    graph = _before_layout(_apart(graph))
     kept: dict[str, Node] = {}
     moved: dict[str, str] = {}
     for node in graph.nodes:
@@ -62,6 +62,44 @@ def _apart(graph: Graph) -> Graph:
         nodes += [*parts, replace(node, op=joined.op, inputs=tuple(p.name for p in parts))]
         graph = Graph(graph.name, (*nodes, *graph.nodes[graph.nodes.index(node) + 1 :]))
     return graph
+
+
+def _before_layout(graph: Graph) -> Graph:
+    """`graph` with functions and scales moved before the reshapes and transpositions that they alone read: there the
+    channels of the layer before are their channels too."""
+    nodes: list[Node] = []
+    renamed: dict[str, str] = {}
+    for node in graph.nodes:
+        own = replace(node, inputs=tuple(renamed.get(i, i) for i in node.inputs))
+        place = len(nodes)
+        while place and (op := _moved_before(graph, nodes[place - 1], own)) is not None:
+            place -= 1
+            own = replace(own, op=op, inputs=nodes[place].inputs)
+        if place < len(nodes):
+            nodes[place] = replace(nodes[place], inputs=(own.name,))
+        nodes.insert(place, own)
+        if nodes[-1] is not own:  # what reads the function now reads the last layout behind it
+            renamed[own.name] = nodes[-1].name
+    return Graph(graph.name, tuple(nodes))
+
+
+def _moved_before(graph: Graph, layout: Node, node: Node) -> Op | None:
+    """The operator of `node` in front of the layout operator it reads; None if it cannot be moved there."""
+    if node.inputs != (layout.name,) or not isinstance(layout.op, Reshape | Transpose):
+        return None
+    if len(graph.readers(layout.name)) > 1:
+        return None
+    match node.op:
+        case Relu() | Activation():
+            return node.op
+        case Scale() if isinstance(layout.op, Transpose):
+            ndim = len(layout.op.order)
+            back = np.argsort(layout.op.order)
+            arrays = (a.reshape((1,) * (ndim - a.ndim) + a.shape).transpose(back) for a in vars(node.op).values())
+            return Scale(*arrays)
+        case Scale(factor=factor, offset=offset) if factor.size == offset.size == 1:
+            return Scale(factor.reshape(()), offset.reshape(()))
+    return None
 
 
 def _splits(graph: Graph, joined: Node, node: Node) -> bool:
