@@ -104,8 +104,8 @@ def sound(content: bytes, where: str) -> Int16[np.ndarray, "sample"]:
 def spectrogram(samples: Int16[np.ndarray, "sample"]) -> Float32[np.ndarray, "frame band"]:
     """Power in `FRAMES` frames of 32 ms, 16 ms apart, and `BANDS` bands of 62.5 Hz: decibels above -`FLOOR` dB.
 
-    0 dB is a sine of full scale in the middle of one of the two bins of a band, which the band averages. Hann window;
-    sound beyond 1.04 s is cut, silence is 0.
+    A band is the mean of two bins under a Hann window, each bin 0 dB for a sine of full scale in its middle, which
+    is -2 dB in its band. Sound beyond 1.04 s is cut, silence is 0.
     """
     length = (FRAMES - 1) * HOP + WINDOW
     padded = np.zeros(length)
