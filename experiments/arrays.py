@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 
 import h5py
 import numpy as np
@@ -20,7 +21,7 @@ LARGEST_FILE = 4 * 2**30
 
 DAMAGED = (
     OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, OverflowError, MemoryError,
-    struct.error, zipfile.BadZipFile, zlib.error,
+    struct.error, zipfile.BadZipFile, zlib.error, SyntaxError, TokenError, RecursionError,
 )  # fmt: skip
 """What readers of packed files raise on files that are damaged, encrypted or not what their name says."""
 
@@ -181,6 +182,10 @@ def _hdf5(path: Path, keys: Iterable[str]) -> dict[str, np.ndarray]:
     try:
         with h5py.File(path, "r") as file:
             items = {key: file[key] for key in keys if key in file}
-            return {key: item[()] for key, item in items.items() if isinstance(item, h5py.Dataset)}
-    except (OSError, KeyError) as error:
+            arrays = {key: item for key, item in items.items() if isinstance(item, h5py.Dataset)}
+            size = sum(array.nbytes for array in arrays.values())
+            if size > LARGEST_FILE:
+                raise ValueError(f"its arrays take {size:,} bytes; the limit is {LARGEST_FILE:,}")
+            return {key: array[()] for key, array in arrays.items()}
+    except DAMAGED as error:
         raise BadInput(f"{path}: not a readable HDF5 file: {error}.") from None

@@ -140,6 +140,22 @@ def test_a_header_that_promises_more_than_the_file_holds(tmp_path):
         load(tmp_path / "d.npz")
 
 
+@pytest.mark.parametrize("fault", [b"{'descr': '|u1', 'shape': (3,", b"{'descr': 1 2}", b"(" * 100])
+def test_headers_that_are_no_table(tmp_path, fault):
+    with zipfile.ZipFile(tmp_path / "d.npz", "w") as archive:
+        header = fault.ljust(117) + b"\n"
+        archive.writestr("x.npy", b"\x93NUMPY\1\0" + len(header).to_bytes(2, "little") + header + b"abc")
+    with pytest.raises(BadInput, match="not a readable"):
+        load(tmp_path / "d.npz")
+
+
+def test_an_hdf5_file_that_promises_more_than_memory(tmp_path):
+    with h5py.File(tmp_path / "d.h5", "w") as file:
+        file.create_dataset("x", (2**20, 2**20), "u1", chunks=(1, 2**20))  # nothing written: the file stays small
+    with pytest.raises(BadInput, match=r"1,099,511,627,776 bytes; the limit is 4,294,967,296"):
+        load(tmp_path / "d.h5")
+
+
 def test_arrays_too_large_to_unpack(tmp_path, monkeypatch):
     monkeypatch.setattr(arrays, "LARGEST_FILE", 1000)
     with pytest.raises(BadInput, match="the limit is 1,000"):

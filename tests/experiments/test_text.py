@@ -140,10 +140,10 @@ def test_rules_out_of_range(fault):
 
 
 def test_counts_are_ids():
-    found = encode_texts(Texts(["good film"], np.array([1]), ["film"], "two"), Encoding(IDS, 3))
+    found = encode_texts(Texts(["the film"], np.array([1]), ["film"], "two"), Encoding(IDS, 3))
     data = from_arrays("t", found)
-    assert (data.levels, data.step, data.origin) == (7, 1, 0)
-    assert data.counts.tolist() == [[7, 4, 0]]
+    assert (data.levels, data.step, data.origin) == (7, 1, 0)  # "good" could have come
+    assert data.counts.tolist() == [[3, 4, 0]]
     assert data.calibration_counts.tolist() == [[4, 0, 0]]
 
 
