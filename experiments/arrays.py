@@ -1,10 +1,13 @@
-"""Raw arrays of data sets: bundled, from the folder NEURO_DATA, downloaded, or in a file of the user's."""
+"""Raw arrays of data sets, and the files they lie in: .npz, HDF5, IDX, downloads."""
 
 import gzip
-import tarfile
+import struct
 import zipfile
+import zlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 
 import h5py
 import numpy as np
@@ -13,67 +16,84 @@ import pooch
 from neuro.errors import BadInput
 
 CALIBRATION = 1000
-MNIST = "https://ossci-datasets.s3.amazonaws.com/mnist/"
-MNIST_FILES = {
-    "train-images-idx3-ubyte.gz": "sha256:440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
-    "t10k-images-idx3-ubyte.gz": "sha256:8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
-    "t10k-labels-idx1-ubyte.gz": "sha256:f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
-}
-CIFAR10 = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
-CIFAR10_HASH = "md5:c32a1d4ab5d03f1284b67883e8d87530"
+LARGEST_FILE = 4 * 2**30
+"""Bytes that the arrays of one file may take once unpacked."""
+
+DAMAGED = (
+    OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, OverflowError, MemoryError,
+    struct.error, zipfile.BadZipFile, zlib.error, SyntaxError, TokenError, RecursionError,
+)  # fmt: skip
+"""What readers of packed files raise on files that are damaged, encrypted or not what their name says."""
 
 
 @dataclass(frozen=True, eq=False)
 class Arrays:
-    """Values as stored: x [item, ...] to be tested on, labels y [item] or None, x_calibration [item, ...]."""
+    """Values as stored: x [item, ...] to be tested on, y [item] or [item, output] or None, x_calibration [item, ...].
+
+    y: classes where it holds whole numbers, else real targets, whose unit is `unit`.
+    largest: the largest whole number that a value can be, where the items at hand need not hold it.
+    """
 
     x: np.ndarray
     y: np.ndarray | None
     x_calibration: np.ndarray
     description: str
+    largest: int | None = None
+    unit: str = ""
 
 
-def digit_images() -> tuple[np.ndarray, np.ndarray]:
-    """The 1,797 digits of scikit-learn: counts 0..16 as float32 [item, 1, 8, 8], labels int64 [item].
+def spread(items: int) -> np.ndarray:
+    """Indices of up to `CALIBRATION` of `items` items, evenly spaced: files are often sorted by class."""
+    chosen = min(items, CALIBRATION)
+    return np.arange(chosen) * items // max(chosen, 1)
 
-    The first `CALIBRATION` items are the training set, the others the test set.
+
+def ranks(y: np.ndarray) -> np.ndarray:
+    """Position of each item among those of its class, from 0, for labels y [item]."""
+    order = np.argsort(y, kind="stable")
+    found = np.empty(len(y), np.int64)
+    found[order] = np.arange(len(y)) - np.searchsorted(y[order], y[order])
+    return found
+
+
+def mixed(y: np.ndarray) -> np.ndarray:
+    """Order of items sorted by class in which the first few are of all classes: one of each, then a second of each."""
+    return np.lexsort((y, ranks(y)))
+
+
+def place(root: Path | None, name: str, source: str) -> Path:
+    """The file `name` in the folder of data sets `root`. source: where its official files are.
+
+    Raises:
+        BadInput: no folder, or no such file in it.
     """
-    from sklearn.datasets import load_digits
-
-    images, labels = load_digits(return_X_y=True)
-    return np.asarray(images, np.float32).reshape(-1, 1, 8, 8), np.asarray(labels, np.int64)
-
-
-def digits() -> Arrays:
-    """The digits: 797 test items, calibration on the training items."""
-    x, y = digit_images()
-    description = "scikit-learn digits, 8x8 pixel counts 0..16, items from 1,000 on"
-    return Arrays(x[CALIBRATION:], y[CALIBRATION:], x[:CALIBRATION], description)
-
-
-def mnist(root: Path | None) -> Arrays:
-    """MNIST in [0, 1], [item, 1, 28, 28]: from `root`/image/mnist where that exists, else downloaded."""
-    folder = root / "image" / "mnist" if root else None
-    images, test, labels = (
-        idx(folder / name if folder and folder.is_dir() else fetch(MNIST + name, known))
-        for name, known in MNIST_FILES.items()
+    if root is not None and (root / name).is_file():
+        return root / name
+    raise BadInput(
+        f"{'NEURO_DATA names no folder of data sets' if root is None else f'{root} holds no {name}'}. "
+        f"Put {name} (docs/data.md says what it holds; official files: {source}) in a folder and name that with "
+        "NEURO_DATA, or give your own .npz or .h5 file."
     )
-    description = "MNIST test set, pixel / 255"
-    return Arrays(_unit(test[:, None]), labels, _unit(images[:CALIBRATION, None]), description)
 
 
-def cifar10(root: Path | None) -> Arrays:
-    """CIFAR-10 in [0, 1], [item, 3, 32, 32]: the lossless subset under `root`/image/cifar10, else downloaded."""
-    path = root / "image" / "cifar10" / "cifar10_lossless_subset.npz" if root else None
-    if path and path.is_file():
-        with np.load(path, allow_pickle=False) as file:
-            x, y, training = (file[key] for key in ("x_test", "y_test", "x_train"))
-        x, training = x.transpose(0, 3, 1, 2), training[:CALIBRATION].transpose(0, 3, 1, 2)
-    else:
-        with tarfile.open(fetch(CIFAR10, CIFAR10_HASH)) as archive:
-            x, y = records(_member(archive, "cifar-10-batches-bin/test_batch.bin"))
-            training, _ = records(_member(archive, "cifar-10-batches-bin/data_batch_1.bin"))
-    return Arrays(_unit(x), y, _unit(training[:CALIBRATION]), f"CIFAR-10, first {len(x):,} test items, pixel / 255")
+def members(path: Path, shapes: Mapping[str, tuple[int | str, ...]]) -> list[np.ndarray]:
+    """The named arrays of an ``.npz`` file, whole numbers or strings; equal letters in `shapes` are equal lengths.
+
+    Raises:
+        BadInput: damaged, or an array that is missing, of another shape or of another kind.
+    """
+    found = _npz(path, shapes)
+    sizes: dict[str, int] = {}
+    for key, shape in shapes.items():
+        if key not in found:
+            raise BadInput(f"{path}: holds no array {key!r}.")
+        array = found[key]
+        if array.ndim == len(shape):
+            sizes = {n: size for n, size in zip(shape, array.shape, strict=True) if isinstance(n, str)} | sizes
+        wanted = tuple(sizes.get(n, n) if isinstance(n, str) else n for n in shape)
+        if array.shape != wanted or array.dtype.kind not in "iuU":
+            raise BadInput(f"{path}: {key} is {array.dtype} of shape {array.shape}; whole numbers {wanted} expected.")
+    return [found[key] for key in shapes]
 
 
 def from_file(path: Path) -> Arrays:
@@ -89,9 +109,9 @@ def from_file(path: Path) -> Arrays:
     reader = {".npz": _npz, ".h5": _hdf5, ".hdf5": _hdf5}.get(path.suffix)
     if reader is None:
         raise BadInput(f"{path}: data are read from .npz, .h5 and .hdf5 files, not {path.suffix or 'this'}.")
-    found = reader(path)
+    found = reader(path, ("x", "y", "x_calibration"))
     if "x" not in found:
-        raise BadInput(f"{path}: holds no array 'x'; save the test items as 'x', labels as 'y'.")
+        raise BadInput(f"{path}: holds no array 'x'; save the test items as 'x', labels or targets as 'y'.")
     calibration = found.get("x_calibration")
     note = "" if calibration is not None else f"; no x_calibration: calibrated on the first {CALIBRATION:,} items"
     x = found["x"]
@@ -114,10 +134,20 @@ def idx(path: Path) -> np.ndarray:
         raise BadInput(f"{path}: not a readable gzipped IDX file: {error}.") from None
 
 
-def records(data: bytes) -> tuple[np.ndarray, np.ndarray]:
-    """Images uint8 [item, 3, 32, 32] and labels [item] of CIFAR-10's binary form: a label byte, then 3,072 pixels."""
-    table = np.frombuffer(data, np.uint8).reshape(-1, 1 + 3 * 32 * 32)
-    return table[:, 1:].reshape(-1, 3, 32, 32), table[:, 0]
+def unzipped(path: Path, most: int) -> dict[str, bytes]:
+    """Name and content of every file in a zip archive, each of at most `most` bytes.
+
+    Raises:
+        BadInput: missing, damaged, or a larger file in it.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for info in archive.infolist():
+                if info.file_size > most:
+                    raise BadInput(f"{path}: {info.filename} takes {info.file_size:,} bytes; the limit is {most:,}.")
+            return {name: archive.read(name) for name in archive.namelist()}
+    except DAMAGED as error:
+        raise BadInput(f"{path}: not a readable zip archive: {error}.") from None
 
 
 def fetch(url: str, known: str, cache: Path | None = None) -> Path:
@@ -136,32 +166,26 @@ def fetch(url: str, known: str, cache: Path | None = None) -> Path:
         ) from None
 
 
-def _unit(pixels: np.ndarray) -> np.ndarray:
-    return pixels.astype(np.float32) / np.float32(255)
-
-
-def _member(archive: tarfile.TarFile, name: str) -> bytes:
-    file = archive.extractfile(name)
-    if file is None:
-        raise BadInput(f"{CIFAR10}: {name} is not a file.")
-    return file.read()
-
-
-_KEYS = ("x", "y", "x_calibration")
-
-
-def _npz(path: Path) -> dict[str, np.ndarray]:
+def _npz(path: Path, keys: Iterable[str]) -> dict[str, np.ndarray]:
     try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(info.file_size for info in archive.infolist())
+        if size > LARGEST_FILE:
+            raise ValueError(f"its arrays take {size:,} bytes; the limit is {LARGEST_FILE:,}")
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            return {key: file[key] for key in _KEYS if key in file}
-    except (ValueError, OSError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+            return {key: file[key] for key in keys if key in file}
+    except DAMAGED as error:
         raise BadInput(f"{path}: not a readable .npz file of numbers: {error}") from None
 
 
-def _hdf5(path: Path) -> dict[str, np.ndarray]:
+def _hdf5(path: Path, keys: Iterable[str]) -> dict[str, np.ndarray]:
     try:
         with h5py.File(path, "r") as file:
-            items = {key: file[key] for key in _KEYS if key in file}
-            return {key: item[()] for key, item in items.items() if isinstance(item, h5py.Dataset)}
-    except (OSError, KeyError) as error:
+            items = {key: file[key] for key in keys if key in file}
+            arrays = {key: item for key, item in items.items() if isinstance(item, h5py.Dataset)}
+            size = sum(array.nbytes for array in arrays.values())
+            if size > LARGEST_FILE:
+                raise ValueError(f"its arrays take {size:,} bytes; the limit is {LARGEST_FILE:,}")
+            return {key: array[()] for key, array in arrays.items()}
+    except DAMAGED as error:
         raise BadInput(f"{path}: not a readable HDF5 file: {error}.") from None

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from pydantic import ValidationError
 
-from experiments import arrays
-from experiments.arrays import Arrays
+from experiments import events, images, recordings, sentences
+from experiments.arrays import Arrays, from_file
 from experiments.dataset import DataSet as DataSet
 from experiments.dataset import Preprocessing as Preprocessing
 from experiments.dataset import coarsen as coarsen
@@ -17,38 +17,85 @@ from experiments.dataset import fit as fit
 from experiments.dataset import guess_layout
 from experiments.dataset import preprocess as preprocess
 from experiments.dataset import take as take
+from experiments.text import Encoding, Texts, encode_texts, encoding
 from neuro.errors import BadInput, nearest
 
-KNOWN = ("digits", "mnist", "cifar10")
+KNOWN = (
+    "digits", "mnist", "cifar10", "gtsrb", "deeppicar", "ecg17", "kws01", "fsdd", "nmnist", "braille",
+    "sst2", "trec", "sms_spam",
+)  # fmt: skip
 DEFAULT_LEVELS = 255
 LARGEST = 2**24
 
 
-def load(name: str | Path, root: Path | None = None) -> DataSet:
-    """The data set `name`: ``digits``, ``mnist``, ``cifar10``, or the path of an ``.npz`` or ``.h5`` file.
+def load(name: str | Path, root: Path | None = None, by: Encoding | None = None) -> DataSet:
+    """The data set `name`: one of `KNOWN` (docs/data.md), or the path of an ``.npz`` or ``.h5`` file.
 
-    root: folder of data sets; by default the one that the environment variable NEURO_DATA names, if any.
+    root: folder of data sets; by default the one that the environment variable NEURO_DATA names, if any. by:
+    turns words into ids where the set holds texts (`encoding_of`).
 
     Counts: integers, whole floats and multiples of 1/255 in [0, 1] keep their own steps. Other floats get 255 levels
     over the range of the calibration items.
 
     Raises:
-        BadInput: an unknown name, an unreadable file, or arrays that are empty, of wrong shapes or not finite.
+        BadInput: an unknown name, an unreadable file, arrays that are empty, of wrong shapes or not finite, or texts
+        without an encoding.
     """
+    found = raw(name, root)
+    if isinstance(found, Texts):
+        if by is None:
+            raise BadInput(
+                f"{name} holds texts; say how the network reads them in a file NETWORK.input.toml beside it:\n"
+                '[text]\nvocabulary = "vocab.txt"\nlength = 256\n(see docs/data.md)'
+            )
+        found = encode_texts(found, by)
+    return from_arrays(Path(name).name, found)
+
+
+def raw(name: str | Path, root: Path | None = None) -> Arrays | Texts:
+    """The data set `name` as stored: see `load`, which also raises the same."""
     if root is None and os.environ.get("NEURO_DATA"):
         root = Path(os.environ["NEURO_DATA"])
     match str(name):
         case "digits":
-            found = arrays.digits()
+            return images.digits()
         case "mnist":
-            found = arrays.mnist(root)
+            return images.mnist(root)
         case "cifar10":
-            found = arrays.cifar10(root)
+            return images.cifar10(root)
+        case "gtsrb":
+            return images.gtsrb(root)
+        case "deeppicar":
+            return images.deeppicar(root)
+        case "ecg17":
+            return recordings.ecg17(root)
+        case "kws01":
+            return recordings.kws01(root)
+        case "fsdd":
+            return recordings.fsdd(root)
+        case "nmnist":
+            return events.nmnist(root)
+        case "braille":
+            return events.braille(root)
+        case "sst2":
+            return sentences.sst2(root)
+        case "trec":
+            return sentences.trec(root)
+        case "sms_spam":
+            return sentences.sms_spam(root)
         case text if Path(text).suffix or os.sep in text or Path(text).exists():
-            found = arrays.from_file(Path(text))
+            return from_file(Path(text))
         case text:
             raise BadInput(f"unknown data set {text!r}.{nearest(text, list(KNOWN))} An .npz or .h5 file works too.")
-    return from_arrays(Path(name).name, found)
+
+
+def encoding_of(network: Path, options: Preprocessing) -> Encoding | None:
+    """How the file `network` reads text, by [text] of its preprocessing `options`; None where there is none.
+
+    Raises:
+        BadInput: see `experiments.text.encoding`.
+    """
+    return None if options.text is None else encoding(network, options.text)
 
 
 def from_arrays(name: str, found: Arrays) -> DataSet:
@@ -58,13 +105,14 @@ def from_arrays(name: str, found: Arrays) -> DataSet:
         BadInput: naming the array and the fault.
     """
     check(name, found)
-    levels, step, origin = grid(name, found.x, found.x_calibration)
+    levels, step, origin = grid(name, found.x, found.x_calibration, found.largest)
+    real = found.y is not None and found.y.dtype.kind == "f"
     shape = found.x.shape[1:]
     every = (1,) * len(shape)
     return DataSet(
         name=name,
         x=found.x.astype(np.float32),
-        y=None if found.y is None else found.y.astype(np.int64),
+        y=None if found.y is None or real else found.y.astype(np.int64),
         x_calibration=found.x_calibration.astype(np.float32),
         levels=levels,
         step=step,
@@ -74,6 +122,8 @@ def from_arrays(name: str, found: Arrays) -> DataSet:
         layout=guess_layout(shape),
         description=found.description,
         sha256=_digest(found),
+        targets=found.y.astype(np.float64).reshape(len(found.y), -1) if found.y is not None and real else None,
+        unit=found.unit,
     )
 
 
@@ -103,20 +153,25 @@ def check(name: str, found: Arrays) -> None:
         )
     if found.y is None:
         return
+    if found.y.dtype.kind == "f":
+        _check_targets(name, found.y, len(found.x))
+        return
     if found.y.shape != found.x.shape[:1]:
         raise BadInput(f"{name}: y has shape {found.y.shape}, x has {len(found.x):,} items; give one label per item.")
     if found.y.dtype.kind not in "iu" or found.y.min() < 0:
-        raise BadInput(f"{name}: labels y must be whole numbers from 0 on; they are {found.y.dtype}.")
+        raise BadInput(f"{name}: labels y must be whole numbers from 0 on, or real targets; they are {found.y.dtype}.")
 
 
-def grid(name: str, x: np.ndarray, x_calibration: np.ndarray) -> tuple[int, float, float]:
-    """Levels, step and origin of the counts that stand for the values.
+def grid(name: str, x: np.ndarray, x_calibration: np.ndarray, largest: int | None = None) -> tuple[int, float, float]:
+    """Levels, step and origin of the counts that stand for the values; whole numbers go up to `largest` at least.
 
     Raises:
         BadInput: all values are equal, or whole numbers that float32 cannot tell apart.
     """
     low, high = (float(f([f(x), f(x_calibration)])) for f in (np.min, np.max))
     exact = x.dtype.kind != "f" and x_calibration.dtype.kind != "f"
+    if exact and largest is not None and high > low:
+        high = max(high, float(largest))
     if exact and max(abs(low), abs(high)) > LARGEST:
         raise BadInput(f"{name}: whole numbers up to {max(-low, high):g}; the limit is {LARGEST:,}. Rescale them.")
     if exact or (high - low <= np.iinfo(np.uint16).max and _whole(x) and _whole(x_calibration)):
@@ -134,7 +189,8 @@ def grid(name: str, x: np.ndarray, x_calibration: np.ndarray) -> tuple[int, floa
 def sidecar(network: Path) -> Preprocessing:
     """The preprocessing in the file ``NETWORK.input.toml`` beside `network` (net.onnx.input.toml), or none.
 
-    Keys: scale, mean, std (one number or one per channel), layout ("NCHW" or "NHWC").
+    Keys: scale, mean, std (one number or one per channel), layout ("NCHW" or "NHWC"); table [text]: vocabulary, length,
+    start, unknown, pad (`experiments.text.TextRule`).
 
     Raises:
         BadInput: naming the file and every fault.
@@ -157,6 +213,16 @@ def _whole(x: np.ndarray, steps: int = 1) -> bool:
     """Every value is a multiple of 1/steps, up to the rounding of float32."""
     scaled = x.astype(np.float64) * steps
     return bool((np.abs(scaled - np.rint(scaled)) <= (0 if steps == 1 else 1e-4)).all())
+
+
+def _check_targets(name: str, targets: np.ndarray, items: int) -> None:
+    if targets.ndim not in (1, 2) or len(targets) != items or targets.size == 0:
+        raise BadInput(
+            f"{name}: y holds real targets of shape {targets.shape}, x has {items:,} items; give one row per item."
+        )
+    if not np.isfinite(targets).all():
+        place = tuple(np.argwhere(~np.isfinite(targets))[0].tolist())
+        raise BadInput(f"{name}: target y{list(place)} is {targets[place]}; repair or leave out these items.")
 
 
 def _digest(found: Arrays) -> str:

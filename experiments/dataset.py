@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from jaxtyping import Float32, Float64, Int32, Int64
 
+from experiments.text import TextRule
 from neuro.constants import Table
 from neuro.errors import BadInput
 from neuro.layers import Shape
@@ -21,7 +22,7 @@ class DataSet:
     A value is origin + step · count with an integer count in 0..levels; values beyond are clipped. The network is
     fed shift + factor · value = offset + gain · count; factor and shift have the axes of a sample and
     broadcast against it. `layout` says where a sample of three axes has its channels; `sha256` is that of the arrays
-    as stored.
+    as stored. Items have classes `y`, or real `targets` in units of `unit`, or neither.
     """
 
     name: str
@@ -36,6 +37,8 @@ class DataSet:
     layout: Layout
     description: str
     sha256: str
+    targets: Float64[np.ndarray, "item output"] | None = None
+    unit: str = ""
 
     @property
     def shape(self) -> Shape:
@@ -74,6 +77,8 @@ class DataSet:
 
     def __repr__(self) -> str:
         labels = "no labels" if self.y is None else f"{len(np.unique(self.y))} classes"
+        if self.targets is not None:
+            labels = f"{self.targets.shape[1]} real target(s){f' in {self.unit}' if self.unit else ''}"
         return (
             f"data set {self.name!r}: {len(self.x):,} items of {self.shape}, {labels}, counts 0..{self.levels}\n"
             f"  {self.description}"
@@ -81,12 +86,13 @@ class DataSet:
 
 
 class Preprocessing(Table):
-    """(x · scale - mean) / std, per channel or for all, and the layout that the network reads."""
+    """(x · scale - mean) / std, per channel or for all, the layout that the network reads, and how it reads text."""
 
     scale: float = 1.0
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
     layout: Layout | None = None
+    text: TextRule | None = None
 
 
 def preprocess(dataset: DataSet, options: Preprocessing) -> DataSet:
@@ -106,7 +112,7 @@ def preprocess(dataset: DataSet, options: Preprocessing) -> DataSet:
         raise BadInput(f"{dataset.name}: scale is {options.scale:g}; it must be finite and not 0.")
     if (std <= 0).any():
         raise BadInput(f"{dataset.name}: std is {options.std}; every value must be above 0.")
-    if options == Preprocessing(layout=options.layout):
+    if options == Preprocessing(layout=options.layout, text=options.text):
         return dataset
     return replace(
         dataset,
@@ -183,7 +189,8 @@ def take(dataset: DataSet, samples: int) -> DataSet:
     """
     if samples < 1:
         raise BadInput(f"{dataset.name}: {samples} samples asked for; take at least 1.")
-    return replace(dataset, x=dataset.x[:samples], y=None if dataset.y is None else dataset.y[:samples])
+    y, targets = (None if of is None else of[:samples] for of in (dataset.y, dataset.targets))
+    return replace(dataset, x=dataset.x[:samples], y=y, targets=targets)
 
 
 def guess_layout(shape: Shape) -> Layout:

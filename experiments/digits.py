@@ -19,7 +19,8 @@ from jaxtyping import Array, Float, Int, Key
 from rich.console import Console
 from rich.progress import Progress
 
-from experiments.arrays import CALIBRATION, digit_images
+from experiments.arrays import CALIBRATION
+from experiments.images import digit_images
 from neuro.graph import Graph, Node
 from neuro.layers import AvgPool, Conv, Dense, Input, Relu, Reshape, Scale
 

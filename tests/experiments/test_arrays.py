@@ -1,13 +1,14 @@
 import gzip
 import http.server
-import io
-import tarfile
 import threading
+import zipfile
 from hashlib import sha256
 
 import h5py
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from experiments import arrays
 from experiments.data import load
@@ -17,14 +18,6 @@ from neuro.errors import BadInput
 def saved(path, **content):
     np.savez(path, **content)
     return path
-
-
-def test_cifar10_records():
-    pixels = np.arange(2 * 3072, dtype=np.uint32).astype(np.uint8).reshape(2, 3072)
-    data = b"".join(bytes([label]) + row.tobytes() for label, row in zip((7, 2), pixels, strict=True))
-    x, y = arrays.records(data)
-    assert y.tolist() == [7, 2]
-    assert x[1, 2, 0, 1] == pixels[1, 2 * 1024 + 1]
 
 
 def test_hdf5_equals_npz(tmp_path):
@@ -116,37 +109,92 @@ def test_fetch_checks_the_hash(server, tmp_path):
         arrays.fetch(f"{server}/none.gz", known, tmp_path / "other")
 
 
-def test_mnist_is_downloaded_where_no_folder_has_it(tmp_path, monkeypatch):
-    def idx(array):
-        head = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
-        return gzip.compress(head + array.astype(np.uint8).tobytes())
-
-    pixels = np.arange(3 * 28 * 28).reshape(3, 28, 28) % 256
-    content = {"train-images": pixels[::-1], "t10k-images": pixels, "t10k-labels": np.array([5, 0, 4])}
-
-    def fetch(url, known):
-        name = url.rsplit("/", 1)[-1]
-        assert known == arrays.MNIST_FILES[name]
-        path = tmp_path / name
-        path.write_bytes(idx(content[name.rsplit("-", 2)[0]]))
-        return path
-
-    monkeypatch.setattr(arrays, "fetch", fetch)
-    data = load("mnist", tmp_path)
-    assert (data.counts[:, 0] == pixels).all()
-    assert (data.calibration_counts[:, 0] == pixels[::-1]).all()
-    assert data.y.tolist() == [5, 0, 4]
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        ({"x": np.zeros((2, 3), np.uint8)}, "no array 'y'"),
+        ({"x": np.zeros((2, 4), np.uint8), "y": np.zeros(2, int)}, r"x is uint8 of shape \(2, 4\).*\(2, 3\)"),
+        ({"x": np.zeros((2, 3)), "y": np.zeros(2, int)}, "x is float64"),
+        ({"x": np.zeros((2, 3), np.uint8), "y": np.zeros(5, int)}, r"y is int64 of shape \(5,\).*\(2,\)"),
+        ({"x": np.zeros(3, np.uint8), "y": np.zeros(3, int)}, r"x is uint8 of shape \(3,\)"),
+    ],
+)
+def test_members_have_the_shapes_that_were_asked_for(tmp_path, content, match):
+    with pytest.raises(BadInput, match=match):
+        arrays.members(saved(tmp_path / "d.npz", **content), {"x": ("n", 3), "y": ("n",)})
 
 
-def test_cifar10_is_read_from_its_archive(tmp_path, monkeypatch):
-    with tarfile.open(tmp_path / "c.tar.gz", "w:gz") as archive:
-        for name, label in (("test_batch", 3), ("data_batch_1", 6)):
-            member = tarfile.TarInfo(f"cifar-10-batches-bin/{name}.bin")
-            data = bytes([label]) + (np.arange(3072) % 256).astype(np.uint8).tobytes()
-            member.size = len(data)
-            archive.addfile(member, io.BytesIO(data))
-    monkeypatch.setattr(arrays, "fetch", lambda url, known: tmp_path / "c.tar.gz")
-    data = load("cifar10", tmp_path)
-    assert data.y.tolist() == [3]
-    assert (data.counts.ravel() == np.arange(3072) % 256).all()
-    assert data.x_calibration.shape == (1, 3, 32, 32)
+def test_members(tmp_path):
+    path = saved(tmp_path / "d.npz", x=np.ones((2, 3), np.int8), y=np.array(["a", "b"]), z=np.zeros(1))
+    x, y = arrays.members(path, {"x": ("n", 3), "y": ("n",)})
+    assert x.tolist() == [[1, 1, 1]] * 2
+    assert y.tolist() == ["a", "b"]
+
+
+def test_a_header_that_promises_more_than_the_file_holds(tmp_path):
+    """2**60 bytes announced, three there: refused, not allocated."""
+    with zipfile.ZipFile(tmp_path / "d.npz", "w") as archive:
+        header = b"{'descr': '|u1', 'fortran_order': False, 'shape': (1152921504606846976,), }".ljust(117) + b"\n"
+        archive.writestr("x.npy", b"\x93NUMPY\1\0" + len(header).to_bytes(2, "little") + header + b"abc")
+    with pytest.raises(BadInput, match="not a readable"):
+        load(tmp_path / "d.npz")
+
+
+@pytest.mark.parametrize("fault", [b"{'descr': '|u1', 'shape': (3,", b"{'descr': 1 2}", b"(" * 100])
+def test_headers_that_are_no_table(tmp_path, fault):
+    with zipfile.ZipFile(tmp_path / "d.npz", "w") as archive:
+        header = fault.ljust(117) + b"\n"
+        archive.writestr("x.npy", b"\x93NUMPY\1\0" + len(header).to_bytes(2, "little") + header + b"abc")
+    with pytest.raises(BadInput, match="not a readable"):
+        load(tmp_path / "d.npz")
+
+
+def test_an_hdf5_file_that_promises_more_than_memory(tmp_path):
+    with h5py.File(tmp_path / "d.h5", "w") as file:
+        file.create_dataset("x", (2**20, 2**20), "u1", chunks=(1, 2**20))  # nothing written: the file stays small
+    with pytest.raises(BadInput, match=r"1,099,511,627,776 bytes; the limit is 4,294,967,296"):
+        load(tmp_path / "d.h5")
+
+
+def test_arrays_too_large_to_unpack(tmp_path, monkeypatch):
+    monkeypatch.setattr(arrays, "LARGEST_FILE", 1000)
+    with pytest.raises(BadInput, match="the limit is 1,000"):
+        load(saved(tmp_path / "d.npz", x=np.zeros((2, 1000), np.uint8)))
+
+
+def test_unzipped(tmp_path):
+    with zipfile.ZipFile(tmp_path / "d.zip", "w") as archive:
+        archive.writestr("a", b"12345")
+    assert arrays.unzipped(tmp_path / "d.zip", 5) == {"a": b"12345"}
+    with pytest.raises(BadInput, match="a takes 5 bytes; the limit is 4"):
+        arrays.unzipped(tmp_path / "d.zip", 4)
+    (tmp_path / "d.zip").write_bytes(b"PK\3\4")
+    with pytest.raises(BadInput, match="not a readable zip"):
+        arrays.unzipped(tmp_path / "d.zip", 5)
+
+
+def test_place_says_where_to_get_the_file(tmp_path):
+    with pytest.raises(BadInput, match=r"names no folder.*image/a.npz.*official files: there.*NEURO_DATA"):
+        arrays.place(None, "image/a.npz", "there")
+    with pytest.raises(BadInput, match=r"holds no image/a.npz"):
+        arrays.place(tmp_path, "image/a.npz", "there")
+
+
+@given(st.integers(0, 5000))
+def test_spread_is_even(items):
+    chosen = arrays.spread(items)
+    assert len(chosen) == min(items, 1000)
+    gaps = np.diff(chosen, append=items)
+    assert (chosen[:1] == 0).all()
+    assert len(chosen) == 0 or (gaps.min() >= 1 and gaps.max() - gaps.min() <= 1)
+
+
+@given(st.lists(st.integers(0, 4), max_size=30))
+def test_mixed_takes_one_of_each_class_in_turn(labels):
+    y = np.array(labels, np.int64)
+    expected, left = [], list(range(len(y)))
+    while left:
+        firsts = {int(y[i]): i for i in reversed(left)}  # the first of each class that is left
+        expected += [firsts[k] for k in sorted(firsts)]
+        left = [i for i in left if i not in firsts.values()]
+    assert arrays.mixed(y).tolist() == expected

@@ -3,7 +3,8 @@ import gzip
 import numpy as np
 import pytest
 
-from experiments.data import Preprocessing, load, sidecar
+from experiments.arrays import Arrays
+from experiments.data import KNOWN, Preprocessing, from_arrays, load, sidecar, take
 from neuro.errors import BadInput
 
 
@@ -89,6 +90,36 @@ def test_sidecar_refuses(tmp_path, text, match):
     assert "n.input.toml" in str(error.value)
 
 
+@pytest.mark.parametrize("y", [np.array([0.5, -2.0, 3.0]), np.array([[0.5, 1], [2, 3], [4, 5]], np.float32)])
+def test_real_targets(tmp_path, y):
+    x = np.arange(6, dtype=np.uint8).reshape(3, 2)
+    data = load(saved(tmp_path / "d.npz", x=x, y=y))
+    assert data.y is None
+    assert (data.targets == y.reshape(3, -1)).all()
+    assert data.sha256 != load(saved(tmp_path / "e.npz", x=x, y=y + 1)).sha256
+    assert (take(data, 2).targets == data.targets[:2]).all()
+    assert take(data, 2).y is None
+    assert load(saved(tmp_path / "f.npz", x=x, y=np.array([0, 1, 2]))).targets is None
+
+
+def test_whole_numbers_reach_as_far_as_they_can():
+    x = np.array([[0, 3]], np.uint8)
+    assert from_arrays("d", Arrays(x, None, x, "", largest=9)).levels == 9
+    assert from_arrays("d", Arrays(x, None, x, "", largest=2)).levels == 3
+    signed = np.array([[-4, 3]], np.int8)
+    assert from_arrays("d", Arrays(signed, None, signed, "", largest=9)).levels == 13
+
+
+@pytest.mark.parametrize("name", [name for name in KNOWN if name not in ("digits", "mnist", "cifar10")])
+def test_without_a_folder_the_source_is_named(name, monkeypatch, tmp_path):
+    monkeypatch.delenv("NEURO_DATA", raising=False)
+    with pytest.raises(BadInput, match=r"NEURO_DATA names no folder.*official files: https://") as error:
+        load(name)
+    assert "docs/data.md" in str(error.value)
+    with pytest.raises(BadInput, match=f"{tmp_path} holds no "):
+        load(name, tmp_path)
+
+
 NAN, INF = float("nan"), float("inf")
 
 
@@ -104,7 +135,11 @@ NAN, INF = float("nan"), float("inf")
         ({"x": np.eye(2), "x_calibration": np.array([[INF, 0]])}, r"x_calibration\[0, 0\] is inf"),
         ({"x": np.eye(2), "x_calibration": np.eye(3)}, r"\(2,\).*\(3,\)"),
         ({"x": np.eye(2), "y": np.arange(3)}, r"y has shape \(3,\), x has 2 items"),
-        ({"x": np.eye(2), "y": np.array([0.0, 1.0])}, "whole numbers"),
+        ({"x": np.eye(2), "y": np.array([True, False])}, "whole numbers"),
+        ({"x": np.eye(2), "y": np.array([0.0, 1.0, 2.0])}, r"targets of shape \(3,\), x has 2 items"),
+        ({"x": np.eye(2), "y": np.zeros((2, 0))}, r"targets of shape \(2, 0\)"),
+        ({"x": np.eye(2), "y": np.zeros((2, 1, 1))}, r"targets of shape \(2, 1, 1\)"),
+        ({"x": np.eye(2), "y": np.array([[0.0, 1.0], [INF, 1.0]])}, r"target y\[1, 0\] is inf"),
         ({"x": np.eye(2), "y": np.array([-1, 1])}, "whole numbers from 0"),
         ({"x": np.array([["a", "b"]])}, "only real numbers"),
         ({"x": np.eye(2) * 1j}, "only real numbers"),

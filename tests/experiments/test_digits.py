@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.arrays import CALIBRATION, digit_images
+from experiments.arrays import CALIBRATION
 from experiments.digits import EPSILON, Training, digits_cnn, graph, train
+from experiments.images import digit_images
 from neuro.evaluate import evaluate
 from neuro.graph import digest
 
