@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from converters.simplify import ahead, simplify
-from neuro.activations import ODD
-from neuro.errors import BadInput, Unsupported
+from neuro.activations import ODD, STRICT, Function
+from neuro.errors import BadInput, Refusal, unsupported
 from neuro.evaluate import apply, evaluate
 from neuro.graph import Graph, Node
 from neuro.layers import (
@@ -54,7 +54,7 @@ class _Rewriter:
         self.graph = graph
         self.nodes: list[Node] = []
         self.values: dict[str, _Value] = {}
-        self.faults: list[str] = []
+        self.faults: list[Refusal] = []
         self.done: set[str] = set()  # layers that were moved before a pool
 
     def emit(self, name: str, op: Op, *inputs: str) -> str:
@@ -115,7 +115,8 @@ class _Rewriter:
 def fold(graph: Graph, gain: np.ndarray, offset: np.ndarray) -> Graph:
     """The normal form of a float graph whose input is ``offset + gain * count``, as a graph on the counts.
 
-    gain, offset: broadcastable to the input's shape. A final softmax is left out: it does not change the decision.
+    gain, offset: broadcastable to the input's shape. A final softmax, sigmoid or the like is left out: it does not
+    change the decision, and `last_function` has it for whoever needs the output itself.
     The result has `Conv` and `Dense` without bias, `AvgPool`, `MaxPool`, `Add`, `Concat`, `Reshape`, `Transpose`,
     `Pad`, and for every layer ``Scale(1, offset map)`` followed by `Relu` or `Activation`; the last node is such a
     `Scale`. On every path from a population to the next there are weights: `Conv`, `Dense`, or a ``Scale(factor, 0)``
@@ -135,19 +136,22 @@ def fold(graph: Graph, gain: np.ndarray, offset: np.ndarray) -> Graph:
         try:
             state.values[node.name] = _rewrite(state, node)
         except _Fault as fault:
-            state.faults.append(f"  {type(node.op).__name__} {node.name!r}: {fault}")
+            state.faults.append(Refusal(node.name, type(node.op).__name__, str(fault)))
             size = graph.shapes[node.name]  # go on with a placeholder, so that all faults are found
             state.values[node.name] = _Value(state.emit(node.name, Input(size)), np.ones(size), np.zeros(size))
     if state.faults:
-        raise Unsupported(
-            f"{graph.name}: {len(state.faults)} layer(s) have no spiking form:\n"
-            + "\n".join(state.faults)
-            + "\nMove the scale, or put an activation between, and export again."
-        )
+        advice = "Move the scale, or put an activation between, and export again."
+        raise unsupported(graph.name, "have no spiking form", state.faults, advice)
     last = state.values[graph.output.name]
     _offset_node(state, "output", last)
     used = _reachable(state.nodes)
     return Graph(graph.name, tuple(n for n in state.nodes if n.name in used))
+
+
+def last_function(network: Graph) -> Function | None:
+    """The function behind the last layer that `fold` leaves out, a softmax aside."""
+    op = network.output.op
+    return op.function if isinstance(op, Activation) and op.function.name in STRICT else None
 
 
 class _Fault(Exception):
@@ -202,6 +206,8 @@ def _rewrite(state: _Rewriter, node: Node) -> _Value:
                 parts = [replace(v, node=n, factor=np.ones_like(v.factor)) for v, n in zip(values, nodes, strict=True)]
             joined = (np.concatenate(maps, axis) for maps in zip(*((v.factor, v.offset) for v in parts), strict=True))
             return _Value(state.emit(node.name, op, *(v.node for v in parts)), *joined)
+        case Activation() if node.name == state.graph.output.name and last_function(state.graph) is not None:
+            return value
         case Relu() | Activation():
             if node.name in state.done or (isinstance(op, Relu) and _non_negative(state, value)):
                 return value
@@ -308,14 +314,15 @@ def _reachable(nodes: list[Node]) -> set[str]:
 
 
 def check(original: Graph, folded: Graph, network_input: np.ndarray, counts: np.ndarray) -> float:
-    """Largest difference between both graphs' outputs, relative to the largest output; a final softmax is left out.
+    """Largest difference between both graphs' outputs, relative to the largest output, without what `fold` omits.
 
     Rounding may tip a function that jumps: with such layers it is the median over the items.
 
     Raises:
         BadInput: the two differ by more than float32 rounding explains.
     """
-    body = original.nodes[:-1] if isinstance(original.output.op, Softmax) else original.nodes
+    left_out = isinstance(original.output.op, Softmax) or last_function(original) is not None
+    body = original.nodes[:-1] if left_out else original.nodes
     want = np.asarray(evaluate(Graph(original.name, body), jnp.asarray(network_input))[body[-1].name])
     got = np.asarray(evaluate(folded, jnp.asarray(counts, jnp.float32))[folded.output.name])
     each = np.abs(want - got.reshape(want.shape)).reshape(len(want), -1).max(axis=1)

@@ -12,9 +12,11 @@ from converters.onnx_call import Call, NotKnown, Refused, Stream, Unknown, Value
 from converters.onnx_constants import first_shape, folded, is_constant
 from converters.onnx_file import Source, read
 from converters.onnx_nodes import convert
-from neuro.errors import BadInput, Unsupported
+from neuro.errors import BadInput, Refusal, unsupported
 from neuro.graph import Graph, Node
 from neuro.layers import Conv, Dense, Input, Op, Reshape, Scale, output_shape
+
+ADVICE = "Replace them in the network and train it again, or cut them off with onnx.utils.extract_model."
 
 
 def load(path: str | Path) -> Graph:
@@ -37,7 +39,7 @@ def load_named(path: str | Path) -> tuple[Graph, dict[str, str]]:
     with np.errstate(all="ignore"):  # what overflows is reported by Graph, with the layer's name
         scan = _scan(source)
         if scan.problems:
-            raise Unsupported(_listed(source.file, scan.problems))
+            raise unsupported(source.file, "cannot be represented", scan.problems, ADVICE)
         last = scan.values[source.output]
         if not isinstance(last, Stream):
             raise BadInput(f"{source.file}: output {source.output!r} does not depend on the input; export it again.")
@@ -45,23 +47,14 @@ def load_named(path: str | Path) -> tuple[Graph, dict[str, str]]:
     return Graph(Path(path).stem, tuple(nodes)), {n.name: tensors[n.name] for n in nodes if n.name in tensors}
 
 
-def _listed(file: str, problems: list[tuple[str, str, str]]) -> str:
-    count = len(problems)
-    lines = "\n".join(f"  {op} {name!r}: {reason}" for op, name, reason in problems)
-    return (
-        f"{file}: {count} layer{'s' * (count > 1)} cannot be represented:\n{lines}\n"
-        "Replace them in the network and train it again, or cut them off with onnx.utils.extract_model."
-    )
-
-
 @dataclass(frozen=True, eq=False)
 class _Scan:
-    """The layers, what every tensor is, the tensor of each layer, and refused layers (operator, name, reason)."""
+    """The layers, what every tensor is, the tensor of each layer, and refused layers."""
 
     nodes: list[Node]
     values: dict[str, Value]
     tensors: dict[str, str]
-    problems: list[tuple[str, str, str]]
+    problems: list[Refusal]
 
 
 def _scan(source: Source) -> _Scan:
@@ -75,7 +68,7 @@ def _scan(source: Source) -> _Scan:
     nodes = [Node(source.input, Input(source.shape))]
     values = {**_initializers(source, read_by_live), source.input: Stream(source.input, source.shape)}
     tensors = {source.input: source.input}
-    problems: list[tuple[str, str, str]] = []
+    problems: list[Refusal] = []
     for index, node in live:
         name = names[index]
         inputs = tuple(values[i] if i else None for i in node.input)
@@ -95,7 +88,7 @@ def _scan(source: Source) -> _Scan:
         except NotKnown:
             pass
         except Refused as refusal:
-            problems.append((_kind(node), name, str(refusal)))
+            problems.append(Refusal(name, _kind(node), str(refusal)))
         except ValueError as error:
             raise BadInput(
                 f"{source.file}: layer {name!r} ({node.op_type}): {error}; see what "

@@ -8,7 +8,7 @@ import numpy as np
 
 from converters.calibrate import weight_scale
 from converters.staircase import along
-from neuro.errors import Unsupported
+from neuro.errors import Refusal, Unsupported, unsupported
 from neuro.evaluate import apply
 from neuro.graph import Graph, Node
 from neuro.layers import Add, AvgPool, Concat, Conv, Dense, Op, Pad, Reshape, Scale, SumPool, Transpose
@@ -102,7 +102,7 @@ def _synapses(folded: Graph, name: str, offset: str, scales) -> tuple[dict[str, 
         match node.op:
             case Conv() | Dense() | Scale():
                 if scale is None:
-                    faults.append(f"  {type(node.op).__name__} {node.name!r}: no activation before it")
+                    faults.append(Refusal(node.name, type(node.op).__name__, "no activation before it"))
                     scale = np.ones(folded.shapes[node.inputs[0]])
                 found[node.name] = _absorb(node.op, scale, folded.shapes[node.name])
                 behind[node.name] = {node.name: 1}
@@ -115,7 +115,7 @@ def _synapses(folded: Graph, name: str, offset: str, scales) -> tuple[dict[str, 
             case Add():
                 first, second = (behind[i] for i in node.inputs)
                 if any(first[key] != second[key] for key in first.keys() & second.keys()):
-                    faults.append(f"  Add {node.name!r}: the same layer arrives pooled and not pooled")
+                    faults.append(Refusal(node.name, "Add", "the same layer arrives pooled and not pooled"))
             case AvgPool(kernel=kernel) if scale is None:
                 behind[node.name] = {key: size * prod(kernel) for key, size in behind[node.name].items()}
             case AvgPool() | Pad() if scale is not None:  # zeros around a map have no scale of their own
@@ -127,11 +127,8 @@ def _synapses(folded: Graph, name: str, offset: str, scales) -> tuple[dict[str, 
             case Reshape() | Transpose():
                 aligned = False
     if faults:
-        raise Unsupported(
-            f"{folded.name}: {len(faults)} layer(s) have no integer form:\n"
-            + "\n".join(faults)
-            + "\nMerge layers, or put an activation between, and export again."
-        )
+        advice = "Merge layers, or put an activation between, and export again."
+        raise unsupported(folded.name, "have no integer form", faults, advice)
     pooled = behind[folded[offset].inputs[0]]
     return {key: replace(s, weight=s.weight / pooled[key]) for key, s in found.items()}, aligned
 

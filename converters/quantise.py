@@ -16,7 +16,7 @@ from converters.calibrate import percentile
 from converters.lower import Values, lower, uniform
 from converters.staircase import Grid, along, function_of
 from neuro.activations import Function
-from neuro.errors import BadInput, Unsupported
+from neuro.errors import BadInput, Refusal, unsupported
 from neuro.evaluate import apply, evaluate
 from neuro.graph import Graph, Node
 from neuro.layers import Activation, AvgPool, Input, MultiThreshold, Relu, Scale, Threshold
@@ -96,12 +96,10 @@ def rate(folded: Graph, counts: np.ndarray, input_levels: int, steps: int = 64, 
         Unsupported: layers that have no integer form, or whose function no firing rate follows.
     """
     check_ranges(steps=steps, input_levels=input_levels, weight_bits=weight_bits)
-    if other := [n for n in folded.nodes if isinstance(n.op, Activation) and not _is_rate(n.op.function)]:
-        lines = "\n".join(f"  {n.op.function.name} {n.name!r}" for n in other if isinstance(n.op, Activation))
-        raise Unsupported(
-            f"{folded.name}: {len(other)} layer(s) have no rate code, which follows ReLU alone:\n{lines}\n"
-            "Use an exact code, or train with ReLU."
-        )
+    reason = "no firing rate follows it; ReLU alone has one"
+    acts = [(n.name, n.op.function) for n in folded.nodes if isinstance(n.op, Activation)]
+    if other := [Refusal(name, function.name, reason) for name, function in acts if not _is_rate(function)]:
+        raise unsupported(folded.name, "have no rate code", other, "Use an exact code, or train with ReLU.")
     evaluated = evaluate(folded, jnp.asarray(counts, jnp.float32))
     nodes, values = _start(folded, input_levels, float(input_levels))
     for population in populations(folded)[1:]:
@@ -195,7 +193,8 @@ def _pool(folded: Graph, population: Node, nodes: list[Node], values: Values) ->
     name, feeds = population.name, sources(folded, population.name)
     inner = stage(folded, name)
     if any(isinstance(node.op, AvgPool) for node in inner):
-        raise Unsupported(f"{folded.name}: layer {name!r}: a max-pool of averages; put a layer between.")
+        refusal = Refusal(name, "MaxPool", "a max-pool of averages")
+        raise unsupported(folded.name, "have no integer form", [refusal], "Put a layer between.")
     nodes += [node for node in [*inner, population] if node.name not in {n.name for n in nodes}]
     shape = folded.shapes[name]
     for maps in (values.scales, values.origins):

@@ -10,8 +10,8 @@ import numpy as np
 
 from experiments import record
 from experiments.forms import PILOT, forms
-from experiments.job import Request, dataset_for
-from experiments.networks import load
+from experiments.job import Request
+from experiments.prepared import prepared
 from experiments.progress import Progress, silent
 from experiments.run import mean_spikes
 from neuro import chip as chip_file
@@ -72,15 +72,17 @@ def chip_map(
     Raises:
         NeuroError: the network has no spiking form, does not fit, or the chip cannot run the code.
     """
-    machine, network = chip_file.load(chip), load(request.network)
-    dataset = dataset_for(request, network)
-    found = forms(network, dataset, request.levels, request.weight_bits, request.steps, progress)
+    machine, ready = chip_file.load(chip), prepared(request)
+    network, dataset = ready.network, ready.dataset
+    found = forms(network, dataset, request.levels, request.weight_bits, request.steps, progress, ready.converted)
     pilot = dataset.calibration_counts[:PILOT]
     wanted = CODES if request.code == "auto" else (request.code,)
     reasons = []
     for code in wanted:
         done = progress(f"code {code}", 1)
         try:
+            if code not in found.spiking:
+                raise DoesNotFit(found.without_rate)
             placed = on_chip(found.spiking[code], machine, code, pilot, regime, request.allow_violations, request.seed)
         except NeuroError as error:
             reasons.append(f"  {code}: {error}")

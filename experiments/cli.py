@@ -7,7 +7,9 @@ from typing import Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
-from neuro.errors import BadInput, NeuroError
+from experiments.convert_command import convert
+from experiments.options import Numbers, names, numbers
+from neuro.errors import NeuroError
 
 app = App(
     name="neuro",
@@ -23,7 +25,8 @@ Names = Annotated[
     str | None,
     Parameter(help="Names or .toml files, separated by commas, or all; default the strongest of each kind."),
 ]
-Numbers = Annotated[str | None, Parameter(help="One number, or one per channel, separated by commas.")]
+
+app.command(convert)
 
 
 @app.command
@@ -40,7 +43,7 @@ def compare(
     chips: Chips = None,
     devices: Names = None,
     code: Literal["auto", "unary", "bits", "rate"] = "auto",
-    levels: int = 15,
+    levels: int | None = None,
     input_levels: int | None = None,
     weight_bits: int = 8,
     steps: int = 64,
@@ -71,7 +74,7 @@ def compare(
     code
         Spike code; auto prices all of them.
     levels
-        Levels of an activation above zero.
+        Levels of an activation; default 15, or a quantised network's own.
     input_levels
         Levels of the input; default the data's own range.
     weight_bits
@@ -95,8 +98,8 @@ def compare(
     from experiments.terminal import progress_bars, table
 
     request = Request(
-        network=network, data=data, scale=scale, mean=_numbers("--mean", mean), std=_numbers("--std", std),
-        layout=layout, samples=samples, calibration=calibration, chips=_names(chips), devices=_names(devices),
+        network=network, data=data, scale=scale, mean=numbers("--mean", mean), std=numbers("--std", std),
+        layout=layout, samples=samples, calibration=calibration, chips=names(chips), devices=names(devices),
         code=code, levels=levels, input_levels=input_levels, weight_bits=weight_bits, steps=steps,
         boundary=boundary, rate=rate, measure=measure, seed=seed, allow_violations=allow_violations, out=out,
     )  # fmt: skip
@@ -119,7 +122,7 @@ def map_(
     std: Numbers = None,
     layout: Literal["NCHW", "NHWC"] | None = None,
     code: Literal["auto", "unary", "bits", "rate"] = "auto",
-    levels: int = 15,
+    levels: int | None = None,
     input_levels: int | None = None,
     weight_bits: int = 8,
     steps: int = 64,
@@ -165,7 +168,7 @@ def map_(
     from experiments.terminal import progress_bars
 
     request = Request(
-        network=network, data=data, scale=scale, mean=_numbers("--mean", mean), std=_numbers("--std", std),
+        network=network, data=data, scale=scale, mean=numbers("--mean", mean), std=numbers("--std", std),
         layout=layout, code=code, levels=levels, input_levels=input_levels, weight_bits=weight_bits, steps=steps,
         seed=seed, allow_violations=allow_violations,
     )  # fmt: skip
@@ -261,7 +264,7 @@ def price(
     """
     from experiments.pricing import prices, print_prices
 
-    rows = prices(network, _names(devices), precision, batch, mode, boundary)
+    rows = prices(network, names(devices), precision, batch, mode, boundary)
     if json_:
         print(json.dumps(rows))
     else:
@@ -301,13 +304,13 @@ def measure(
     json_
         Print one JSON object and nothing else.
     """
-    from experiments.job import Request, dataset_for
+    from experiments.job import Request
     from experiments.measured import carry_out
     from experiments.measured_output import print_result, store, summary
-    from experiments.networks import load
+    from experiments.prepared import prepared
     from experiments.terminal import progress_bars
 
-    inputs = None if data is None else dataset_for(Request(network, data=data), load(network)).network_input
+    inputs = None if data is None else prepared(Request(network, data=data)).dataset.network_input
     with progress_bars() as progress:
         result = carry_out(network, seconds, platform, inputs, seed, predict, progress)
     if out is not None:
@@ -363,21 +366,6 @@ def doctor(*, json_: Annotated[bool, Parameter(name="--json", help="Print JSON a
     from experiments.doctor import show
 
     show(json_)
-
-
-def _names(text: str | None) -> tuple[str, ...] | None:
-    if text is None:
-        return None
-    if not (names := tuple(part.strip() for part in text.split(",") if part.strip())):
-        raise BadInput(f"{text!r} names nothing; write names separated by commas, or leave the option out.")
-    return names
-
-
-def _numbers(option: str, text: str | None) -> tuple[float, ...] | None:
-    try:
-        return None if text is None else tuple(float(part) for part in text.split(","))
-    except ValueError:
-        raise BadInput(f"{option} {text!r} is not a list of numbers; write 0.5 or 0.49,0.48,0.45.") from None
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ from baselines.from_graph import workload
 from baselines.measure import Measured
 from baselines.workload import Workload
 from converters import quantise
+from converters.network_file import Converted
 from experiments import same_silicon
 from experiments.arm import Arm, Machine, Priced
 from experiments.dataset import DataSet
@@ -43,14 +44,15 @@ DUTY = 10.0
 
 @dataclass(frozen=True)
 class Options:
-    """What the user chose. boundary and rate are the scenario; code ``auto`` prices every code.
+    """What the user chose. boundary and rate are the scenario; code ``auto`` prices every code. levels: None for those
+    of the network where it is quantised already, else `quantise.LEVELS`.
 
     Raises:
         BadInput: an option out of its range.
     """
 
     code: Code | Literal["auto"] = "auto"
-    levels: int = 15
+    levels: int | None = None
     weight_bits: int = 8
     steps: int = 64
     boundary: str = "chip"
@@ -60,7 +62,7 @@ class Options:
     allow_violations: bool = False
 
     def __post_init__(self) -> None:
-        quantise.check_ranges(levels=self.levels, weight_bits=self.weight_bits, steps=self.steps)
+        quantise.check_ranges(levels=self.levels or quantise.LEVELS, weight_bits=self.weight_bits, steps=self.steps)
         if self.rate is not None and not 0 < self.rate < float("inf"):
             raise BadInput(f"--rate {self.rate:g} must be above zero; leave it out for back to back.")
         if self.seed < 0:
@@ -103,11 +105,13 @@ def compare(
     progress: Progress = silent,
     named: bool = False,
     measured: tuple[Measured, ...] = (),
+    converted: Converted | None = None,
 ) -> Comparison:
     """Runs and prices `network` on `dataset` (already fitted to its input).
 
     named: the chips were asked for by name, so that one which cannot run the chosen code is an error. measured: runs of
-    the float network on this machine, which become arms beside the modelled ones.
+    the float network on this machine, which become arms beside the modelled ones. converted: its integer form, where
+    it comes with one; levels and weight bits of `options` are then not used.
 
     Raises:
         Unsupported: the network has no spiking form. DoesNotFit: no chip can run it under any code, with the reasons.
@@ -116,7 +120,7 @@ def compare(
     counts, calibration = dataset.counts, dataset.calibration_counts
     done = progress("float network", len(counts))
     decisions = classify(network, dataset.network_input, done)
-    found = forms(network, dataset, options.levels, options.weight_bits, options.steps, progress)
+    found = forms(network, dataset, options.levels, options.weight_bits, options.steps, progress, converted)
     spiking, integer = found.spiking, found.integer
     machines = [Machine("neuromorphic", c, partial(chip_file.prices, c)) for c in chips]
     once = fan_out(integer)  # both exact codes have the same synapses

@@ -1,21 +1,21 @@
 """From what the user typed to a comparison and its record."""
 
 import sys
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
 from baselines import device
-from experiments import data, measured, networks, record
+from experiments import measured, record
 from experiments.compare import Comparison, Options, compare
-from experiments.dataset import DataSet, Layout
+from experiments.dataset import Layout
+from experiments.prepared import prepared
 from experiments.progress import Progress, silent
 from experiments.summary import summary
 from neuro import chip
 from neuro.codes import Code
 from neuro.errors import BadInput
-from neuro.graph import Graph
 
 RIVALS = (
     "h100_pcie", "a100_pcie_40gb", "l4", "tpu_v4", "epyc_9654",
@@ -47,7 +47,7 @@ class Request:
     chips: tuple[str, ...] | None = None
     devices: tuple[str, ...] | None = None
     code: Code | Literal["auto"] = "auto"
-    levels: int = 15
+    levels: int | None = None
     input_levels: int | None = None
     weight_bits: int = 8
     steps: int = 64
@@ -75,44 +75,21 @@ def carry_out(request: Request, progress: Progress = silent) -> tuple[Comparison
     _unique([c.name for c in chips] + [d.name for d in devices])
     path = request.out or record.default_path(Path(request.network).stem, record.config_hash(_identity(request)))
     record.check_writable(path)
-    network = networks.load(request.network)
-    dataset = dataset_for(request, network)
+    ready = prepared(request)
     here = (
-        measured.carry_out(request.network, inputs=dataset.network_input, progress=progress)
+        measured.carry_out(request.network, inputs=ready.dataset.network_input, progress=progress)
         if request.measure
         else None
     )
     if here is not None and here.processor is not None:
         devices.append(here.processor)
     comparison = compare(
-        network, dataset, chips, devices, options, progress,
+        ready.network, ready.dataset, chips, devices, options, progress,
         named=request.chips not in (None, ("all",)), measured=() if here is None else here.runs,
+        converted=ready.converted,
     )  # fmt: skip
     written = record.write(comparison, path, command=" ".join(["neuro", *sys.argv[1:]]))
     return comparison, summary(comparison, str(written))
-
-
-def dataset_for(request: Request, network: Graph) -> DataSet:
-    """The data set of `request`, preprocessed and fitted to the network's input.
-
-    Raises:
-        BadInput: data that cannot be used, or that do not fit the network.
-    """
-    found = data.load(request.data or networks.default_data(request.network))
-    if request.calibration is not None:
-        other = data.load(request.calibration)
-        if other.shape != found.shape:
-            raise BadInput(f"{request.calibration}: items of {other.shape}; {found.name} has {found.shape}.")
-        found = replace(found, x_calibration=other.x[:1000])
-    if request.samples is not None:
-        found = data.take(found, request.samples)
-    if request.input_levels is not None:
-        found = data.coarsen(found, request.input_levels)
-    default = data.sidecar(Path(request.network))
-    given = {k: v for k in ("scale", "mean", "std", "layout") if (v := getattr(request, k)) is not None}
-    chosen = default.model_copy(update=given)
-    shape = network.shapes[network.input.name]
-    return data.fit(data.preprocess(found, chosen), shape, chosen.layout)
 
 
 def _identity(request: Request) -> dict[str, Any]:

@@ -1,32 +1,58 @@
-"""The networks that can be named, and the importer that a file's ending asks for."""
+"""The networks that can be named, and the importer that a file's ending and contents ask for."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
+from converters import network_file
+from converters.network_file import Converted
 from neuro.errors import BadInput, nearest
 from neuro.graph import Graph
 
 BUNDLED = {"digits-cnn": "digits"}
 """Bundled networks and the data set that each was trained for."""
+ENDINGS = (".onnx", ".h5", ".hdf5", ".keras", ".tflite", ".pt2")
+"""Files that are read."""
 
 
-def load(name: str, progress=None) -> Graph:
-    """The bundled network `name`, or the one in an ``.onnx`` file, in the float vocabulary.
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A network in the float vocabulary, the format of its file, and its integer form if the file brings one."""
+
+    network: Graph
+    format: str
+    converted: Converted | None = None
+
+
+def load(name: str) -> Graph:
+    """The bundled network `name`, or the one in a file, in the float vocabulary.
 
     Raises:
         BadInput: no such network or file. Unsupported: operators that cannot be represented, all of them listed.
     """
+    return open_network(name).network
+
+
+def open_network(name: str) -> Source:
+    """As `load`, with the format."""
     if name in BUNDLED:
         from experiments.digits import digits_cnn
 
-        return digits_cnn()
+        return Source(digits_cnn(), "bundled")
     path = Path(name)
-    if path.suffix == ".onnx":
-        from converters.from_onnx import load as from_onnx
-
-        return from_onnx(path)
+    if path.suffix in ENDINGS and not path.is_file():
+        raise BadInput(f"{path}: there is no such file.")
+    if path.suffix in (".h5", ".hdf5") and network_file.is_network_file(path):
+        converted = network_file.load(path)
+        return Source(converted.network, "neuro", converted)
+    if (found := _importer(path)) is not None:
+        kind, importer = found
+        return Source(importer(path), kind)
     if path.exists():
-        raise BadInput(f"{path}: no importer for {path.suffix or 'a file without ending'!r}; export it to .onnx.")
-    raise BadInput(f"unknown network {name!r}.{nearest(name, list(BUNDLED))} A path to an .onnx file works too.")
+        raise BadInput(
+            f"{path}: no importer for {path.suffix or 'a file without ending'!r}; those are {', '.join(ENDINGS)}."
+        )
+    raise BadInput(f"unknown network {name!r}.{nearest(name, list(BUNDLED))} A path to a file works too.")
 
 
 def default_data(name: str) -> str:
@@ -36,5 +62,15 @@ def default_data(name: str) -> str:
         BadInput: a file, which needs data of its own.
     """
     if name not in BUNDLED:
-        raise BadInput(f"{name} needs data: give --data with a name (digits, mnist, cifar10) or an .npz or .h5 file.")
+        raise BadInput(f"{name} needs data: give --data with a name (docs/data.md) or an .npz or .h5 file.")
     return BUNDLED[name]
+
+
+def _importer(path: Path) -> tuple[str, Callable[[Path], Graph]] | None:
+    """The format of a file and what reads it."""
+    match path.suffix:
+        case ".onnx":
+            from converters.from_onnx import load as from_onnx
+
+            return "onnx", from_onnx
+    return None

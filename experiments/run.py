@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
+from experiments.decision import classes
 from neuro import codes, trains
 from neuro.activity import activity, fan_outs
 from neuro.count import count
@@ -28,14 +29,16 @@ MEMORY = 2**29
 class CodeRun:
     """What all items did under one code.
 
-    checked: compared values (neurons x items and read-out), mismatches: those that differ from the integer reference;
-    None for codes that claim no equality. counts: by placement key and regime, with an item axis. spikes [item],
-    synops [item]; by_layer: mean spikes per item; peak: largest membrane that would have been reached (rate code).
+    outputs: the read-out's membranes; predictions: the classes by them. checked: compared values (neurons x items and
+    read-out), mismatches: those that differ from the integer reference; None for codes that claim no equality. counts:
+    by placement key and regime, with an item axis. spikes [item], synops [item]; by_layer: mean spikes per item; peak:
+    largest membrane that would have been reached (rate code).
     """
 
     code: codes.Code
     steps: int
     predictions: Int[np.ndarray, "item"]
+    outputs: Float[np.ndarray, "item output"]
     checked: int | None
     mismatches: int | None
     spikes: Float[np.ndarray, "item"]
@@ -99,8 +102,7 @@ def run(
             wrong += _differing(result.output, values[reference.output.name])
         done = activity(fans, result.spikes)
         events = {key: count(placement, result.spikes)[key[1]] for key, placement in placements.items()}
-        prediction = result.output.reshape(batch.shape[0], -1).argmax(axis=1)
-        return prediction, wrong, done, result.peak, events
+        return result.output.reshape(batch.shape[0], -1), wrong, done, result.peak, events
 
     size = chunk_size(spiking, len(counts), max((p.number for p in placements.values()), default=0))
     pieces, mismatches = [], 0
@@ -108,17 +110,18 @@ def run(
         batch = counts[first : first + size]
         missing = size - len(batch)  # the last chunk is filled up, so that one compilation serves all
         padded = np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)]) if missing else batch
-        prediction, wrong, done, peak, events = step(program, jnp.asarray(padded, jnp.float32))
+        output, wrong, done, peak, events = step(program, jnp.asarray(padded, jnp.float32))
         mismatches += int(wrong[: len(batch)].sum())
-        pieces.append(first_items(len(batch), (prediction, done, peak, events)))
+        pieces.append(first_items(len(batch), (output, done, peak, events)))
         advance(len(batch))
-    prediction, done, peak, events = jax.tree_util.tree_map(lambda *parts: np.concatenate(parts), *pieces)
+    outputs, done, peak, events = jax.tree_util.tree_map(lambda *parts: np.concatenate(parts), *pieces)
     neurons = sum(spiking.size(name) for name in spiking.schedule.windows)
     exact = reference is not None
     return CodeRun(
         code=code,
         steps=spiking.schedule.total,
-        predictions=prediction,
+        predictions=classes(spiking, outputs),
+        outputs=outputs,
         checked=len(counts) * (neurons + spiking.size(spiking.output.name)) if exact else None,
         mismatches=mismatches if exact else None,
         spikes=np.sum(list(done.spikes.values()), axis=0),
@@ -151,10 +154,10 @@ def mean_spikes(spiking: Graph, counts: np.ndarray) -> dict[str, Float[np.ndarra
     return {name: np.asarray(mean) for name, mean in means(program, jnp.asarray(counts, jnp.float32)).items()}
 
 
-def classify(graph: Graph, inputs: np.ndarray, advance: Callable[[int], None] = lambda n: None) -> np.ndarray:
-    """The decision of a float or integer graph for every item."""
+def outputs(graph: Graph, inputs: np.ndarray, advance: Callable[[int], None] = lambda n: None) -> np.ndarray:
+    """The output of a float or integer graph for every item, [item, output]."""
     size = chunk_size(graph, len(inputs))
-    step = jax.jit(lambda batch: evaluate(graph, batch)[graph.output.name].reshape(batch.shape[0], -1).argmax(axis=1))
+    step = jax.jit(lambda batch: evaluate(graph, batch)[graph.output.name].reshape(batch.shape[0], -1))
     found = []
     for first in range(0, len(inputs), size):
         batch = inputs[first : first + size]
@@ -162,6 +165,11 @@ def classify(graph: Graph, inputs: np.ndarray, advance: Callable[[int], None] = 
         found.append(np.asarray(step(jnp.asarray(padded, jnp.float32)))[: len(batch)])
         advance(len(batch))
     return np.concatenate(found)
+
+
+def classify(graph: Graph, inputs: np.ndarray, advance: Callable[[int], None] = lambda n: None) -> np.ndarray:
+    """The decision of a float or integer graph for every item."""
+    return classes(graph, outputs(graph, inputs, advance))
 
 
 def zero_shares(integer: Graph, counts: np.ndarray, layers: set[str]) -> dict[str, float]:

@@ -50,6 +50,8 @@ TURNS = {
 """Where the functions that first fall and then rise have their minimum; all others never fall."""
 ODD = ("tanh", "softsign", "sign", "bipolar")
 """f(-x) = -f(x), apart from x = 0 itself."""
+STRICT = ("sigmoid", "tanh", "softplus", "softsign")
+"""Functions under which no two values become one: behind the last layer they change no decision."""
 FAR = 1e6
 """Crossings are looked for between -FAR and FAR."""
 

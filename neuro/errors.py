@@ -1,5 +1,8 @@
 """Errors a user can act on: what, where, the limit and the value, one thing to try."""
 
+from collections.abc import Iterable
+from dataclasses import dataclass
+
 
 class NeuroError(Exception):
     """Something the user can mend; the command prints the message and leaves without a traceback."""
@@ -15,10 +18,30 @@ class BadDescription(NeuroError):
     """A chip or device file that breaks its schema; the message names file and key path."""
 
 
+@dataclass(frozen=True)
+class Refusal:
+    """A layer that nothing here can represent: its name, its operator in the words of its format, and why."""
+
+    layer: str
+    op: str
+    reason: str
+
+
 class Unsupported(NeuroError):
-    """A network with operators that nothing here can represent; all of them are listed."""
+    """A network with operators that nothing here can represent; all of them are listed in `refusals`."""
 
     exit_code = 3
+
+    def __init__(self, message: str, refusals: Iterable[Refusal] = ()) -> None:
+        super().__init__(message)
+        self.refusals = tuple(refusals)
+
+
+def unsupported(where: str, what: str, refusals: list[Refusal], advice: str) -> Unsupported:
+    """The error that lists all `refusals`. what: completes "3 layers ...", such as "cannot be represented"."""
+    count = len(refusals)
+    lines = "\n".join(f"  {r.op} {r.layer!r}: {r.reason}" for r in refusals)
+    return Unsupported(f"{where}: {count} layer{'s' * (count > 1)} {what}:\n{lines}\n{advice}", refusals)
 
 
 class DoesNotFit(NeuroError):

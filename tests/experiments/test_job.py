@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.job import CHIPS, RIVALS, Request, _chosen, _identity, _unique, dataset_for
+from experiments.job import CHIPS, RIVALS, Request, _chosen, _identity, _unique
+from experiments.prepared import dataset_for
 from neuro import chip
 from neuro.errors import BadInput
 from neuro.graph import Graph, Node

@@ -5,7 +5,8 @@ import pytest
 from baselines import device
 from experiments import data, networks
 from experiments.compare import Options, compare
-from experiments.job import Request, dataset_for
+from experiments.job import Request
+from experiments.prepared import dataset_for
 from experiments.summary import summary
 from neuro import chip
 

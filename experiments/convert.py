@@ -1,0 +1,196 @@
+"""One trained network as a spiking network: converted, executed on data, held against its integer form, and stored."""
+
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from converters import fold, network_file, quantise
+from converters.encode import encode
+from converters.network_file import Converted
+from converters.quantise import Quantised
+from experiments import decision
+from experiments.dataset import DataSet, Layout
+from experiments.forms import PILOT
+from experiments.prepared import Prepared, prepared
+from experiments.progress import Progress, silent
+from experiments.run import CodeRun, outputs, run
+from neuro.codes import Code, is_exact
+from neuro.errors import BadInput
+from neuro.graph import Graph, digest
+from neuro.layers import FIRING
+
+Method = Literal["exact", "percentile"]
+"""How thresholds are chosen: least squared error and an exact code, or the 99.9th percentile and firing rates."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """The options of ``neuro convert``; None stands for the default named in its help.
+
+    Raises:
+        BadInput: options that do not go together.
+    """
+
+    network: str
+    data: str | None = None
+    scale: float | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    layout: Layout | None = None
+    samples: int | None = None
+    calibration: Path | None = None
+    input_levels: int | None = None
+    method: Method = "exact"
+    code: Code | None = None
+    levels: int | None = None
+    weight_bits: int = 8
+    steps: int = 64
+    out: Path | None = None
+
+    def __post_init__(self) -> None:
+        quantise.check_ranges(levels=self.levels or quantise.LEVELS, weight_bits=self.weight_bits, steps=self.steps)
+        if self.code is not None and is_exact(self.code) != (self.method == "exact"):
+            wanted = "one of the exact codes" if self.method == "exact" else "--code rate, or leave the code out"
+            raise BadInput(f"--method {self.method} does not give the {self.code} code; take {wanted}.")
+        if self.out is not None and self.out.suffix not in (".h5", ".hdf5"):
+            raise BadInput(f"--out {self.out}: converted networks are HDF5 files; let its name end in .h5.")
+
+    @property
+    def sends(self) -> Code:
+        """The code, by default the exact one with the fewest steps, or firing rates."""
+        return self.code or ("bits" if self.method == "exact" else "rate")
+
+
+@dataclass(frozen=True, eq=False)
+class Conversion:
+    """A network in all its forms and what each of them gave for the test items.
+
+    values: outputs [item, output] by form, in the units of the network itself: float, integer, spiking. fold_error: as
+    `converters.fold.check`.
+    """
+
+    source: Prepared
+    converted: Converted
+    spiking: Graph
+    run: CodeRun
+    values: dict[str, np.ndarray]
+    fold_error: float
+
+    @property
+    def dataset(self) -> DataSet:
+        """The data that the forms were run on."""
+        return self.source.dataset
+
+
+def carry_out(task: Task, progress: Progress = silent) -> tuple[Conversion, dict[str, Any]]:
+    """Converts what `task` names, runs it and writes the file; the conversion and its summary.
+
+    Raises:
+        NeuroError: files, options or layers that cannot be used; `Unsupported` lists the layers.
+    """
+    source = prepared(task)
+    done = convert(source, task, progress)
+    if task.out is not None:
+        network_file.save(done.converted, task.out)
+    return done, summary(done, task)
+
+
+def convert(source: Prepared, task: Task, progress: Progress = silent) -> Conversion:
+    """The spiking form of a network and its outputs. An integer form that the network's file brings along is kept,
+    unless levels or another method are asked for. Raises as `carry_out`."""
+    network, dataset = source.network, source.dataset
+    steps = progress("conversion", 2)
+    folded = fold.fold(network, dataset.gain, dataset.offset)
+    difference = fold.check(network, folded, dataset.calibration_input[:PILOT], dataset.calibration_counts[:PILOT])
+    steps(1)
+    given = source.converted
+    kept = given is not None and task.levels is None and task.method == given.method
+    integer = given.integer if given is not None and kept else _integer(folded, dataset, task)
+    steps(1)
+    code = task.sends
+    spiking = encode(integer.graph, code, task.steps if code == "rate" else None)
+    exact = is_exact(code)
+    done = run(spiking, integer.graph if exact else None, dataset.counts, {}, progress(f"code {code}", len(dataset.x)))
+    values = {
+        "float": outputs(network, dataset.network_input, progress("float network", len(dataset.x))),
+        "integer": _real(network, integer, outputs(integer.graph, dataset.counts)),
+        "spiking": _real(network, integer, done.outputs / (1 if exact else task.steps)),
+    }
+    converted = Converted(
+        network=network,
+        integer=integer,
+        method=task.method,
+        code=code,
+        steps=task.steps,
+        levels=dataset.levels,
+        gain=dataset.gain,
+        offset=dataset.offset,
+        origin=_origin(source, task),
+    )
+    return Conversion(source, converted, spiking, done, values, difference)
+
+
+def _integer(folded: Graph, dataset: DataSet, task: Task) -> Quantised:
+    calibration, levels = dataset.calibration_counts, dataset.levels
+    if task.method == "percentile":
+        return quantise.rate(folded, calibration, levels, task.steps, task.weight_bits)
+    return quantise.reference(folded, calibration, levels, task.levels, task.weight_bits)
+
+
+def _real(network: Graph, integer: Quantised, membranes: np.ndarray) -> np.ndarray:
+    """Membranes of the read-out [item, output] as outputs of the network, its last function included."""
+    name = integer.graph.output.name
+    scale, origin = (maps[name].reshape(-1) for maps in (integer.scales, integer.origins))
+    values = membranes.reshape(len(membranes), -1) * scale + origin
+    last = fold.last_function(network)
+    return values if last is None else last.exact(values)
+
+
+def _origin(source: Prepared, task: Task) -> dict[str, str]:
+    path = Path(task.network)
+    file = {"sha256": sha256(path.read_bytes()).hexdigest()} if path.is_file() else {}
+    return {
+        "network": path.name,
+        "format": source.format,
+        "data": source.dataset.description,
+        "data_sha256": source.dataset.sha256,
+        **file,
+    }
+
+
+def summary(done: Conversion, task: Task) -> dict[str, Any]:
+    """What ``neuro convert --json`` prints."""
+    graph, dataset, ran = done.converted.integer.graph, done.dataset, done.run
+    firing = [n.op for n in graph.nodes if isinstance(n.op, FIRING)]
+    result: dict[str, Any] = {
+        "network": task.network,
+        "format": done.source.format,
+        "data": {"name": dataset.name, "items": len(dataset.x), "preprocessing": dataset.description},
+        "method": task.method,
+        "levels": sorted({op.levels for op in firing}),
+        "weight_bits": task.weight_bits,
+        "input_levels": dataset.levels,
+    }
+    if dataset.targets is not None:
+        result["error"] = {form: decision.error(values, dataset) for form, values in done.values.items()}
+    else:
+        result["accuracy"] = {
+            form: decision.accuracy(decision.classes(done.source.network, values), dataset)
+            for form, values in done.values.items()
+        }
+    host = done.source.host
+    return result | {
+        "equivalence": {"checked": ran.checked, "mismatches": ran.mismatches, "code": ran.code},
+        "spikes_per_neuron": float(ran.spikes.mean() / ran.neurons),
+        "synops": float(ran.synops.mean()),
+        "steps": ran.steps,
+        "neurons": ran.neurons,
+        "fold_error": done.fold_error,
+        "hosted": [] if host is None else [n.name for n in host.nodes[1:]],
+        "digest": digest(graph),
+        "unsupported": [],
+        "file": None if task.out is None else str(task.out),
+    }

@@ -1,0 +1,120 @@
+"""``neuro convert``: its options and what it prints."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from experiments.options import Numbers, numbers
+from neuro.errors import Unsupported
+
+
+def convert(
+    network: str,
+    *,
+    data: str | None = None,
+    scale: float | None = None,
+    mean: Numbers = None,
+    std: Numbers = None,
+    layout: Literal["NCHW", "NHWC"] | None = None,
+    samples: int | None = None,
+    calibration: Path | None = None,
+    input_levels: int | None = None,
+    method: Literal["exact", "percentile"] = "exact",
+    code: Literal["unary", "bits", "rate"] | None = None,
+    levels: int | None = None,
+    weight_bits: int = 8,
+    steps: int = 64,
+    out: Path | None = None,
+    json_: Annotated[bool, Parameter(name="--json")] = False,
+) -> None:
+    """Convert a trained network to a spiking one, run it, and prove it equal to its integer form.
+
+    Parameters
+    ----------
+    network
+        A bundled name (digits-cnn) or a file; docs/importers.md lists the formats.
+    data, scale, mean, std, layout, samples, calibration, input_levels
+        As for compare.
+    method
+        Thresholds of least squared error and an exact code, or the 99.9th percentile and firing rates.
+    code
+        Spike code; default bits, under percentile rate.
+    levels
+        Levels of an activation; default 15, or a quantised network's own.
+    weight_bits
+        Bits of a weight, sign included.
+    steps
+        Time steps of the rate code.
+    out
+        A file (.h5) for the converted network, which the other commands read.
+    json_
+        Print one JSON object and nothing else.
+    """
+    from experiments.convert import Task, carry_out
+    from experiments.terminal import progress_bars
+
+    task = Task(
+        network=network, data=data, scale=scale, mean=numbers("--mean", mean), std=numbers("--std", std),
+        layout=layout, samples=samples, calibration=calibration, input_levels=input_levels, method=method, code=code,
+        levels=levels, weight_bits=weight_bits, steps=steps, out=out,
+    )  # fmt: skip
+    try:
+        with progress_bars() as progress:
+            _, found = carry_out(task, progress)
+    except Unsupported as error:
+        if json_:
+            print(json.dumps(refused(network, error)))
+        raise
+    if json_:
+        print(json.dumps(found))
+    else:
+        show(found)
+
+
+def refused(network: str, error: Unsupported) -> dict[str, Any]:
+    """The JSON of a network that cannot be represented."""
+    layers = [{"layer": r.layer, "op": r.op, "reason": r.reason} for r in error.refusals]
+    return {"network": network, "format": Path(network).suffix.lstrip("."), "unsupported": layers or [
+        {"layer": "", "op": "", "reason": str(error)}
+    ]}  # fmt: skip
+
+
+def show(found: dict[str, Any]) -> None:
+    """Prints a summary as a table."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    data = found["data"]
+    console.print(f"{found['network']} ({found['format']}) on {data['items']:,} items of {data['name']}")
+    console.print(f"  {data['preprocessing']}; counts 0..{found['input_levels']}")
+    if found["hosted"]:
+        console.print(f"  the host works out {', '.join(found['hosted'])} before the first spike")
+    table = Table("form", "error" if "error" in found else "accuracy", box=None)
+    for form in ("float", "integer", "spiking"):
+        table.add_row(form, _score(found, form))
+    console.print(table)
+    equal = found["equivalence"]
+    if equal["checked"] is None:
+        console.print(f"{equal['code']} code: no equality claimed")
+    else:
+        share = f"{equal['mismatches']:,} of {equal['checked']:,}"
+        console.print(f"{equal['code']} code: {share} values differ from the integer network")
+    levels = ", ".join(map(str, found["levels"])) or "no"
+    console.print(
+        f"{found['neurons']:,} neurons, {levels} levels, {found['weight_bits']} bit weights: "
+        f"{found['spikes_per_neuron']:.3f} spikes a neuron, {found['synops']:,.0f} synaptic operations, "
+        f"{found['steps']:,} steps"
+    )
+    if found["file"]:
+        console.print(f"network: {found['file']}")
+
+
+def _score(found: dict[str, Any], form: str) -> str:
+    if "error" in found:
+        error = found["error"][form]
+        return f"RMSE {error['rmse']:.4g}, MAE {error['mae']:.4g} {error['unit']}".rstrip()
+    share = found["accuracy"][form]
+    return "unknown" if share is None else f"{100 * share:.2f} %"
