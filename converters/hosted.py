@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from neuro.errors import BadInput
@@ -25,7 +26,7 @@ def split(network: Graph) -> tuple[Graph | None, Graph]:
         if node.inputs != (front[-1].name,) or not isinstance(node.op, Embedding | Reshape | Transpose):
             break
         front.append(node)
-    while not isinstance(front[-1].op, Embedding):
+    while len(front) > 1 and not isinstance(front[-1].op, Embedding):
         front.pop()
     inside = {n.name for n in front}
     if any(name not in inside for name in tables) or any(
@@ -49,5 +50,5 @@ def looked_up(host: Graph, ids: np.ndarray) -> np.ndarray:
                 f"{host.name}: ids from {ids.min()} to {ids.max()}; the table {node.name!r} has rows 0 to "
                 f"{len(node.op.table) - 1}. Use the vocabulary that the network was trained with."
             )
-    step = jax.jit(lambda batch: evaluate(host, batch)[host.output.name])
+    step = jax.jit(lambda batch: evaluate(host, batch.astype(jnp.float32))[host.output.name])
     return np.concatenate([np.asarray(step(part)) for part in np.array_split(ids, max(1, len(ids) // 500))])

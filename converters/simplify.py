@@ -26,13 +26,15 @@ def simplify(graph: Graph) -> Graph:
         own = replace(node, inputs=tuple(moved.get(i, i) for i in node.inputs))
         if (found := _merged(graph, kept, own)) is not None:
             before, function = found
+            if own.inputs != (before.name,):
+                del kept[own.inputs[0]]  # the scale between them
             kept[before.name] = replace(before, op=_op(function))
             moved[node.name] = before.name
         elif _function(own) is not None and _function(own) == Function("clip", (-inf, inf)):
             moved[node.name] = own.inputs[0]
         else:
             kept[own.name] = own
-    if graph.output.name in moved:  # the last layer gives the result, whatever its name
+    if graph.output.name in moved:  # the last layer gives the result
         last = kept.pop(moved[graph.output.name])
         kept[last.name] = last
     return replace(graph, nodes=tuple(kept.values()))
@@ -49,7 +51,7 @@ def _apart(graph: Graph) -> Graph:
             continue
         assert isinstance(joined.op, Concat)
         nodes.remove(joined)
-        ends = np.cumsum([0, *(graph.shapes[i][joined.op.axis] for i in joined.inputs)])
+        ends = np.cumsum([0, *(graph.shapes[i][joined.op.axis] for i in joined.inputs)]).tolist()
         parts = []
         for k, feed in enumerate(joined.inputs):
             name = f"{node.name}.{k}"
@@ -230,4 +232,4 @@ def _step(value: float, scale: float, zero: float) -> float | None:
     if value in (-inf, inf):
         return value
     step = value / scale + zero
-    return round(step) if abs(step - round(step)) < 1e-6 else None
+    return float(round(step)) if abs(step - round(step)) < 1e-6 else None

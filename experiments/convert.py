@@ -12,9 +12,9 @@ from converters.encode import encode
 from converters.network_file import Converted
 from converters.quantise import Quantised
 from experiments import decision
-from experiments.dataset import DataSet, Layout
+from experiments.dataset import DataSet
 from experiments.forms import PILOT
-from experiments.prepared import Prepared, prepared
+from experiments.prepared import Asked, Prepared, prepared
 from experiments.progress import Progress, silent
 from experiments.run import CodeRun, outputs, run
 from neuro.codes import Code, is_exact
@@ -27,22 +27,13 @@ Method = Literal["exact", "percentile"]
 
 
 @dataclass(frozen=True)
-class Task:
+class Task(Asked):
     """The options of ``neuro convert``; None stands for the default named in its help.
 
     Raises:
         BadInput: options that do not go together.
     """
 
-    network: str
-    data: str | None = None
-    scale: float | None = None
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
-    layout: Layout | None = None
-    samples: int | None = None
-    calibration: Path | None = None
-    input_levels: int | None = None
     method: Method = "exact"
     code: Code | None = None
     levels: int | None = None

@@ -9,8 +9,7 @@ from typing import Any, Literal
 from baselines import device
 from experiments import measured, record
 from experiments.compare import Comparison, Options, compare
-from experiments.dataset import Layout
-from experiments.prepared import prepared
+from experiments.prepared import Asked, prepared
 from experiments.progress import Progress, silent
 from experiments.summary import summary
 from neuro import chip
@@ -29,26 +28,17 @@ CHIPS = ("loihi1", "loihi2", "spinnaker2", "speck")
 
 
 @dataclass(frozen=True)
-class Request:
+class Request(Asked):
     """The options of ``neuro compare``; None stands for the default named in its help.
 
     chips, devices: ``all`` alone stands for every bundled one. measure: run the network on this machine as well, and
     price it on a model of this processor.
     """
 
-    network: str
-    data: str | None = None
-    scale: float | None = None
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
-    layout: Layout | None = None
-    samples: int | None = None
-    calibration: Path | None = None
     chips: tuple[str, ...] | None = None
     devices: tuple[str, ...] | None = None
     code: Code | Literal["auto"] = "auto"
     levels: int | None = None
-    input_levels: int | None = None
     weight_bits: int = 8
     steps: int = 64
     boundary: str = "chip"

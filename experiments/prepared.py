@@ -3,7 +3,6 @@
 import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
@@ -22,27 +21,19 @@ VOCABULARY, START, UNKNOWN = "vocab.txt", "<START>", "<UNKNOWN>"
 """Names under which text classifiers carry their own vocabulary and its special words."""
 
 
-class Asked(Protocol):
-    """The options that name a network and prepare its data; None stands for the default."""
+@dataclass(frozen=True)
+class Asked:
+    """The options that name a network and prepare its data; None stands for the default named in the commands' help."""
 
-    @property
-    def network(self) -> str: ...
-    @property
-    def data(self) -> str | None: ...
-    @property
-    def scale(self) -> float | None: ...
-    @property
-    def mean(self) -> tuple[float, ...] | None: ...
-    @property
-    def std(self) -> tuple[float, ...] | None: ...
-    @property
-    def layout(self) -> Layout | None: ...
-    @property
-    def samples(self) -> int | None: ...
-    @property
-    def calibration(self) -> Path | None: ...
-    @property
-    def input_levels(self) -> int | None: ...
+    network: str
+    data: str | None = None
+    scale: float | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    layout: Layout | None = None
+    samples: int | None = None
+    calibration: Path | None = None
+    input_levels: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
