@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from converters.onnx_call import NotKnown, Refused, Stream, Unknown, Value
+from converters.chain import NotKnown, Refused, Stream, Unknown, Value
 from converters.onnx_file import TENSOR_LIMIT
 from neuro.layers import Shape
 

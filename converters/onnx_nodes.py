@@ -8,7 +8,8 @@ from math import prod
 import numpy as np
 
 from converters import onnx_shapes
-from converters.onnx_call import Call, Refused, Stream, pairs
+from converters.chain import Refused, Stream
+from converters.onnx_call import Call, pairs
 from neuro.layers import (
     Add,
     AvgPool,
