@@ -295,9 +295,13 @@ class Builder:
         y = self.pool(name, x, kind, kernel, kernel, ((0, 0),) * len(kernel))
         return self.reshape(y, result)
 
-    def embedding(self, name: str, x: View, table: np.ndarray) -> View:
-        """Rows of `table` by the values of `x`, as a last axis."""
-        return self.emit(name, Embedding(np.ascontiguousarray(table, np.float32)), self.settled(x).layer)
+    def embedding(self, name: str, x: View | Expression, table: np.ndarray) -> View:
+        """Rows of `table` by the values of `x`, as a last axis; what changes none of its whole numbers is left out."""
+        entries = np.arange(len(table), dtype=np.float64)
+        if isinstance(x, Expression) and (execute(x, x.base, entries) == entries).all():
+            x = x.base
+        rows = np.ascontiguousarray(table, np.float32)
+        return self.emit(name, Embedding(rows), self.settled(self.view(x)).layer)
 
     def softmax(self, name: str, x: View) -> View:
         """Softmax over a flat sample."""

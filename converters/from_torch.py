@@ -64,13 +64,14 @@ def converted(program: Program) -> Graph:
     values: dict[str, Any] = {**program.constants, program.input: builder.input}
     live = _live(program)
     last = _before_copies(program)
+    wanted = {program.output, *(name for step in live for name in _read(step))}
     aliases = _aliases(live)
     for index, step in enumerate(live):
         for name, shape in step.outputs[1:]:
             values[name] = _assumed(builder, step, shape)
         name, shape = step.outputs[0]
         try:
-            values[name] = _value(builder, step, values, name == last)
+            values[name] = _value(builder, step, values, wanted, name == last)
             if step.op.endswith("_") and step.op not in SAME:
                 _check_aliases(step, live[index + 1 :], aliases)
                 values[step.arguments["self"].name] = values[name]
@@ -78,6 +79,8 @@ def converted(program: Program) -> Graph:
             values[name] = _assumed(builder, step, shape)
         except Refused as refusal:
             builder.problems.append((step.op, step.layer, str(refusal)))
+            for value in _streams(step, values):
+                builder.view(value)  # what is wrong with these is to be listed too
             values[name] = _assumed(builder, step, shape)
         except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
             raise BadInput(
@@ -92,14 +95,21 @@ def converted(program: Program) -> Graph:
     return Graph(program.name, nodes)
 
 
-def _value(builder: Builder, step: Step, values: dict[str, Any], last: bool) -> Any:
+def _value(builder: Builder, step: Step, values: dict[str, Any], wanted: set[str], last: bool) -> Any:
     given = [values[name] for name in _read(step)]
     if any(isinstance(v, Unknown) for v in given):
         raise NotKnown
-    if any(isinstance(v, View | Expression) for v in given):
+    if _streams(step, values):
+        if any(name in wanted for name, _ in step.outputs[1:]):
+            raise Refused("only its first output can be used, or all of its input")
         return convert(Call(builder, step, values, last))
     arguments = {k: values[v.name] if isinstance(v, Tensor) else v for k, v in step.arguments.items()}
     return computed(step.op, arguments, step.outputs[0][1])
+
+
+def _streams(step: Step, values: dict[str, Any]) -> list[View | Expression]:
+    """What a step reads of the tensors that are computed from the input."""
+    return [v for name in _read(step) if isinstance(v := values[name], View | Expression)]
 
 
 def _read(step: Step) -> list[str]:

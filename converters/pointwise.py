@@ -96,7 +96,7 @@ def execute(expression: Expression, at: Expression | View, x: np.ndarray) -> np.
     def value(operand: Operand) -> np.ndarray:
         if operand is at or isinstance(operand, View):
             return x
-        return known[id(operand)] if isinstance(operand, Expression) else np.float64(operand)
+        return known[id(operand)] if isinstance(operand, Expression) else np.asarray(operand, np.float64)
 
     with np.errstate(all="ignore"):
         for part in parts(expression):

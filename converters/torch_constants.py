@@ -58,10 +58,18 @@ def _permuted(a: Mapping[str, Any]) -> np.ndarray:
     return a["self"].transpose([int(i) for i in a["dims"]])
 
 
+def _slice(a: Mapping[str, Any]) -> np.ndarray:
+    """Every `step`-th value of an axis from `start` to before `end`."""
+    cut = slice(a.get("start"), a.get("end"), a.get("step", 1))
+    return a["self"][(slice(None),) * (a.get("dim", 0) % a["self"].ndim) + (cut,)]
+
+
 _SHAPED: dict[str, Callable[[Mapping[str, Any], Shape], np.ndarray]] = {
     "permute": lambda a, _: _permuted(a),
     "transpose": lambda a, _: a["self"].swapaxes(a["dim0"], a["dim1"]),
     "t": lambda a, _: a["self"].T,
+    "select": lambda a, _: a["self"].take(a["index"], a["dim"]),
+    "slice": lambda a, _: _slice(a),
     "expand": lambda a, shape: np.broadcast_to(a["self"], shape),
     "zeros": lambda _, shape: np.zeros(shape, np.float32),
     "ones": lambda _, shape: np.ones(shape, np.float32),

@@ -67,7 +67,7 @@ def convert(call: Call) -> View | Expression:
         case "pad" | "constant_pad_nd":
             return torch_shapes.pad(call)
         case "embedding":
-            return build.embedding(step.layer, call.view("indices"), call.constant("weight"))
+            return build.embedding(step.layer, call.stream("indices"), call.constant("weight"))
         case "softmax" | "_softmax" | "log_softmax" | "_log_softmax":
             return _softmax(call)
     return torch_shapes.moved(call, op)

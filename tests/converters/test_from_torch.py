@@ -1,5 +1,6 @@
 """Every operator against PyTorch itself, from the module and from the file; what is refused; real constructions."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from torch.nn import functional as F  # noqa: E402, N812
 TOLERANCE = 1e-5
 EXPORTING = pytest.mark.filterwarnings(r"ignore:`isinstance\(treespec, LeafSpec\)`:FutureWarning")
 """PyTorch's own use of what it deprecates."""
-pytestmark = EXPORTING
+pytestmark = [EXPORTING, pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel:UserWarning")]
 
 
 class Function(nn.Module):
@@ -47,7 +48,7 @@ def randomised(module: nn.Module, seed: int = 0) -> nn.Module:
 
 
 def output(graph: Graph, x: np.ndarray) -> np.ndarray:
-    return np.asarray(evaluator(graph, (graph.output.name,))(x)[0])
+    return np.asarray(evaluator(graph, (graph.output.name,))(x.astype(np.float32))[0])
 
 
 def saved(module: nn.Module, shape: tuple[int, ...], folder: Path, name: str = "net.pt2") -> Path:
@@ -141,7 +142,7 @@ def test_a_scaled_function_is_a_function_between_scales(tmp_path):
 def test_functions_that_are_none_are_refused_all_at_once(tmp_path):
     def function(x):
         y = F.softplus(x, beta=2.0)
-        return torch.sin(F.relu(y)) + F.celu(x, alpha=0.5)
+        return torch.sin(y) + F.celu(x, alpha=0.5)
 
     message = refused(Function(function), (4,), tmp_path)
     assert "3 layers cannot be represented" in message
@@ -240,7 +241,7 @@ def test_mean_pools(module, shape, tmp_path):
         (nn.Conv3d(2, 3, 2), (2, 4, 4, 4), "no layer|spatial"),
         (nn.LSTM(4, 5), (3, 4), "lstm"),
         (nn.LayerNorm(4), (4,), "layer_norm"),
-        (nn.PReLU(3), (3, 4), "differs from value to value"),
+        (randomised(nn.PReLU(3)), (3, 4), "differs from value to value"),
         (Function(lambda x: x * x.mean(1, keepdim=True)), (3, 4), "computed from the network's input"),
         (Function(lambda x: torch.softmax(x, 1) * 2), (4,), "only the last layer"),
         (Function(lambda x: x.chunk(2, 1)[1]), (4,), "first output"),
@@ -253,8 +254,6 @@ def test_mean_pools(module, shape, tmp_path):
     ],
 )
 def test_what_is_refused(module, shape, word, tmp_path):
-    import re
-
     module = module if not isinstance(module, nn.LSTM) else Function(lambda x, m=module: m(x)[0])
     with pytest.raises(Unsupported) as caught:
         from_module(module, shape)
@@ -296,7 +295,7 @@ def test_a_constant_added_by_channel_is_a_bias(tmp_path):
             self.shift = nn.Parameter(torch.tensor([1.0, 2.0, 3.0]))
 
         def forward(self, x):
-            return self.conv(x) + self.shift[:, None, None] if False else self.conv(x) + self.shift.view(1, 3, 1, 1)
+            return self.conv(x) + self.shift[:, None, None]
 
     graph = agreeing(Net(), (2, 5, 5), tmp_path)
     assert kinds(graph) == [Conv]
@@ -431,4 +430,4 @@ def test_layers_are_called_as_in_the_module():
 def test_a_module_used_twice_gives_two_layers(tmp_path):
     linear = randomised(nn.Linear(4, 4))
     graph = agreeing(nn.Sequential(linear, nn.ReLU(), linear), (4,), tmp_path)
-    assert [n.name for n in graph.nodes[1:]] == ["0", "1", "0_2"] or len({n.name for n in graph.nodes}) == 4
+    assert [n.name for n in graph.nodes[1:]] == ["0", "1", "2"]
