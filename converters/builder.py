@@ -6,6 +6,7 @@ permutation is carried along rather than executed, and ends in the columns of th
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import prod
 
 import numpy as np
@@ -24,7 +25,6 @@ from neuro.layers import (
     Op,
     Pad,
     Pads,
-    Relu,
     Reshape,
     Scale,
     Shape,
@@ -45,6 +45,7 @@ class Builder:
         self.sizes: dict[str, Shape] = {name: shape}
         self.input = self._view(name)
         self.problems: list[tuple[str, str, str]] = []
+        self._wanted = {name: name}
         self._done: dict[tuple, str] = {}
         self._realised: dict[int, tuple[Expression, View]] = {}
 
@@ -58,6 +59,7 @@ class Builder:
         if prod(size) > LARGEST:
             raise Refused(f"it gives {prod(size):,} values for each sample; the limit is {LARGEST:,}")
         self.sizes[layer] = size
+        self._wanted[layer] = name
         self.nodes.append(Node(layer, op, layers))
         if key is not None:
             self._done[key] = layer
@@ -75,7 +77,10 @@ class Builder:
         if self.problems:
             return ()
         nodes, _ = with_biases(reaching(self.nodes, last), {})
-        return tuple(with_scales_joined(nodes))
+        names: dict[str, str] = {}
+        for node in (nodes := with_scales_joined(nodes)):  # names that dropped layers had are free again
+            names[node.name] = unique(self._wanted[node.name], set(names.values()))
+        return tuple(replace(n, name=names[n.name], inputs=tuple(names[i] for i in n.inputs)) for n in nodes)
 
     # Where values lie
 
@@ -102,8 +107,23 @@ class Builder:
 
     def transpose(self, x: View, order: Sequence[int]) -> View:
         """The axes of `x` permuted."""
+        if list(order) == sorted(order):
+            return x
         x = x if self.plain(x) else self.settled(x)
         return View(x.layer, tuple(x.order[i] for i in order), tuple(x.shape[i] for i in order))
+
+    def rebased(self, x: Expression, shape: Shape) -> Expression:
+        """The same expression over its base under another shape."""
+        base, made = self.reshape(x.base, shape), {}
+
+        def moved(operand: Operand) -> Operand:
+            if isinstance(operand, float):
+                return operand
+            return base if isinstance(operand, View) else made[id(operand)]
+
+        for part in parts(x):
+            made[id(part)] = Expression(part.op, tuple(moved(o) for o in part.operands), base, part.name)
+        return made[id(x)]
 
     def reshape(self, x: View, shape: Shape) -> View:
         """The same values in row-major order under another shape."""
@@ -146,8 +166,8 @@ class Builder:
             try:
                 y = self._realise(x)
             except Refused as refusal:
-                self.problems.append((x.op, x.name.replace("*", x.op), str(refusal)))
-                y = self.placeholder(x.name, x.shape)
+                self.problems.append((x.op, _labelled(x.name, x.op), str(refusal)))
+                y = self.placeholder(_labelled(x.name, x.op), x.shape)
             self._realised[id(x)] = (x, y)  # kept with its view, so that no other gets its id
         return self._realised[id(x)][1]
 
@@ -170,7 +190,7 @@ class Builder:
         if len(bases) == 1:
             return Expression(op, tuple(o for o in given if not isinstance(o, np.ndarray)), bases.pop(), name)
         if op in ("add", "sub") and len(streams) == 2:
-            return self.add(name.replace("*", op), self.view(streams[0]), self.view(streams[1]), minus=op == "sub")
+            return self.add(_labelled(name, op), self.view(streams[0]), self.view(streams[1]), minus=op == "sub")
         raise Refused("both operands are computed from the network's input")
 
     def _with_constant(self, name: str, op: str, given: list) -> View:
@@ -180,16 +200,17 @@ class Builder:
         left, right = given
         first = isinstance(left, View | Expression)
         x, c = (self.view(left), right) if first else (self.view(right), left)
+        scope = name.removesuffix("*").removesuffix("/") or "scale"
         match op:
             case "add":
-                return self.scale(name.replace("*", "add"), x, 1.0, c)
+                return self.scale(scope, x, 1.0, c)
             case "sub":
-                return self.scale(name.replace("*", "sub"), x, 1.0 if first else -1.0, -c if first else c)
+                return self.scale(scope, x, 1.0 if first else -1.0, -c if first else c)
             case "mul":
-                return self.scale(name.replace("*", "mul"), x, c, 0.0)
+                return self.scale(scope, x, c, 0.0)
         if not first:
             raise Refused("divides a constant by what it reads")
-        return self.scale(name.replace("*", "div"), x, 1 / c.astype(np.float64), 0.0)
+        return self.scale(scope, x, 1 / c.astype(np.float64), 0.0)
 
     def _realise(self, x: Expression) -> View:
         for cut in cuts(x):
@@ -202,7 +223,7 @@ class Builder:
         if x.op in ("add", "sub"):
             first, second = x.operands
             if not isinstance(first, float | int) and not isinstance(second, float | int):
-                return self.add(x.name.replace("*", x.op), self.view(first), self.view(second), minus=x.op == "sub")
+                return self.add(_labelled(x.name, x.op), self.view(first), self.view(second), minus=x.op == "sub")
         made = ", ".join(dict.fromkeys(part.op for part in parts(x)))
         raise Refused(f"{made} of one tensor make up no function that is known; see neuro.activations")
 
@@ -323,7 +344,10 @@ def _number(constant: np.ndarray) -> np.ndarray | float:
     return float(constant.flat[0]) if same else constant
 
 
-def _labelled(name: str, op: Op) -> str:
-    """The name of a layer found in an expression; `*` in it stands for its function."""
-    function = op.function.name if isinstance(op, Activation) else "relu" if isinstance(op, Relu) else "scale"
-    return name.replace("*", function)
+def _labelled(name: str, op: Op | str) -> str:
+    """The name of a layer; `*` at its end stands for what it does, scales bear the name of the scope."""
+    if isinstance(op, Activation):
+        return name.replace("*", op.function.name)
+    if isinstance(op, Scale):
+        return name.removesuffix("*").removesuffix("/") or "scale"
+    return name.replace("*", op if isinstance(op, str) else type(op).__name__.lower())

@@ -115,6 +115,7 @@ def _biased(op: Op, scale: Scale) -> Op | None:
 def with_scales_joined(nodes: list[Node]) -> list[Node]:
     """Scales behind each other made one, where nobody else reads the first; those that change nothing dropped.
 
+    The first keeps its name.
     A factor within 1e-6 of one counts as one: such is the size of a window times its inverse in float32.
     """
     readers = Counter(i for n in nodes for i in n.inputs)
@@ -125,9 +126,12 @@ def with_scales_joined(nodes: list[Node]) -> list[Node]:
         if isinstance(node.op, Scale):
             before = kept[node.inputs[0]]
             if isinstance(before.op, Scale) and readers[before.name] == 1:
-                node = replace(node, op=_joined(before.op, node.op), inputs=before.inputs)
                 del kept[before.name]
+                moved[node.name] = before.name
+                readers[before.name] = readers[node.name]
+                node = replace(before, op=_joined(before.op, node.op))
             if isinstance(node.op, Scale) and not node.op.offset.any() and (np.abs(node.op.factor - 1) < 1e-6).all():
+                moved |= {k: node.inputs[0] for k, v in moved.items() if v == node.name}
                 moved[node.name] = node.inputs[0]
                 readers[node.inputs[0]] += readers[node.name] - 1
                 continue

@@ -159,17 +159,17 @@ def _candidates(
     guesses += [("clip", (low, high)), ("leaky_relu", (-minus,)), ("elu", (-below,)), ("bipolar", (one,))]
     if one:
         guesses.append(("selu", (-below / one, one)))
-    guesses.append(("hard_sigmoid", (_rounded((near - at_zero) * 1e3), at_zero)))
+    guesses.append(("hard_sigmoid", ((near - at_zero) * 1e3, at_zero)))
     for name, parameters in guesses:
         try:
-            yield Function(name, tuple(float(p) for p in parameters))
+            yield Function(name, tuple(_rounded(p) for p in parameters))
         except ValueError:  # parameters out of range: it is no such function
             continue
 
 
-def _rounded(slope: float) -> float:
-    """A slope from a difference of two values, without the error of that difference."""
-    return float(f"{slope:.9g}")
+def _rounded(parameter: float) -> float:
+    """The shortest number that is the same in float32, in which frameworks keep them."""
+    return float(str(np.float32(parameter)))
 
 
 def _grid(*bounds: float) -> np.ndarray:

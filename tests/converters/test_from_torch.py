@@ -281,7 +281,7 @@ def test_batch_norm_without_statistics_is_refused():
 
 def test_arithmetic_with_constants_is_one_scale(tmp_path):
     column = torch.tensor([1.0, 2.0, 3.0]).reshape(1, 3, 1)
-    graph = agreeing(Function(lambda x, c: (5 - (x / c - 1) * c * 2 + c), c=column), (3, 4), tmp_path)
+    graph = agreeing(Function(lambda x, c: 5 - (x / c - 1) * c * 2 + c, c=column), (3, 4), tmp_path)
     assert kinds(graph) == [Scale]
     assert kinds(agreeing(Function(lambda x: torch.add(x, 3, alpha=2) - 4), (3,), tmp_path)) == [Scale]
     assert kinds(agreeing(Function(lambda x: torch.rsub(x, 3)), (3,), tmp_path)) == [Scale]
