@@ -97,8 +97,8 @@ class _Flattening:
                 results = [self.number(v.aval.shape) for v in eqn.outvars]
                 outputs = tuple((n, self.shapes[n]) for n in results)
                 kind = getattr(eqn.outvars[0].aval, "dtype", None)
-                whole = kind is not None and np.issubdtype(kind, np.integer)
-                self.equations.append(Equation(eqn.primitive, eqn.params, tuple(given), outputs, where, bool(whole)))
+                whole = isinstance(kind, np.dtype) and kind.kind in "iu"
+                self.equations.append(Equation(eqn.primitive, eqn.params, tuple(given), outputs, where, whole))
             numbers |= dict(zip(eqn.outvars, results, strict=True))
         return [of(atom) for atom in jaxpr.outvars]
 
