@@ -194,8 +194,8 @@ def test_series():
 
 @pytest.mark.parametrize(
     "function",
-    [lambda x: x @ weights(6, 4), lambda x: (weights(4, 6) @ x.T).T, lambda x: jnp.einsum("oi,bi->bo", weights(4, 6), x),
-     jax.vmap(lambda v: weights(4, 6) @ v + weights(4))],
+    [lambda x: x @ weights(6, 4), lambda x: (weights(4, 6) @ x.T).T,
+     lambda x: jnp.einsum("oi,bi->bo", weights(4, 6), x), jax.vmap(lambda v: weights(4, 6) @ v + weights(4))],
 )  # fmt: skip
 def test_matrices(function):
     assert kinds(agreeing(function, (6,))) == [Dense]
@@ -291,7 +291,8 @@ def test_arithmetic_with_constants():
 @pytest.mark.parametrize(
     "function",
     [
-        lambda x: x.reshape(-1, 24), lambda x: x.transpose(0, 3, 1, 2), lambda x: x.transpose(0, 2, 1, 3).reshape(-1, 6, 4),
+        lambda x: x.reshape(-1, 24), lambda x: x.transpose(0, 3, 1, 2),
+        lambda x: x.transpose(0, 2, 1, 3).reshape(-1, 6, 4),
         lambda x: x[:, None].swapaxes(1, 2), lambda x: jnp.squeeze(x[..., None], -1) * 2, lambda x: x[:, :, :3] + 1,
         lambda x: jnp.pad(x, ((0, 0), (1, 2), (0, 0), (0, 1))), lambda x: x.transpose(3, 0, 1, 2).transpose(1, 2, 3, 0),
         lambda x: x.transpose(0, 2, 1, 3).reshape(-1, 3, 8) + x.reshape(-1, 3, 8),

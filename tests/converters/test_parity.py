@@ -177,7 +177,8 @@ def in_jax(w: Weights, joined: bool, _: Path) -> Built:
         def windows(x, start, reduce):
             return lax.reduce_window(x, start, reduce, (1, 2, 2, 1), (1, 2, 2, 1), "VALID")
 
-        x = windows(jnp.where(block("a", x) > 0, block("a", x), 0.0), -jnp.inf, lax.max)
+        y = block("a", x)
+        x = windows(jnp.where(y > 0, y, 0.0), -jnp.inf, lax.max)
         y = jnp.maximum(x + block("b", x), 0)
         if joined:
             y = jnp.concatenate([y, jax.nn.relu(block("c", x))], axis=3)
