@@ -134,9 +134,10 @@ class Builder:
     def _placed(self, x: View, constant: np.ndarray) -> np.ndarray:
         """A constant that broadcasts against `x`, as it broadcasts against the layer of `x`."""
         rank = len(x.shape)
-        inner = constant.reshape(constant.shape[max(constant.ndim - rank, 0) :])
-        if inner.ndim > rank or np.broadcast_shapes(inner.shape, x.shape) != x.shape:
+        extra = max(constant.ndim - rank, 0)
+        if prod(constant.shape[:extra]) != 1 or np.broadcast_shapes(constant.shape[extra:], x.shape) != x.shape:
             raise Refused(f"a constant of {constant.shape} enlarges an input of {x.shape}")
+        inner = constant.reshape(constant.shape[extra:])
         if inner.size == 1:
             return inner.reshape(())
         if self.plain(x):

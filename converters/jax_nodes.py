@@ -146,7 +146,7 @@ def _pointwise(call: Call, name: str) -> Traced:
                 return Traced(build.pointwise(label, "ne", [*given, 0.0]), batch)
             if kind.name not in ("float32", "float64"):
                 raise Refused(f"a conversion to {kind.name}, which loses digits; compute in float32")
-            return Traced(given[0], batch)
+            return call.tensor()
     return Traced(build.pointwise(label, name, given), batch)
 
 

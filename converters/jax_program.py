@@ -164,7 +164,9 @@ def softmax_tail(program: Program, known: dict[int, Any]) -> int | None:
     known: the constants. Found by execution: the rest of the program is applied to random numbers.
     """
     found = [e for e in reversed(program.equations) if e.name in ("reduce_max", "exp")]
-    for equation in sorted(found, key=lambda e: e.name, reverse=True):  # the largest is subtracted before the exponential
+    for equation in sorted(
+        found, key=lambda e: e.name, reverse=True
+    ):  # the largest is subtracted before the exponential
         start = equation.inputs[0]
         shape = program.shapes[start]
         if start in known or max(shape, default=1) == 1 or sum(n != 1 for n in shape) != 1:

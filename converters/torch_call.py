@@ -77,10 +77,9 @@ class Call:
     def ints(self, name: str, count: int, default: int | None = None) -> Shape:
         """A size for each of `count` axes; one number stands for all, none for the default."""
         given = self.get(name)
-        if given is None or given == []:
-            given = default
-        numbers = list(given) if isinstance(given, list) else [given]
-        if not all(type(n) is int for n in numbers):
+        given = default if given is None or given == [] else given
+        numbers = [n for n in (given if isinstance(given, list) else [given]) if type(n) is int]
+        if not numbers or (isinstance(given, list) and len(numbers) < len(given)):
             raise Refused(f"its {name} is {given}")
         return tuple(numbers * count if len(numbers) == 1 else numbers)
 
