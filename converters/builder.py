@@ -12,7 +12,7 @@ from math import prod
 import numpy as np
 
 from converters.chain import Refused, reaching, unique, with_biases, with_scales_joined
-from converters.pointwise import Expression, Operand, View, cuts, execute, parts, recognised
+from converters.pointwise import LONGEST, Expression, Operand, View, cuts, execute, parts, recognised
 from neuro.graph import Node
 from neuro.layers import (
     Activation,
@@ -33,7 +33,7 @@ from neuro.layers import (
     output_shape,
 )
 
-LARGEST = 2**28
+LARGEST = 2**26
 """Most values that a layer may give for each sample."""
 
 
@@ -161,16 +161,23 @@ class Builder:
 
         An expression that is no function that is known is noted among the problems.
         """
-        if isinstance(x, View):
-            return x
-        if id(x) not in self._realised:
+        steps: list[tuple[Expression, tuple[Op, ...]]] = []
+        y = x
+        while isinstance(y, Expression) and id(y) not in self._realised:
             try:
-                y = self._realise(x)
-            except Refused as refusal:
-                self.problems.append((x.op, _labelled(x.name, x.op), str(refusal)))
-                y = self.placeholder(_labelled(x.name, x.op), x.shape)
-            self._realised[id(x)] = (x, y)  # kept with its view, so that no other gets its id
-        return self._realised[id(x)][1]
+                cut, ops = self._last_step(y)
+            except (Refused, RecursionError) as refusal:
+                reason = str(refusal) if isinstance(refusal, Refused) else "too many operations of one tensor"
+                self.problems.append((y.op, _labelled(y.name, y.op), reason))
+                cut, ops = self.placeholder(_labelled(y.name, y.op), y.shape), ()
+            steps.append((y, ops))
+            y = cut
+        made = y if isinstance(y, View) else self._realised[id(y)][1]
+        for step, ops in reversed(steps):
+            for op in ops:
+                made = View(self.emit(_labelled(step.name, op), op, made.layer).layer, made.order, made.shape)
+            self._realised[id(step)] = (step, made)  # kept with its view, so that no other gets its id
+        return made
 
     def known(self, x: Operand) -> Operand:
         """`x`, or its values where some layer has needed them already."""
@@ -180,16 +187,18 @@ class Builder:
         """`op` (of `converters.pointwise`) of each value; constants broadcast against the tensors, batch left out."""
         given = [_number(o) if isinstance(o, np.ndarray) else self.known(o) for o in operands]
         streams = [o for o in given if isinstance(o, View | Expression)]
-        for constant in operands:
-            if isinstance(constant, np.ndarray) and np.broadcast_shapes(constant.shape, streams[0].shape) != (
-                streams[0].shape
-            ):
-                raise Refused(f"a constant of {constant.shape} enlarges an input of {streams[0].shape}")
+        shape = streams[0].shape
+        for constant in (o for o in operands if isinstance(o, np.ndarray)):
+            if np.broadcast_shapes(constant.shape, shape) != shape:
+                raise Refused(f"a constant of {constant.shape} enlarges an input of {shape}")
         if any(isinstance(o, np.ndarray) for o in given):
             return self._with_constant(name, op, given)
-        bases = {s if isinstance(s, View) else s.base for s in streams}
-        if len(bases) == 1:
-            return Expression(op, tuple(o for o in given if not isinstance(o, np.ndarray)), bases.pop(), name)
+        raw = [_number(o) if isinstance(o, np.ndarray) else o for o in operands]  # where only one of them is known
+        for choice in (given, raw):
+            parts_of = tuple(o for o in choice if not isinstance(o, np.ndarray))
+            bases = {o if isinstance(o, View) else o.base for o in parts_of if not isinstance(o, float)}
+            if len(bases) == 1:
+                return Expression(op, parts_of, bases.pop(), name)
         if op in ("add", "sub") and len(streams) == 2:
             return self.add(_labelled(name, op), self.view(streams[0]), self.view(streams[1]), minus=op == "sub")
         raise Refused("both operands are computed from the network's input")
@@ -213,18 +222,17 @@ class Builder:
             raise Refused("divides a constant by what it reads")
         return self.scale(scope, x, 1 / c.astype(np.float64), 0.0)
 
-    def _realise(self, x: Expression) -> View:
-        for cut in cuts(x):
+    def _last_step(self, x: Expression) -> tuple[Expression | View, tuple[Op, ...]]:
+        """The part or tensor of which `x` is a known function, as early as possible, and that function's layers."""
+        for cut in cuts(x)[-LONGEST:]:
             ops = recognised(lambda values, cut=cut: execute(x, cut, values))
             if ops is not None:
-                y = self.view(cut)
-                for op in ops:
-                    y = View(self.emit(_labelled(x.name, op), op, y.layer).layer, y.order, y.shape)
-                return y
+                return cut, ops
         if x.op in ("add", "sub"):
             first, second = x.operands
-            if not isinstance(first, float | int) and not isinstance(second, float | int):
-                return self.add(_labelled(x.name, x.op), self.view(first), self.view(second), minus=x.op == "sub")
+            if isinstance(first, View | Expression) and isinstance(second, View | Expression):
+                name = _labelled(x.name, x.op)
+                return self.add(name, self.view(first), self.view(second), minus=x.op == "sub"), ()
         made = ", ".join(dict.fromkeys(part.op for part in parts(x)))
         raise Refused(f"{made} of one tensor make up no function that is known; see neuro.activations")
 

@@ -19,6 +19,8 @@ FAR = 1e4
 """Functions are compared on [-FAR, FAR]."""
 NEAR = 80.0
 """They must be finite on [-NEAR, NEAR]."""
+LONGEST = 8
+"""Most cuts that are tried, counted from the end: no known function is written with more operations in a row."""
 
 
 @dataclass(frozen=True)
@@ -77,17 +79,17 @@ OPERATIONS: dict[str, Callable[..., np.ndarray]] = {
 """What each operation does, in float64; conditions are 0 or 1."""
 
 
-def parts(expression: Expression) -> list[Expression]:
-    """`expression` and all that it is made of, operands first."""
+def parts(expression: Expression, above: "Expression | View | None" = None) -> list[Expression]:
+    """`expression` and all that it is made of, operands first; only what depends on `above` if that is given."""
     found: dict[int, Expression] = {}
-
-    def visit(part: Operand) -> None:
-        if isinstance(part, Expression) and id(part) not in found:
-            for operand in part.operands:
-                visit(operand)
+    todo: list[tuple[Expression, bool]] = [(expression, False)]
+    while todo:
+        part, operands_done = todo.pop()
+        if operands_done:
             found[id(part)] = part
-
-    visit(expression)
+        elif id(part) not in found and part is not above:
+            todo.append((part, True))
+            todo += [(o, False) for o in reversed(part.operands) if isinstance(o, Expression)]
     return list(found.values())
 
 
@@ -101,32 +103,31 @@ def execute(expression: Expression, at: Expression | View, x: np.ndarray) -> np.
         return known[id(operand)] if isinstance(operand, Expression) else np.asarray(operand, np.float64)
 
     with np.errstate(all="ignore"):
-        for part in parts(expression):
-            if part is not at:
-                given = [value(o) for o in part.operands]
-                known[id(part)] = np.asarray(OPERATIONS[part.op](*given)).astype(np.float64)
+        for part in parts(expression, at):
+            given = [value(o) for o in part.operands]
+            known[id(part)] = np.asarray(OPERATIONS[part.op](*given)).astype(np.float64)
     return np.broadcast_to(value(expression), x.shape)
 
 
-def cuts(expression: Expression) -> Iterator[Expression | View]:
-    """The parts, its base first, on which `expression` depends alone: all ways from the base lead through each."""
-    yield expression.base
-    for part in parts(expression)[:-1]:
-        if not _reaches_base(expression, part):
-            yield part
+def cuts(expression: Expression) -> list[Expression | View]:
+    """The parts, its base first, on which `expression` depends alone: all ways from the base lead through each.
+
+    In the order of `parts`, these are the ones over which no operand is handed on to a later part.
+    """
+    order = parts(expression)
+    place = {id(part): i for i, part in enumerate(order)}
+    found: list[Expression | View] = []
+    earliest = len(order)  # of what later parts read
+    for i in range(len(order) - 1, -1, -1):
+        if i < len(order) - 1 and earliest >= i:
+            found.append(order[i])
+        reads = [place[id(o)] if isinstance(o, Expression) else -1 for o in order[i].operands if not _number(o)]
+        earliest = min([earliest, *reads])
+    return [expression.base, *found[::-1]]
 
 
-def _reaches_base(expression: Expression, without: Expression) -> bool:
-    todo, seen = [expression], {id(without)}
-    while todo:
-        part = todo.pop()
-        for operand in part.operands:
-            if isinstance(operand, View):
-                return True
-            if isinstance(operand, Expression) and id(operand) not in seen:
-                seen.add(id(operand))
-                todo.append(operand)
-    return False
+def _number(operand: Operand) -> bool:
+    return not isinstance(operand, Expression | View)
 
 
 def recognised(f: Callable[[np.ndarray], np.ndarray]) -> tuple[Op, ...] | None:
@@ -179,7 +180,7 @@ def _rounded(parameter: float) -> float:
 def _grid(*bounds: float) -> np.ndarray:
     far = np.geomspace(12, FAR, 60)
     near = [b + d for b in bounds if abs(b) < FAR for d in (-1, -0.1, 0, 0.1, 1)]
-    return np.unique(np.concatenate([np.linspace(-12, 12, 2401), far, -far, near]))
+    return np.unique(np.concatenate([np.linspace(-12, 12, 961), far, -far, near]))
 
 
 def _close(y: np.ndarray, wanted: np.ndarray) -> bool:

@@ -10,7 +10,7 @@ from converters.chain import Refused
 from converters.pointwise import OPERATIONS
 from neuro.layers import Shape
 
-LIMIT = 2**28
+LIMIT = 2**26
 """Most values of a computed constant."""
 POINTWISE = {
     "add": "add", "sub": "sub", "mul": "mul", "div": "div", "neg": "neg", "exp": "exp", "log": "log", "sqrt": "sqrt",

@@ -3,10 +3,12 @@
 import operator
 import warnings
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
 
+from converters.builder import LARGEST
 from neuro.errors import BadInput
 from neuro.layers import Shape
 
@@ -147,6 +149,8 @@ def checked(
             f"{name}: its input has the shape {list(shape) if shape else 'of an open size'}; export it with an example "
             "of fixed size and a batch axis of one: torch.zeros(1, ...)."
         )
+    if min(shape) < 1 or prod(shape) > LARGEST:
+        raise BadInput(f"{name}: its input of {list(shape)} is empty or has more than {LARGEST:,} values.")
     return Program(name, inputs[0], shape[1:], outputs[0], tuple(steps), constants)
 
 

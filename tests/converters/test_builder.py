@@ -101,6 +101,16 @@ def test_what_an_expression_needs_is_found_once():
     assert build.known(twice) == first
 
 
+def test_a_gate_whose_tensor_was_needed_in_between():
+    """x sigmoid(x) of x = 2 in, where x has become a layer before the product."""
+    build = Builder("in", (3,))
+    x = build.pointwise("x", "mul", [build.input, np.asarray(2.0)])
+    gate = build.pointwise("gate", "logistic", [x])
+    build.view(x)
+    nodes = build.finished(build.pointwise("silu", "mul", [x, gate]))
+    assert [(n.name, n.inputs) for n in nodes] == [("in", ()), ("x", ("in",)), ("silu", ("x",))]
+
+
 def test_refusals():
     build = Builder("x", (3,))
     with pytest.raises(Refused, match="enlarges"):

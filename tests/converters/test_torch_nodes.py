@@ -60,6 +60,14 @@ def test_all_refusals_are_listed():
         )
 
 
+def test_long_chains_of_functions():
+    """Neither deep recursion nor a search that grows with the cube of the length."""
+    steps = [("tanh", {"self": Tensor(str(i - 1)) if i else X}, (1, 3)) for i in range(150)]
+    assert len(program(*steps).nodes) == 151
+    sums = [("add", {"self": Tensor(str(i - 1)) if i else X, "other": X}, (1, 3)) for i in range(150)]
+    assert len(program(*sums).nodes) == 2  # 151 x
+
+
 @pytest.mark.parametrize(
     "step",
     [
@@ -80,6 +88,8 @@ def test_inputs_and_outputs_are_counted():
         checked("net", ("x", "y"), ("z",), {}, [], {})
     with pytest.raises(BadInput, match="batch axis of one"):
         checked("net", ("x",), ("z",), {"x": (4, 3)}, [], {})
+    with pytest.raises(BadInput, match="more than"):
+        checked("net", ("x",), ("z",), {"x": (1, 2**40)}, [], {})
     with pytest.raises(BadInput, match="open size"):
         checked("net", ("x",), ("z",), {"x": None}, [], {})
 
