@@ -196,7 +196,7 @@ class Builder:
         raw = [_number(o) if isinstance(o, np.ndarray) else o for o in operands]  # where only one of them is known
         for choice in (given, raw):
             parts_of = tuple(o for o in choice if not isinstance(o, np.ndarray))
-            bases = {o if isinstance(o, View) else o.base for o in parts_of if not isinstance(o, float)}
+            bases = {o if isinstance(o, View) else o.base for o in parts_of if isinstance(o, View | Expression)}
             if len(bases) == 1:
                 return Expression(op, parts_of, bases.pop(), name)
         if op in ("add", "sub") and len(streams) == 2:
