@@ -151,6 +151,9 @@ def checked(
         )
     if min(shape) < 1 or prod(shape) > LARGEST:
         raise BadInput(f"{name}: its input of {list(shape)} is empty or has more than {LARGEST:,} values.")
+    made = {inputs[0], *constants, *(tensor for step in steps for tensor, _ in step.outputs)}
+    if outputs[0] not in made or not all(step.outputs for step in steps):
+        raise BadInput(f"{name}: no step gives {outputs[0]!r}, or one gives nothing; export it again.")
     return Program(name, inputs[0], shape[1:], outputs[0], tuple(steps), constants)
 
 

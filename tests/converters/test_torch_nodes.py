@@ -90,6 +90,10 @@ def test_inputs_and_outputs_are_counted():
         checked("net", ("x",), ("z",), {"x": (4, 3)}, [], {})
     with pytest.raises(BadInput, match="more than"):
         checked("net", ("x",), ("z",), {"x": (1, 2**40)}, [], {})
+    with pytest.raises(BadInput, match="no step gives 'z'"):
+        checked("net", ("x",), ("z",), {"x": (1, 3)}, [Step("relu", "relu", {"self": X}, (("y", (1, 3)),))], {})
+    with pytest.raises(BadInput, match="gives nothing"):
+        checked("net", ("x",), ("x",), {"x": (1, 3)}, [Step("relu", "relu", {"self": X}, ())], {})
     with pytest.raises(BadInput, match="open size"):
         checked("net", ("x",), ("z",), {"x": None}, [], {})
 
