@@ -1,22 +1,22 @@
 """Importing a feed-forward network from an ONNX file."""
 
-from collections import Counter
-from dataclasses import dataclass, replace
-from math import prod
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from converters.onnx_call import Call, NotKnown, Refused, Stream, Unknown, Value
+from converters.chain import NotKnown, Refused, Stream, Unknown, Value, chain, listed, reaching, unique, with_biases
+from converters.onnx_call import Call
 from converters.onnx_constants import first_shape, folded, is_constant
 from converters.onnx_file import Source, read
 from converters.onnx_nodes import convert
-from neuro.errors import BadInput, Refusal, unsupported
+from neuro.errors import BadInput
 from neuro.graph import Graph, Node
-from neuro.layers import Conv, Dense, Input, Op, Reshape, Scale, output_shape
+from neuro.layers import Input
 
-ADVICE = "Replace them in the network and train it again, or cut them off with onnx.utils.extract_model."
+REMEDY = "Replace them in the network and train it again, or cut them off with onnx.utils.extract_model."
+"""What to do about refused layers (operator, name, reason)."""
 
 
 def load(path: str | Path) -> Graph:
@@ -39,22 +39,22 @@ def load_named(path: str | Path) -> tuple[Graph, dict[str, str]]:
     with np.errstate(all="ignore"):  # what overflows is reported by Graph, with the layer's name
         scan = _scan(source)
         if scan.problems:
-            raise unsupported(source.file, "cannot be represented", scan.problems, ADVICE)
+            raise listed(source.file, scan.problems, REMEDY)
         last = scan.values[source.output]
         if not isinstance(last, Stream):
             raise BadInput(f"{source.file}: output {source.output!r} does not depend on the input; export it again.")
-        nodes, tensors = _with_biases(_reaching(scan.nodes, last.layer), scan.tensors)
+        nodes, tensors = with_biases(reaching(scan.nodes, last.layer), scan.tensors)
     return Graph(Path(path).stem, tuple(nodes)), {n.name: tensors[n.name] for n in nodes if n.name in tensors}
 
 
 @dataclass(frozen=True, eq=False)
 class _Scan:
-    """The layers, what every tensor is, the tensor of each layer, and refused layers."""
+    """The layers, what every tensor is, the tensor of each layer, and refused layers (operator, name, reason)."""
 
     nodes: list[Node]
     values: dict[str, Value]
     tensors: dict[str, str]
-    problems: list[Refusal]
+    problems: list[tuple[str, str, str]]
 
 
 def _scan(source: Source) -> _Scan:
@@ -68,7 +68,7 @@ def _scan(source: Source) -> _Scan:
     nodes = [Node(source.input, Input(source.shape))]
     values = {**_initializers(source, read_by_live), source.input: Stream(source.input, source.shape)}
     tensors = {source.input: source.input}
-    problems: list[Refusal] = []
+    problems: list[tuple[str, str, str]] = []
     for index, node in live:
         name = names[index]
         inputs = tuple(values[i] if i else None for i in node.input)
@@ -80,7 +80,7 @@ def _scan(source: Source) -> _Scan:
                 raise Refused("only its first output can be used")
             else:
                 ops = convert(_call(node, inputs, source.opset, last))
-                added, result = _chain(name, ops, [i for i in inputs if isinstance(i, Stream)], taken)
+                added, result = chain(name, ops, [i for i in inputs if isinstance(i, Stream)], taken)
                 nodes += added
                 taken |= {n.name for n in added}
                 tensors |= {n.name: node.output[0] for n in added[-1:]}
@@ -88,7 +88,7 @@ def _scan(source: Source) -> _Scan:
         except NotKnown:
             pass
         except Refused as refusal:
-            problems.append(Refusal(name, _kind(node), str(refusal)))
+            problems.append((_kind(node), name, str(refusal)))
         except ValueError as error:
             raise BadInput(
                 f"{source.file}: layer {name!r} ({node.op_type}): {error}; see what "
@@ -137,16 +137,9 @@ def _names(live: list[tuple[int, Any]], reserved: str) -> dict[int, str]:
     names: dict[int, str] = {}
     taken = {reserved}
     for index, node in sorted(live, key=lambda item: not item[1].name):
-        names[index] = _unique(node.name or f"{node.op_type}_{index}", taken)
+        names[index] = unique(node.name or f"{node.op_type}_{index}", taken)
         taken.add(names[index])
     return names
-
-
-def _unique(name: str, taken: set[str]) -> str:
-    count, free = 2, name
-    while free in taken:
-        free, count = f"{name}_{count}", count + 1
-    return free
 
 
 def _call(node: Any, inputs: tuple[Value | None, ...], opset: int, last: str) -> Call:
@@ -166,61 +159,3 @@ def _assumed(node: Any, name: str, inputs: tuple[Value | None, ...], opset: int)
         return Unknown()
     shape = first_shape(node, inputs, opset) or ()
     return Stream(name, shape[1:] if len(shape) > 1 and shape[0] == 1 else None)
-
-
-def _chain(name: str, ops: tuple[Op, ...], streams: list[Stream], taken: set[str]) -> tuple[list[Node], Stream]:
-    """`ops` one behind the other, and what they give. The one that counts is called `name`, not the reshapes beside it.
-
-    Without `ops`, the first stream passes through.
-    """
-    named = next((i for i, op in enumerate(ops) if not isinstance(op, Reshape)), 0)
-    nodes: list[Node] = []
-    for i, op in enumerate(ops):
-        shapes = [s.shape for s in streams if s.shape is not None]
-        shape = output_shape(op, shapes) if len(shapes) == len(streams) else None
-        layer = name if i == named else _unique(f"{name}_reshape", taken | {n.name for n in nodes})
-        nodes.append(Node(layer, op, tuple(s.layer for s in streams)))
-        streams = [Stream(layer, shape)]
-    return nodes, streams[0]
-
-
-def _reaching(nodes: list[Node], last: str) -> list[Node]:
-    """The nodes that `last` depends on, itself and the input included."""
-    needed, kept = {last, nodes[0].name}, []
-    for node in reversed(nodes):
-        if node.name in needed:
-            kept.append(node)
-            needed.update(node.inputs)
-    return kept[::-1]
-
-
-def _with_biases(nodes: list[Node], tensors: dict[str, str]) -> tuple[list[Node], dict[str, str]]:
-    """Constants added per channel to a convolution or matrix product that nobody else reads, moved into its bias."""
-    readers = Counter(i for n in nodes for i in n.inputs)
-    kept: dict[str, Node] = {}
-    moved: dict[str, str] = {}
-    tensors = dict(tensors)
-    for node in nodes:
-        merged = None
-        if isinstance(node.op, Scale) and readers[node.inputs[0]] == 1:
-            before = kept[moved.get(node.inputs[0], node.inputs[0])]
-            merged = _biased(before.op, node.op)
-            if merged is not None:
-                kept[before.name] = replace(before, op=merged)
-                moved[node.name] = before.name
-                tensors[before.name] = tensors[node.name]
-        if merged is None:
-            kept[node.name] = replace(node, inputs=tuple(moved.get(i, i) for i in node.inputs))
-    return list(kept.values()), tensors
-
-
-def _biased(op: Op, scale: Scale) -> Op | None:
-    """`op` followed by `scale` as one layer, if `op` has a bias and `scale` only adds one value per channel."""
-    if not isinstance(op, Conv | Dense) or scale.factor.ndim or scale.factor != 1:
-        return None
-    channels, rank = len(op.weight), op.weight.ndim - 1
-    offset = scale.offset.reshape((1,) * (rank - scale.offset.ndim) + scale.offset.shape)
-    if prod(offset.shape[1:]) != 1:
-        return None
-    bias = np.broadcast_to(offset.ravel(), (channels,))
-    return replace(op, bias=bias.copy() if op.bias is None else op.bias + bias)

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from converters.onnx_call import Call, NotKnown, Refused, Stream, Unknown
+from converters.chain import NotKnown, Refused, Stream, Unknown
+from converters.onnx_call import Call
 from neuro.activations import Function
 from neuro.layers import Activation, Conv, Dense, Op, Relu, Reshape, Scale
 

@@ -2,35 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
+from converters.chain import NotKnown, Refused, Stream, Unknown, Value
 from neuro.layers import Pads, Shape
-
-
-@dataclass(frozen=True)
-class Stream:
-    """A tensor computed from the network's input: the layer that gives it, its shape per sample or None if unknown."""
-
-    layer: str
-    shape: Shape | None
-
-
-@dataclass(frozen=True)
-class Unknown:
-    """A constant that cannot be computed here."""
-
-
-Value: TypeAlias = np.ndarray | Stream | Unknown
-
-
-class Refused(Exception):
-    """The operator, as configured, has no equal here; the message is the reason."""
-
-
-class NotKnown(Exception):
-    """The operator reads something that an earlier, refused one gives: nothing more can be said about it."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from converters.chain import NotKnown, Refused, Stream, Unknown, Value
 from converters.onnx_activations import quantised
-from converters.onnx_call import NotKnown, Refused, Stream, Unknown, Value
 from converters.onnx_file import TENSOR_LIMIT
 from neuro.layers import Shape
 

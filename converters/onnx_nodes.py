@@ -8,8 +8,9 @@ from math import prod
 import numpy as np
 
 from converters import onnx_shapes
+from converters.chain import Refused, Stream
 from converters.onnx_activations import activation, dequantize, is_pointwise, quantize, sandwich, scaled_weight
-from converters.onnx_call import Call, Refused, Stream, pairs
+from converters.onnx_call import Call, pairs
 from neuro.layers import (
     Add,
     AvgPool,

@@ -2,7 +2,8 @@
 
 from math import prod
 
-from converters.onnx_call import Call, Refused, pairs, within
+from converters.chain import Refused
+from converters.onnx_call import Call, pairs, within
 from neuro.layers import Op, Pad, Reshape, Transpose
 
 
