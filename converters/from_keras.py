@@ -138,9 +138,7 @@ class _Walk:
             if not isinstance(config, Mapping):
                 raise ValueError(f"its options are a {type(config).__name__}")
             top = outer.split("/")[0] if outer else step.name
-            layer = Layer(
-                kind, name, config, str(step.spec.get("module")), self.source, Place(folder, top, step.name)
-            )
+            layer = Layer(kind, name, config, str(step.spec.get("module")), self.source, Place(folder, top, step.name))
             check(layer)
             known = [i for i in inputs if i is not None]
             if self.build is None or len(known) < len(inputs):

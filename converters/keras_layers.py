@@ -7,7 +7,7 @@ import numpy as np
 
 from converters.keras_call import Layer
 from converters.keras_functions import LAYERS, of_activation, of_layer
-from converters.layout import Builder, Stream, few_axes, same_pads
+from converters.layout import Builder, Stream, same_pads
 from converters.onnx_call import Refused
 from neuro.layers import AvgPool, Conv, MaxPool, Op, Pads, Shape, Softmax
 
