@@ -22,6 +22,8 @@ MODELS = ("Sequential", "Functional", "Model")
 """Classes of networks whose structure the file states."""
 DEPTH = 16
 """How deep networks and arguments may be nested."""
+DAMAGE = (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError)
+"""What reading a configuration of other types and sizes than Keras writes raises."""
 REMEDY = "Replace them in the network and train it again."
 
 
@@ -37,16 +39,18 @@ def load(path: str | Path) -> Graph:
     """
     source = read(path)
     with np.errstate(all="ignore"):  # what overflows is reported by Graph, with the layer's name
-        kind, config = _entry(source.config)
-        if kind not in MODELS or custom(source.config.get("module"), None):
-            raise Unsupported(
-                f"{source.file}: a network of class {str(kind)[:40]!r} keeps its structure in code, which is never "
-                "run; build it with keras.Sequential or keras.Model(inputs, outputs)."
-            )
         walk = _Walk(source)
         try:
+            kind, config = _entry(source.config)
+            if kind not in MODELS or custom(source.config.get("module"), None):
+                raise Unsupported(
+                    f"{source.file}: a network of class {kind[:40]!r} keeps its structure in code, which is never "
+                    "run; build it with keras.Sequential or keras.Model(inputs, outputs)."
+                )
             output = walk.network(kind, config, None, _path(source, ""), "", 0)
-        except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError) as error:
+        except Refused as refusal:
+            raise BadInput(f"{source.file} has {refusal}. Save a network of one input and one output.") from None
+        except DAMAGE as error:
             raise _malformed(source.file, "its configuration", error) from None
         if walk.problems:
             raise Unsupported(listed(source.file, walk.problems, REMEDY))
@@ -62,7 +66,7 @@ def _malformed(file: str, where: str, error: Exception) -> BadInput:
 
 def _entry(spec: Any) -> tuple[str, Any]:
     if not isinstance(spec, Mapping) or not isinstance(spec.get("class_name"), str):
-        raise BadInput(f"a layer's description {str(spec)[:60]!r} names no class; save the model again.")
+        raise ValueError(f"a layer's description {str(spec)[:60]!r} names no class")
     return spec["class_name"], spec.get("config")
 
 
@@ -149,7 +153,7 @@ class _Walk:
         except Refused as refusal:
             self.problems.append((kind, name, str(refusal)))
             return None
-        except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError) as error:
+        except DAMAGE as error:
             raise _malformed(self.source.file, f"layer {name!r} ({kind})", error) from None
 
 

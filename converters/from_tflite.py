@@ -44,9 +44,8 @@ def load(path: str | Path) -> Graph:
             except Refused as refusal:
                 problems.append((operator.kind, name, str(refusal)))
             except (ValueError, IndexError, OverflowError) as error:
-                raise BadInput(
-                    f"{source.file}: layer {name!r} ({operator.kind}): {str(error)[:300].rstrip('.')}; convert it again."
-                ) from None
+                text = str(error)[:300].rstrip(".")
+                raise BadInput(f"{source.file}: layer {name!r} ({operator.kind}): {text}; convert it again.") from None
         if problems:
             raise Unsupported(listed(source.file, problems, REMEDY))
         output = values.get(source.output)

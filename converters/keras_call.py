@@ -100,9 +100,10 @@ class Layer:
         """
         found = self._native(roles) if self.source.native else self._legacy(roles)
         if any(a is None for a in found) or len(found) != len(roles):
+            count = sum(a is not None for a in found)
             raise BadInput(
-                f"{self.source.file}: layer {self.name!r} ({self.kind}) needs the weights {', '.join(roles) or 'none'}, "
-                f"but {sum(a is not None for a in found)} are stored; save the model again."
+                f"{self.source.file}: layer {self.name!r} ({self.kind}) needs the weights "
+                f"{', '.join(roles) or 'none'}, but {count} are stored; save the model again."
             )
         arrays = [a for a in found if a is not None]
         if any(a.dtype.kind != "f" for a, role in zip(arrays, roles, strict=True) if role != "count"):

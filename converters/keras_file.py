@@ -134,7 +134,7 @@ def attribute(file: str, group: Any, name: str) -> Any:
         BadInput: it cannot be read.
     """
     try:
-        return group.attrs[name] if name in group.attrs else None
+        return group.attrs.get(name)
     except Exception as error:  # the library's own, of many kinds
         raise BadInput(f"{file}: attribute {name!r} is damaged ({_brief(error)}); copy or save it again.") from None
 

@@ -205,8 +205,8 @@ def _normalization(build: Builder, layer: Layer, x: Stream) -> Stream:
     mean, variance = layer.numbers("mean"), layer.numbers("variance")
     if mean is None or variance is None:
         mean, variance, _ = (a.astype(np.float64) for a in layer.weights("mean", "variance", "count"))
-    factor = 1 / np.maximum(np.sqrt(variance), 1e-7)
-    offset = -mean * factor
+    factor = np.asarray(1 / np.maximum(np.sqrt(variance), 1e-7))
+    offset = np.asarray(-mean * factor)
     if factor.size == offset.size == 1:
         return build.scaled(x, layer.name, factor.reshape(()), offset.reshape(()))
     axis = _axis(layer.wholes("axis", 1, -1)[0], x)

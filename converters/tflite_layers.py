@@ -90,7 +90,9 @@ class Call:
     def constant(self, i: int) -> np.ndarray | None:
         """The real values of input `i` in float32, None where it is left out."""
         tensor, value = self._constant(i)
-        return value if isinstance(value, np.ndarray) or tensor is None else tensor.real()
+        if isinstance(value, np.ndarray):
+            return value
+        return None if tensor is None else tensor.real()
 
     def wholes(self, i: int) -> list[int]:
         """Input `i` as a list of whole numbers."""
