@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from converters.keras_call import Layer, Place, custom
-from converters.keras_file import Source, child, read
+from converters.keras_file import Source, read
 from converters.keras_layers import check, convert
 from converters.layout import Builder, Stream, listed, unique
 from converters.onnx_call import NotKnown, Refused
@@ -74,7 +74,7 @@ def _path(source: Source, path: str) -> str:
     """The folder of a network's layers; older versions call it otherwise."""
     first = f"{path}/layers".strip("/")
     old = f"{path}/_layer_checkpoint_dependencies".strip("/")
-    return old if source.native and child(source.file, source.group, old) is not None else first
+    return old if source.native and source.has(old) else first
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from converters.keras_file import Source, array, child, names
+from converters.keras_file import Source
 from converters.onnx_call import Refused
 from neuro.errors import BadInput
 
@@ -111,16 +111,12 @@ class Layer:
         return arrays
 
     def _native(self, roles: Sequence[str]) -> list[np.ndarray | None]:
-        file, group = self.source.file, self.source.group
-        more = child(file, group, f"{self.place.path}/vars/{len(roles)}") is not None
-        paths = [f"{self.place.path}/vars/{i}" for i in range(len(roles) + more)]
-        return [array(file, group, p) for p in paths]
+        more = self.source.has(f"{self.place.path}/vars/{len(roles)}")
+        return [self.source.array(f"{self.place.path}/vars/{i}") for i in range(len(roles) + more)]
 
     def _legacy(self, roles: Sequence[str]) -> list[np.ndarray | None]:
         """Outermost layers' weights by their order, as Keras does; those of inner networks by their names."""
-        file = self.source.file
-        group = child(file, self.source.group, self.place.outer)
-        stored = names(file, group, "weight_names") if group is not None else []
+        stored = self.source.names(self.place.outer)
         if self.place.outer != self.place.name:
             split = {n: [p.split(":")[0] for p in n.split("/")] for n in stored}
             stored = [n for n in stored if len(split[n]) > 1 and split[n][-2] == self.place.name]
@@ -128,7 +124,7 @@ class Layer:
             if len(set(kinds.values())) < len(stored) and len({split[n][-1] for n in stored}) == len(stored):
                 kinds = {n: split[n][-1] for n in stored}
             stored = [n for role in roles for n in stored if kinds[n] in (role, role.removeprefix("depthwise_"))]
-        return [array(file, group, n) for n in stored[: len(roles) + 1]]
+        return [self.source.array(f"{self.place.outer}/{n}") for n in stored[: len(roles) + 1]]
 
 
 def _plain(value: Any) -> Any:

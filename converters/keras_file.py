@@ -5,8 +5,11 @@ Only JSON and arrays are read. Nothing is unpickled or executed, and no link out
 
 import io
 import json
+import subprocess
+import sys
 import zipfile
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -15,27 +18,62 @@ import numpy as np
 from neuro.errors import BadInput
 
 FILE_LIMIT = 2 * 2**30
-"""Largest file, archive member or array in bytes."""
+"""Largest file or archive member in bytes."""
 TEXT_LIMIT = 64 * 2**20
 """Largest JSON text in bytes."""
 RATIO_LIMIT = 1100
 """Largest ratio of unpacked to packed bytes; deflate reaches 1032."""
-FILTERS = {1, 2, 3}
-"""HDF5 filters that are undone: deflate, shuffle, Fletcher's checksum."""
+TIME_LIMIT = 300
+"""Longest time in seconds that reading an HDF5 part may take."""
 
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """A file's network: `config` as Keras writes it, the major version that wrote it, and where weights lie.
+    """A file's network: `config` as Keras writes it, and the major version that wrote it.
 
-    group: the h5py group of the weights; native: whether the file is a `.keras` archive.
+    store: what the HDF5 part holds by path, see `converters.hdf5_extract`, with the `values` of arrays; root: the path
+    below which weights lie; native: whether the file is a `.keras` archive.
     """
 
     file: str
     config: dict[str, Any]
     version: int
-    group: Any
+    store: dict[str, dict[str, Any]]
+    root: str
     native: bool
+
+    def has(self, path: str) -> bool:
+        """Whether something lies at a path below the root."""
+        return f"{self.root}{path}" in self.store
+
+    def names(self, path: str) -> list[str]:
+        """The names of a layer's arrays, one attribute or, being long, several numbered ones.
+
+        Raises:
+            BadInput: they are no names.
+        """
+        group = self.store.get(f"{self.root}{path}", {})
+        found = [group["weight_names"]] if "weight_names" in group else []
+        while "weight_names" not in group and (part := group.get(f"weight_names{len(found)}")) is not None:
+            found.append(part)
+        texts = [t for part in found for t in (part if isinstance(part, list) else [part])]
+        if not all(isinstance(t, str) for t in texts):
+            raise BadInput(f"{self.file}: the weight_names of {path!r} are no list of names; save the model again.")
+        return texts
+
+    def array(self, path: str) -> np.ndarray | None:
+        """The numbers at a path below the root, None where there is nothing.
+
+        Raises:
+            BadInput: something else is there, or what is not read.
+        """
+        entry = self.store.get(f"{self.root}{path}")
+        if entry is None:
+            return None
+        if entry["kind"] != "array":
+            why = entry.get("why", "is no array of numbers")
+            raise BadInput(f"{self.file}: {path!r} {why}; copy the file or save the model again.")
+        return entry["values"]
 
 
 def read(path: str | Path) -> Source:
@@ -67,7 +105,7 @@ def _archive(file: str, data: bytes) -> Source:
     except Exception as error:  # the reader's own, of many kinds
         raise BadInput(f"{file} is a damaged archive ({error}); save the model again.") from None
     version = _mapping(file, metadata).get("keras_version")
-    return Source(file, _mapping(file, config), _major(version), _group(file, weights), True)
+    return Source(file, _mapping(file, config), _major(version), _store(file, weights), "", True)
 
 
 def _member(file: str, archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
@@ -85,24 +123,35 @@ def _member(file: str, archive: zipfile.ZipFile, name: str, limit: int) -> bytes
 
 
 def _legacy(file: str, data: bytes) -> Source:
-    root = _group(file, data)
-    config = attribute(file, root, "model_config")
-    if config is None:
+    store = _store(file, data)
+    top = store[""]
+    if "model_config" not in top:
         raise BadInput(f"{file} holds no model_config, only weights; save the whole model with model.save(path).")
-    version = attribute(file, root, "keras_version")
-    weights = child(file, root, "model_weights")
-    if weights is None:
+    if store.get("model_weights", {}).get("kind") != "group":
         raise BadInput(f"{file} holds no model_weights; save the whole model with model.save(path).")
-    return Source(file, _mapping(file, _text(config)), _major(_text(version)), weights, False)
+    version = _major(_text(top.get("keras_version")))
+    return Source(file, _mapping(file, _text(top["model_config"])), version, store, "model_weights/", False)
 
 
-def _group(file: str, data: bytes) -> Any:
-    import h5py
-
+def _store(file: str, data: bytes) -> dict[str, dict[str, Any]]:
+    """What an HDF5 file holds, read by another process, since the library may crash on a damaged file."""
+    command = [sys.executable, "-P", str(Path(__file__).with_name("hdf5_extract.py"))]
     try:
-        return h5py.File(io.BytesIO(data), "r")
-    except Exception as error:  # the library's own, of many kinds
-        raise BadInput(f"{file} is not an HDF5 file, or is cut short ({_brief(error)}); copy it again.") from None
+        done = subprocess.run(command, input=data, capture_output=True, timeout=TIME_LIMIT, check=False)
+    except subprocess.TimeoutExpired:
+        raise BadInput(f"{file} is not read within {TIME_LIMIT} s; it is damaged. Copy or save it again.") from None
+    if done.returncode:
+        text = done.stderr.decode("utf-8", "replace").strip().split("\n")[-1][:120].rstrip(".")
+        why = text if done.returncode == 1 else f"reading it ends with status {done.returncode}"
+        raise BadInput(f"{file} is not an HDF5 file, or is damaged or cut short ({why}); copy or save it again.")
+    length = int.from_bytes(done.stdout[:8], "little")
+    store, offset = json.loads(done.stdout[8 : 8 + length]), 8 + length
+    for entry in store.values():
+        if entry["kind"] == "array":
+            dtype, count = np.dtype(entry["dtype"]), prod(entry["shape"])
+            entry["values"] = np.frombuffer(done.stdout, dtype, count, offset).reshape(entry["shape"])
+            offset += count * dtype.itemsize
+    return store
 
 
 def _mapping(file: str, text: bytes | str | None) -> dict[str, Any]:
@@ -125,86 +174,6 @@ def _major(version: Any) -> int:
 
 def _text(value: Any) -> str | bytes | None:
     return value if isinstance(value, str | bytes) else None
-
-
-def attribute(file: str, group: Any, name: str) -> Any:
-    """An attribute of a group, None where it has none.
-
-    Raises:
-        BadInput: it cannot be read.
-    """
-    try:
-        return group.attrs.get(name)
-    except Exception as error:  # the library's own, of many kinds
-        raise BadInput(f"{file}: attribute {name!r} is damaged ({_brief(error)}); copy or save it again.") from None
-
-
-def names(file: str, group: Any, name: str) -> list[str]:
-    """A list of names kept as one attribute or, being long, as several numbered ones."""
-    found = attribute(file, group, name)
-    parts = [found] if found is not None else []
-    while found is None and (part := attribute(file, group, f"{name}{len(parts)}")) is not None:
-        parts.append(part)
-    texts = [t for part in parts for t in np.asarray(part).ravel().tolist()]
-    texts = [t.decode("utf-8", "replace") if isinstance(t, bytes) else t for t in texts]
-    if not all(isinstance(t, str) for t in texts):
-        raise BadInput(f"{file}: {name!r} is no list of names; copy the file or save the model again.")
-    return texts
-
-
-def child(file: str, group: Any, name: str) -> Any:
-    """What a group holds under a name of one or several parts, None where there is nothing.
-
-    Raises:
-        BadInput: it is a link to elsewhere, or damaged.
-    """
-    import h5py
-
-    for part in name.split("/"):
-        if not part or part in (".", ".."):
-            return None
-        try:
-            link = group.get(part, getlink=True) if isinstance(group, h5py.Group) else None
-            if link is None:
-                return None
-            if not isinstance(link, h5py.HardLink):
-                raise BadInput(f"{file}: {name!r} is a link to another place; links are not followed. Save it again.")
-            group = group[part]
-        except BadInput:
-            raise
-        except Exception as error:  # the library's own, of many kinds
-            raise BadInput(f"{file}: {name!r} is damaged ({_brief(error)}); copy or save it again.") from None
-    return group
-
-
-def array(file: str, group: Any, name: str) -> np.ndarray | None:
-    """The floats or whole numbers of a data set, None where there is none.
-
-    Raises:
-        BadInput: it is no such data set, too large, kept in other files, or damaged.
-    """
-    import h5py
-
-    found = child(file, group, name)
-    if found is None:
-        return None
-    where = f"{file}: {name!r}"
-    try:
-        if not isinstance(found, h5py.Dataset) or found.dtype.kind not in "fiu" or found.shape is None:
-            raise BadInput(f"{where} is no array of numbers; save the model again.")
-        plist = found.id.get_create_plist()
-        if found.is_virtual or plist.get_external_count():
-            raise BadInput(f"{where} keeps its data in other files, which are not opened; save the model again.")
-        if {plist.get_filter(i)[0] for i in range(plist.get_nfilters())} - FILTERS:
-            raise BadInput(f"{where} is packed in a way that is not read; save the model without it.")
-        stored = found.id.get_storage_size() * (RATIO_LIMIT if found.chunks else 1)
-        if found.nbytes > min(FILE_LIMIT, stored):
-            raise BadInput(f"{where} claims {found.nbytes} bytes, more than the file has or than {FILE_LIMIT}.")
-        return np.asarray(found[()])
-    except BadInput:
-        raise
-    except Exception as error:  # the library's own, of many kinds
-        raise BadInput(f"{where} is damaged ({_brief(error)}); copy the file or save the model again.") from None
 
 
 def _brief(error: Exception) -> str:
