@@ -6,8 +6,9 @@ import numpy as np
 
 from converters.layout import Builder, listed
 from converters.onnx_call import NotKnown, Refused
+from converters.tflite_call import Call, Held, Value
 from converters.tflite_file import Operator, Source, read
-from converters.tflite_layers import Call, Held, Value, check, convert
+from converters.tflite_layers import check, convert
 from neuro.errors import BadInput, Unsupported
 from neuro.graph import Graph
 

@@ -5,6 +5,8 @@ The format is the flatbuffer schema of https://github.com/tensorflow/tensorflow/
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -147,9 +149,12 @@ def read(path: str | Path) -> Source:
     """The network in the file `path`.
 
     Raises:
-        BadInput: the file is missing, damaged or too large, or has not one network with one input and output.
+        BadInput: the file is missing, damaged or too large, or has not one network with one input and output; or the
+            package that knows the format is not installed.
     """
     path = Path(path)
+    if find_spec("tflite") is None:
+        raise BadInput(f"{path.name}: TFLite files are read with the package tflite; install neuro-verdict[formats].")
     if not path.is_file():
         raise BadInput(f"{path}: there is no such file; give the path of a .tflite file.")
     try:
@@ -260,8 +265,6 @@ def _operator(operator: Any, kinds: list[str], tensors: int) -> Operator:
 
 def _options(operator: Any, kind: str) -> dict[str, Any]:
     """The options' fields; empty where the operator has none."""
-    import importlib
-
     from tflite.BuiltinOptions import BuiltinOptions
 
     if kind not in OPTIONS or operator.BuiltinOptionsType() == 0:
@@ -270,7 +273,7 @@ def _options(operator: Any, kind: str) -> dict[str, Any]:
     given = operator.BuiltinOptions()
     if operator.BuiltinOptionsType() != getattr(BuiltinOptions, table) or given is None:
         raise ValueError(f"{kind} with options of type {operator.BuiltinOptionsType()}")
-    options = getattr(importlib.import_module(f"tflite.{table}"), table)()
+    options = getattr(import_module(f"tflite.{table}"), table)()
     options.Init(given.Bytes, given.Pos)
     found = {field.removesuffix("AsNumpy"): getattr(options, field)() for field in fields.split()}
     return {k: [int(n) for n in v[:AXES_LIMIT]] if isinstance(v, np.ndarray) else v for k, v in found.items()}

@@ -5,16 +5,16 @@ that of https://ai.google.dev/edge/litert/models/quantization_spec. Where a resu
 a `quantise` activation, and a fused ReLU is a bound of it.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import inf, prod
-from typing import TypeAlias
 
 import numpy as np
 
-from converters.layout import Builder, Stream, same_pads
-from converters.onnx_call import NotKnown, Refused
-from converters.tflite_file import Operator, Tensor
+from converters import tflite_shapes
+from converters.layout import Builder, same_pads
+from converters.onnx_call import Refused
+from converters.tflite_call import MOVES, Call, Held, Value
+from converters.tflite_file import Tensor
 from neuro.activations import Function
 from neuro.layers import Activation, AvgPool, Conv, MaxPool, Pads, Relu, Shape
 
@@ -29,89 +29,12 @@ FUNCTIONS = {
 """Operators that are functions without options."""
 CLIPS = {"RELU": 1, "RELU_N1_TO_1": 2, "RELU6": 3}
 """Operators that do what a fused activation does, and its number."""
-MOVES = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "TRANSPOSE", "CAST")
-"""Operators that leave whole numbers what they are."""
 KNOWN = (
     *FUNCTIONS, *CLIPS, *MOVES, "ADD", "SUB", "MUL", "DIV", "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED",
     "AVERAGE_POOL_2D", "MAX_POOL_2D", "SOFTMAX", "LEAKY_RELU", "GELU", "PAD", "CONCATENATION", "MEAN", "GATHER",
     "QUANTIZE", "DEQUANTIZE",
 )  # fmt: skip
 """All operators that have an equal here."""
-
-
-@dataclass(frozen=True)
-class Held:
-    """A tensor that depends on the input. batched: its first axis is the batch, which `stream` leaves out.
-
-    ids: whole numbers that choose rows of a table.
-    """
-
-    stream: Stream
-    batched: bool = True
-    ids: bool = False
-
-    @property
-    def full(self) -> Shape:
-        """The shape in the file for a batch of 1."""
-        return (1, *self.stream.shape) if self.batched else self.stream.shape
-
-
-Value: TypeAlias = Held | np.ndarray | None
-"""A tensor of the network, a constant's real values computed from others, or what a refused operator would give."""
-
-
-@dataclass(frozen=True, eq=False)
-class Call:
-    """One operator: its inputs' tensors and values (None for a stored constant or what is not known), its result."""
-
-    operator: Operator
-    name: str
-    tensors: tuple[Tensor | None, ...]
-    values: tuple[Value, ...]
-    result: Tensor
-
-    def option(self, name: str, default: int) -> int:
-        """An option that is a whole number."""
-        return int(self.operator.options.get(name, default))
-
-    def held(self, i: int = 0) -> Held:
-        """Input `i`, which must depend on the network's input and be real."""
-        if i >= len(self.values) or self.tensors[i] is None:
-            raise ValueError(f"its input {i} is missing")
-        value, tensor = self.values[i], self.tensors[i]
-        if isinstance(value, Held):
-            if value.ids and self.operator.kind not in (*MOVES, "GATHER"):
-                raise Refused("it computes with the whole numbers of the input; only GATHER may read them")
-            return value
-        if value is not None or (tensor is not None and tensor.data is not None):
-            raise Refused(f"its input {i} is a constant")
-        raise NotKnown
-
-    def constant(self, i: int) -> np.ndarray | None:
-        """The real values of input `i` in float32, None where it is left out."""
-        tensor, value = self._constant(i)
-        if isinstance(value, np.ndarray):
-            return value
-        return None if tensor is None else tensor.real()
-
-    def wholes(self, i: int) -> list[int]:
-        """Input `i` as a list of whole numbers."""
-        tensor, _ = self._constant(i)
-        if tensor is None or tensor.kind not in ("INT32", "INT64"):
-            raise ValueError(f"its input {i} is no list of whole numbers")
-        if prod(tensor.shape) > 64:
-            raise ValueError(f"its input {i} is a list of {prod(tensor.shape)}")
-        return [int(n) for n in tensor.stored().ravel()]
-
-    def _constant(self, i: int) -> tuple[Tensor | None, Value]:
-        if i >= len(self.tensors) or self.tensors[i] is None:
-            return None, None
-        tensor, value = self.tensors[i], self.values[i]
-        if isinstance(value, Held):
-            raise Refused(f"its input {i} is computed from the network's input")
-        if value is None and (tensor is None or tensor.data is None):
-            raise NotKnown
-        return tensor, value
 
 
 def check(kind: str) -> None:
@@ -152,15 +75,15 @@ def convert(build: Builder, call: Call) -> Value:
         case "QUANTIZE" | "DEQUANTIZE":
             return _finished(build, call, call.held(), 0, True)
         case "PAD":
-            return _finished(build, call, _pad(build, call), 0, True)
+            return _finished(build, call, tflite_shapes.pad(build, call), 0, True)
         case kind if kind in CLIPS:
             return _finished(build, call, call.held(), CLIPS[kind])
         case "RESHAPE" | "SQUEEZE" | "EXPAND_DIMS":
-            return _finished(build, call, _reshaped(build, call), 0, True)
+            return _finished(build, call, tflite_shapes.reshaped(build, call), 0, True)
         case "TRANSPOSE":
-            return _finished(build, call, _transpose(build, call), 0, True)
+            return _finished(build, call, tflite_shapes.transpose(build, call), 0, True)
         case "CAST":
-            return _cast(call)
+            return tflite_shapes.cast(call)
         case _:
             x = call.held()
             y = replace(x, stream=build.each(x.stream, call.name, Activation(_function(call))))
@@ -304,20 +227,9 @@ def _arithmetic(build: Builder, call: Call) -> Held:
     return replace(x, stream=scaled)
 
 
-def _axis(axis: int, x: Held) -> int:
-    """An axis of the file as one of the sample."""
-    rank = len(x.full)
-    counted = axis + rank if axis < 0 else axis
-    if not 0 <= counted < rank:
-        raise ValueError(f"axis {axis} of {x.full} does not exist")
-    if x.batched and counted == 0:
-        raise Refused("it works along the batch axis")
-    return counted - x.batched
-
-
 def _mean(build: Builder, call: Call) -> Held:
     x = call.held()
-    axes = {_axis(a, x) for a in call.wholes(1)}
+    axes = {tflite_shapes.axis(a, x) for a in call.wholes(1)}
     left = [i for i in range(len(x.stream.shape)) if i not in axes]
     if len(left) != 1 or not axes:
         raise Refused(f"mean over axes {sorted(axes)} of a sample of {x.stream.shape}; one axis must be left")
@@ -347,65 +259,8 @@ def _concatenation(build: Builder, call: Call) -> Held:
     parts = [call.held(i) for i in range(len(call.values))]
     if not parts or len({p.batched for p in parts}) > 1:
         raise Refused(f"inputs of {[p.full for p in parts]}")
-    axis = _axis(call.option("Axis", 0), parts[0])
+    axis = tflite_shapes.axis(call.option("Axis", 0), parts[0])
     return replace(parts[0], stream=build.joined([p.stream for p in parts], call.name, axis))
-
-
-def _pad(build: Builder, call: Call) -> Held:
-    x = call.held()
-    wholes = call.wholes(1)
-    if len(wholes) != 2 * len(x.full) or min(wholes, default=0) < 0:
-        raise ValueError(f"pads {wholes} do not fit an input of {x.full}")
-    pads = tuple(zip(wholes[::2], wholes[1::2], strict=True))
-    if x.batched and any(pads[0]):
-        raise Refused("pads the batch axis")
-    return replace(x, stream=build.padded(x.stream, call.name, pads[x.batched :]))
-
-
-def _reshaped(build: Builder, call: Call) -> Held:
-    """Every axis of the file counts; a leading one of size 1 with others behind it is the batch."""
-    x = call.held()
-    full = _target(call, x)
-    batched = len(full) > 1 and full[0] == 1
-    shape = full[1:] if batched else full
-    return replace(x, stream=build.reshaped(x.stream, call.name, shape), batched=batched)
-
-
-def _target(call: Call, x: Held) -> Shape:
-    match call.operator.kind:
-        case "SQUEEZE":
-            dims: Sequence[int] = call.operator.options.get("SqueezeDims") or []
-            axes = {d + len(x.full) if d < 0 else d for d in dims} or {i for i, n in enumerate(x.full) if n == 1}
-            if any(not 0 <= a < len(x.full) or x.full[a] != 1 for a in axes):
-                raise ValueError(f"axes {sorted(axes)} of {x.full} are not all of size 1")
-            return tuple(n for i, n in enumerate(x.full) if i not in axes)
-        case "EXPAND_DIMS":
-            (axis,) = call.wholes(1) or (0,)
-            axis = axis + len(x.full) + 1 if axis < 0 else axis
-            return (*x.full[:axis], 1, *x.full[axis:])
-    stored = len(call.tensors) > 1 and (t := call.tensors[1]) is not None and t.data is not None
-    target = call.wholes(1) if stored else call.operator.options.get("NewShape") or list(call.result.shape)
-    rest = prod(n for n in target if n != -1)
-    if target.count(-1) > 1 or any(n < 1 and n != -1 for n in target):
-        raise ValueError(f"shape {target}")
-    return tuple(prod(x.full) // rest if n == -1 else n for n in target)
-
-
-def _transpose(build: Builder, call: Call) -> Held:
-    x = call.held()
-    order = call.wholes(1)
-    if sorted(order) != list(range(len(x.full))):
-        raise ValueError(f"order {order} does not fit an input of {x.full}")
-    if x.batched and order[0] != 0:
-        raise Refused(f"order {order} moves the batch axis")
-    return replace(x, stream=build.permuted(x.stream, [o - x.batched for o in order[x.batched :]]))
-
-
-def _cast(call: Call) -> Held:
-    x = call.held()
-    if not x.ids or call.result.kind not in ("INT32", "INT64"):
-        raise Refused(f"casts to {call.result.kind}")
-    return x
 
 
 def _function(call: Call) -> Function:

@@ -140,6 +140,11 @@ def test_networks_of_other_shapes(folder, tflite_model):
             load(folder / "net.tflite")
 
 
+def test_without_the_package(folder, content, monkeypatch):
+    monkeypatch.setattr(tflite_file, "find_spec", lambda name: None)
+    assert "install neuro-verdict[formats]" in complaint(folder, content)
+
+
 def test_counts_beyond_the_limit(folder, content, monkeypatch):
     monkeypatch.setattr(tflite_file, "COUNT_LIMIT", 9)
     assert "claims 11 parts" in complaint(folder, content)
