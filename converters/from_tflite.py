@@ -12,6 +12,8 @@ from converters.tflite_layers import check, convert
 from neuro.errors import BadInput, Unsupported
 from neuro.graph import Graph
 
+SIZE_LIMIT = 4 * 2**30
+"""Most bytes of weights that all operators read together; one tensor may be read by many."""
 REMEDY = "Replace them in the network and convert it again."
 
 
@@ -80,12 +82,19 @@ def _entrance(source: Source) -> tuple[Builder, Held]:
 
 
 def _live(source: Source) -> list[tuple[int, Operator]]:
-    """The operators that the output depends on, with their places; a reshape's computed shape does not count."""
+    """The operators that the output depends on, with their places; a reshape's computed shape does not count.
+
+    Raises:
+        BadInput: they read more than the limit.
+    """
     needed, live = {source.output}, []
     for index, operator in reversed(list(enumerate(source.operators))):
         if needed.intersection(operator.outputs):
             live.append((index, operator))
             needed.update(operator.inputs[:1] if operator.kind == "RESHAPE" else operator.inputs)
+    used = (source.tensors[i].data for _, operator in live for i in operator.inputs if i >= 0)
+    if (size := sum(len(data) for data in used if data is not None)) > SIZE_LIMIT:
+        raise BadInput(f"{source.file}: its layers read {size} bytes of weights, beyond the limit of {SIZE_LIMIT}.")
     return live[::-1]
 
 
