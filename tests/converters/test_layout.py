@@ -160,3 +160,14 @@ def test_unused_layers_are_left_out_and_nan_is_bad():
     bad = build.scaled(build.entrance, "bad", np.full((), np.nan), np.zeros(()))
     with pytest.raises(BadInput, match="'bad' has NaN"):
         build.graph("net", bad, {}, "")
+
+
+def test_constants_and_columns_of_a_flattened_map():
+    """Value 2 y + c of a map of 2 x 2 channels lies at 2 c + y."""
+    build, x = first((2, 2))
+    flat = build.reshaped(x, "f", (4,))
+    scaled = build.scaled(flat, "s", np.array([1, 2, 3, 4], np.float32), np.zeros(()))
+    build.dense(scaled, "d", np.array([[5, 6, 7, 8]], np.float32), None)
+    ops = {n.name: n.op for n in build.nodes}
+    assert ops["s"].factor.tolist() == [1, 3, 2, 4]
+    assert ops["d"].weight.tolist() == [[5, 7, 6, 8]]
