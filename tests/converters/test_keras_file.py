@@ -314,3 +314,23 @@ def test_fuzz_configurations(folder, changes):
                 place = place[key]
             place[path[-1]] = copy.deepcopy(value)
     usable_or_refused(folder, archive(json.dumps(described).encode()), "damaged.keras")
+
+
+@pytest.mark.parametrize("byte", [34, 184])
+def test_damage_that_makes_the_library_crash(folder, byte):
+    """The type of the text is damaged: the HDF5 library ends the process that reads it. Found by random damage."""
+    content = bytearray(legacy())
+    content[content.index(b"model_config") + 17] = byte
+    usable_or_refused(folder, bytes(content), "crash.h5")
+
+
+def test_readers_that_crash_or_hang(folder, monkeypatch, tmp_path):
+    program = tmp_path / "hdf5_extract.py"
+    monkeypatch.setattr(keras_file, "__file__", str(tmp_path / "keras_file.py"))
+    keras_file._store.cache_clear()
+    program.write_text("import os; os.abort()")
+    assert "reading it ends with status -6" in complaint(folder, legacy())
+    program.write_text("import time; time.sleep(60)")
+    monkeypatch.setattr(keras_file, "TIME_LIMIT", 1)
+    assert "not read within 1 s" in complaint(folder, legacy())
+    keras_file._store.cache_clear()
