@@ -70,7 +70,19 @@ def _importer(path: Path) -> tuple[str, Callable[[Path], Graph]] | None:
     """The format of a file and what reads it."""
     match path.suffix:
         case ".onnx":
-            from converters.from_onnx import load as from_onnx
+            from converters.importers.from_onnx import load as from_onnx
 
             return "onnx", from_onnx
+        case ".h5" | ".hdf5" | ".keras":
+            from converters.importers.from_keras import load as from_keras
+
+            return "keras", from_keras
+        case ".tflite":
+            from converters.importers.from_tflite import load as from_tflite
+
+            return "tflite", from_tflite
+        case ".pt2":
+            from converters.importers.from_torch import load as from_torch
+
+            return "torch", from_torch
     return None
