@@ -9,6 +9,9 @@ from experiments.progress import Progress, silent
 from neuro.codes import CODES, Code, is_exact
 from neuro.graph import Graph
 
+AUTO: tuple[Code, ...] = ("unary", "bits", "graded", "rate")
+"""Codes that are tried unless one is chosen: naf and ttfs have no compiled kernel, and would make the run half as long
+again."""
 PILOT = 16
 """Items whose mean activity the mapping is based on, and on which folding is checked."""
 
