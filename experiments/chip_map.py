@@ -38,7 +38,7 @@ from neuro.traffic import arranged, traffic
 from neuro.wiring import of_graph
 
 CODES: tuple[Code, ...] = ("bits", "unary", "ttfs", "rate")
-"""The order in which codes are tried: exact ones with binary spikes first. A chip that can run any other can run bits."""
+"""The order in which codes are tried: exact ones first. A chip that can run any other can run bits."""
 
 
 @dataclass(frozen=True)

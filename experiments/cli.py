@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
+from experiments.cli_listings import listings
 from neuro.errors import BadInput, NeuroError
 
 app = App(
@@ -24,6 +25,7 @@ Names = Annotated[
     Parameter(help="Names or .toml files, separated by commas, or all; default the strongest of each kind."),
 ]
 Numbers = Annotated[str | None, Parameter(help="One number, or one per channel, separated by commas.")]
+Codes = Literal["auto", "unary", "bits", "naf", "ttfs", "graded", "rate"]
 
 
 @app.command
@@ -39,7 +41,7 @@ def compare(
     calibration: Path | None = None,
     chips: Chips = None,
     devices: Names = None,
-    code: Literal["auto", "unary", "bits", "rate"] = "auto",
+    code: Codes = "auto",
     levels: int = 15,
     input_levels: int | None = None,
     weight_bits: int = 8,
@@ -69,7 +71,7 @@ def compare(
     calibration
         File with x to calibrate thresholds on; default the first 1,000 training items.
     code
-        Spike code; auto prices all of them.
+        Spike code; auto prices unary, bits, graded and rate (the others are exact too, and slower to simulate).
     levels
         Levels of an activation above zero.
     input_levels
@@ -118,7 +120,7 @@ def map_(
     mean: Numbers = None,
     std: Numbers = None,
     layout: Literal["NCHW", "NHWC"] | None = None,
-    code: Literal["auto", "unary", "bits", "rate"] = "auto",
+    code: Codes = "auto",
     levels: int = 15,
     input_levels: int | None = None,
     weight_bits: int = 8,
@@ -142,7 +144,7 @@ def map_(
     data, scale, mean, std, layout, levels, input_levels, weight_bits, steps
         As for compare.
     code
-        Spike code; auto takes the first of bits, unary, rate that the chip can run.
+        Spike code; auto takes the first of bits, unary, ttfs, rate that the chip can run.
     regime
         Map for one sample at a time, or for a pipeline of samples.
     detailed
@@ -318,51 +320,8 @@ def measure(
         print_result(result)
 
 
-@app.command
-def chips(name: str | None = None) -> None:
-    """What is known of spiking chips: every constant with range, unit, source and basis; faults of a file of one's own.
-
-    Parameters
-    ----------
-    name
-        A bundled chip or a .toml file; default a list of all.
-    """
-    from experiments.terminal import description, descriptions
-    from neuro import chip
-    from neuro.testing import check_chip
-
-    if name is None:
-        descriptions([chip.load(n) for n in chip.known()])
-    else:
-        found = chip.load(name)
-        description(found)
-        check_chip(found)
-
-
-@app.command
-def devices(name: str | None = None) -> None:
-    """What is known of conventional machines: every constant with range, unit, source and basis.
-
-    Parameters
-    ----------
-    name
-        A bundled device or a .toml file; default a list of all.
-    """
-    from baselines import device
-    from experiments.terminal import description, descriptions
-
-    if name is None:
-        descriptions([device.load(n) for n in device.known()])
-    else:
-        description(device.load(name))
-
-
-@app.command
-def doctor(*, json_: Annotated[bool, Parameter(name="--json", help="Print JSON alone.")] = False) -> None:
-    """Which engine runs here and why: compiled kernels, their cache, JAX, cores, packages, data."""
-    from experiments.doctor import show
-
-    show(json_)
+for _command in listings:
+    app.command(_command)
 
 
 def _names(text: str | None) -> tuple[str, ...] | None:

@@ -117,8 +117,8 @@ def compare(
     done = progress("float network", len(counts))
     decisions = classify(network, dataset.network_input, done)
     found = forms(network, dataset, options.levels, options.weight_bits, options.steps, progress)
-    tried = dict.fromkeys((*AUTO, options.code))
-    spiking, integer = {code: graph for code, graph in found.spiking.items() if code in tried}, found.integer
+    tried = [code for code in found.spiking if code in AUTO or code == options.code]
+    spiking, integer = {code: found.spiking[code] for code in tried}, found.integer
     machines = [Machine("neuromorphic", c, partial(chip_file.prices, c)) for c in chips]
     once = fan_out(integer)  # all exact codes have the same synapses
     reaches: dict[Code, Reach] = {code: once if is_exact(code) else fan_out(spiking[code]) for code in spiking}

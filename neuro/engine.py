@@ -81,8 +81,8 @@ def prepare(graph: Graph) -> Program:
     """`graph`, which carries a schedule, as tables and weights that the compiled kernels read.
 
     Raises:
-        NoKernels: there is no compiled library, or none that knows the code. NoTaps: a stage that the kernels have no form for.
-        BadInput: a membrane that could leave 32 bits.
+        NoKernels: there is no compiled library, or it does not know the code. NoTaps: a stage that the kernels have no
+        form for. BadInput: a membrane that could leave 32 bits.
     """
     if (here := native.kernels()).library is None:
         raise native.NoKernels(here.reason)

@@ -1,4 +1,4 @@
-"""Spike trains of populations: booleans or integers [step, batch, *shape], or bits as the compiled kernels hand them on.
+"""Spike trains of populations: booleans or integers [step, batch, *shape], or bits as the compiled kernels have them.
 
 Integers are the values that spikes carry; one that is not zero is one spike, whatever its value. Whoever asks for sums,
 values or batches need not know which. bits [sample, position, step, byte]: the spikes of a
