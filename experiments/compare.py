@@ -16,7 +16,7 @@ from converters import quantise
 from experiments import same_silicon
 from experiments.arm import Arm, Machine, Priced
 from experiments.dataset import DataSet
-from experiments.forms import AUTO, PILOT, forms
+from experiments.forms import PILOT, forms, tried
 from experiments.judge import judge
 from experiments.measured import arms as measured_arms
 from experiments.progress import Progress, silent
@@ -43,7 +43,7 @@ DUTY = 10.0
 
 @dataclass(frozen=True)
 class Options:
-    """What the user chose. boundary and rate are the scenario; code ``auto`` prices those of `AUTO`.
+    """What the user chose. boundary and rate are the scenario; code ``auto`` prices those of `forms.AUTO`.
 
     Raises:
         BadInput: an option out of its range.
@@ -117,8 +117,8 @@ def compare(
     done = progress("float network", len(counts))
     decisions = classify(network, dataset.network_input, done)
     found = forms(network, dataset, options.levels, options.weight_bits, options.steps, progress)
-    tried = [code for code in found.spiking if code in AUTO or code == options.code]
-    spiking, integer = {code: found.spiking[code] for code in tried}, found.integer
+    integer = found.integer
+    spiking: dict[Code, Graph] = {code: found.spiking[code] for code in tried(options.code)}
     machines = [Machine("neuromorphic", c, partial(chip_file.prices, c)) for c in chips]
     once = fan_out(integer)  # all exact codes have the same synapses
     reaches: dict[Code, Reach] = {code: once if is_exact(code) else fan_out(spiking[code]) for code in spiking}

@@ -52,7 +52,7 @@ def value(trains: Trains, code: codes.Code) -> Float[Array, "batch ..."]:
 
 def spikes(trains: Trains) -> Float[Array, "batch neuron"]:
     """Spikes of every neuron over all steps."""
-    number = counts(trains, False) if isinstance(trains, Packed) else (trains != 0).sum(axis=0)
+    number = counts(trains, False) if isinstance(trains, Packed) else trains.astype(bool).sum(axis=0)
     return number.reshape(number.shape[0], -1).astype(jnp.float32)
 
 
@@ -108,7 +108,7 @@ def sums(trains: Trains, matrix: Float[np.ndarray, "neuron effect"]) -> Float[Ar
     """
     if not isinstance(trains, Packed):
         steps, batch = trains.shape[:2]
-        flat = (trains != 0).reshape(steps * batch, -1).astype(jnp.float32)
+        flat = trains.astype(bool).reshape(steps * batch, -1).astype(jnp.float32)
         return (flat @ jnp.asarray(matrix)).reshape(steps, batch, -1)
     effects, classes = np.unique(matrix, axis=0, return_inverse=True)
     number = tally(trains, classes.reshape(-1), len(effects)).transpose(1, 0, 2)
