@@ -60,18 +60,12 @@ def steps(code: Code, levels: int) -> int:
 
 def integrate(code: Code, currents: Float[Array, "step batch ..."]) -> Float[Array, "batch ..."]:
     """The membrane after a window of input currents: their sum; Horner's rule for digits, most significant first; under
-    ttfs a ramp, whose slope every current adds to until the window ends."""
-    zero = jnp.zeros_like(currents[0])
+    ttfs a ramp, to whose slope every current adds, so that it counts as often as there are steps to come."""
     if doubles(code):
+        zero = jnp.zeros_like(currents[0])
         return jax.lax.scan(lambda v, current: (2 * v + current, None), zero, currents)[0]
     if code == "ttfs":
-
-        def ramp(carry, current):
-            v, slope = carry
-            slope = slope + current
-            return (v + slope, slope), None
-
-        return jax.lax.scan(ramp, (zero, zero), currents)[0][0]
+        currents = currents * _remaining(currents.shape[0], currents.ndim)
     return currents.sum(axis=0)
 
 
@@ -90,8 +84,7 @@ def emit(code: Code, op: Threshold, membrane: Float[Array, "batch ..."]) -> Spik
     if code == "naf":
         return _signed(op, membrane, threshold)
     if code == "ttfs":
-        ramp = jnp.arange(op.levels, 0, -1, dtype=jnp.float32).reshape(-1, *(1,) * membrane.ndim)
-        return _first(membrane[None] >= threshold[None] * ramp)
+        return _first(membrane[None] >= threshold[None] * _remaining(op.levels, membrane.ndim + 1))
     if code == "bits":
         factors = 2.0 ** jnp.arange(steps(code, op.levels) - 1, -1, -1, dtype=jnp.float32)
     else:
@@ -119,7 +112,12 @@ def _signed(op: Threshold, membrane: Float[Array, "batch ..."], threshold: Array
 
 def _first(spikes: Bool[Array, "step batch ..."]) -> Bool[Array, "step batch ..."]:
     """Every train's first spike alone."""
-    return spikes & (jnp.cumsum(spikes, axis=0, dtype=jnp.int32) == 1)
+    return spikes & (jax.lax.cumsum(spikes.astype(jnp.int32), axis=0) == 1)
+
+
+def _remaining(steps: int, ndim: int) -> Float[Array, "step ..."]:
+    """Steps until a window is over, its own included, along the first of `ndim` axes."""
+    return jnp.arange(steps, 0, -1, dtype=jnp.float32).reshape(-1, *(1,) * (ndim - 1))
 
 
 def fire_rate(

@@ -81,11 +81,13 @@ def test_emission_follows_the_equation(code, every):
 
 @pytest.mark.parametrize("code", EXACT)
 def test_every_value_comes_back_at_every_number_of_levels(code):
-    """L of 1 to 69: the trains of all values, by hand, decode to them (Horner's rule, a ramp, sums)."""
-    for levels in range(1, 70):
-        values = np.arange(levels + 1)
-        spikes = np.array([TRAINS[code](int(v), 1, levels) for v in values]).T
-        np.testing.assert_array_equal(decoded(code, spikes), values, err_msg=f"L = {levels}")
+    """L of 1 to 69: the trains of all 2,484 values, by hand, decode to them (Horner's rule, a ramp, sums); windows end
+    together, so that silence before them changes nothing."""
+    every = [(levels, value) for levels in range(1, 70) for value in range(levels + 1)]
+    trains = [TRAINS[code](value, 1, levels) for levels, value in every]
+    longest = max(map(len, trains))
+    spikes = np.array([[0] * (longest - len(train)) + train for train in trains]).T
+    np.testing.assert_array_equal(decoded(code, spikes), [value for _, value in every])
 
 
 def test_trains_by_hand():
@@ -104,10 +106,10 @@ def test_trains_by_hand():
         assert not emitted(code, np.array([-50]), one, 6).any()
 
 
-@pytest.mark.parametrize(("levels", "spikes"), [(15, {"unary": 120, "bits": 32, "naf": 26, "ttfs": 15, "graded": 15})])
+@pytest.mark.parametrize(("levels", "spikes"), [(15, {"unary": 120, "bits": 32, "naf": 28, "ttfs": 15, "graded": 15})])
 def test_events_of_all_values(levels, spikes):
-    """Values 0 to 15: their sum, their ones (4 x 16 / 2), their non-zero digits (A007302: 0 1 1 2 1 2 2 2 1 2 2 3 2 3 2
-    2, but 28 less 2), and one each for all but zero."""
+    """Values 0 to 15: their sum, their ones (4 x 16 / 2), their signed digits that are not zero (0 1 1 2, 1 2 2 2,
+    1 2 2 3, 2 3 2 2), and one each for all but zero."""
     values = np.arange(levels + 1)
     got = {code: int((emitted(code, values, np.ones(16, np.int64), levels) != 0).sum()) for code in EXACT}
     assert got == spikes
@@ -262,9 +264,9 @@ def test_pools_by_hand():
 
 @pytest.mark.parametrize("code", EXACT)
 def test_a_pool_passes_on_one_of_its_trains(code):
-    """Every pair of values at every L of 1 to 20: the pooled train is that of the larger one, spike by spike."""
+    """Every pair of values at several L: the pooled train is that of the larger one, spike by spike."""
     op = MaxPool((2,), (2,), ((0, 0),))
-    for levels in (1, 2, 5, 7, 12, 20):
+    for levels in (1, 6, 20):
         pairs = np.stack(np.meshgrid(*[np.arange(levels + 1)] * 2), axis=-1).reshape(-1, 2)
         spikes = codes.encode(code, jnp.asarray(pairs, jnp.float32)[:, None], levels, codes.steps(code, levels))
         want = codes.encode(code, jnp.asarray(pairs.max(axis=1), jnp.float32)[:, None, None], levels, len(spikes))
@@ -325,7 +327,7 @@ def test_networks_with_faults_begin_without_one(code):
     np.testing.assert_array_equal(counts_of(code), x)
 
 
-OR_IS_WRONG = {"unary": 0.0, "bits": 0.15, "naf": 0.3, "ttfs": 0.25, "graded": 0.0}
+OR_IS_WRONG = {"unary": 0.0, "bits": 0.1, "naf": 0.3, "ttfs": 0.25, "graded": 0.0}
 """At least this share of networks gives itself away; where OR is the pool of the code, none does."""
 
 
