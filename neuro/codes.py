@@ -84,7 +84,9 @@ def emit(code: Code, op: Threshold, membrane: Float[Array, "batch ..."]) -> Spik
     if code == "naf":
         return _signed(op, membrane, threshold)
     if code == "ttfs":
-        return _first(membrane[None] >= threshold[None] * _remaining(op.levels, membrane.ndim + 1))
+        left = _remaining(op.levels, membrane.ndim + 1)
+        fires = membrane[None] >= threshold[None] * left
+        return fires & ((membrane[None] < threshold[None] * (left + 1)) | (left == op.levels))  # not a step before
     if code == "bits":
         factors = 2.0 ** jnp.arange(steps(code, op.levels) - 1, -1, -1, dtype=jnp.float32)
     else:
