@@ -12,6 +12,7 @@ from jaxtyping import Int
 
 from converters.to_brian2 import STEP, InBrian2, joined, spiking, wired
 from neuro.codes import encode
+from neuro.errors import BadInput
 from neuro.graph import Graph, Node
 from neuro.layers import Input, MaxPool, Threshold
 from neuro.network import Neurons
@@ -19,6 +20,7 @@ from neuro.schedule import Schedule, Window
 from neuro.stages import sources
 from neuro.synapses import unroll
 
+CODES = ("unary", "bits", "rate")
 CODE = """
 k = timestep(t, dt)
 v = v * keep * (1 + doubles * int(k <= begin)) + i0 + int(k == begin) * lift + int(k >= begin) * int(k < end) * bias
@@ -36,11 +38,14 @@ def graph_to_brian2(graph: Graph, counts: Int[np.ndarray, "*shape"], step: float
     The membrane `v` of the read-out's group is then its output. step: s of a time step in Brian2.
 
     Raises:
-        ValueError: the graph carries no schedule. Unsupported, DoesNotFit: see `neuro.synapses.unroll`.
+        ValueError: the graph carries no schedule. BadInput: a code that has no form there. Unsupported, DoesNotFit: see
+        `neuro.synapses.unroll`.
     """
     if graph.schedule is None:
         raise ValueError(f"{graph.name} has no schedule; encode it first")
     network, code = unroll(graph), graph.schedule.code
+    if code not in CODES:
+        raise BadInput(f"{graph.name}: the {code} code has no form in Brian2; encode it under {', '.join(CODES)}.")
     groups: dict[str, Any] = {}
     for population in network.populations:
         node = graph[population.name]

@@ -37,8 +37,8 @@ from neuro.topology import links as network_links
 from neuro.traffic import arranged, traffic
 from neuro.wiring import of_graph
 
-CODES: tuple[Code, ...] = ("bits", "unary", "rate")
-"""The order in which codes are tried: the one with the fewest steps first."""
+CODES: tuple[Code, ...] = ("bits", "unary", "ttfs", "rate")
+"""The order in which codes are tried: exact ones first. A chip that can run any other can run bits."""
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,8 @@ def link_packets(placement: Placement, spikes: dict[str, np.ndarray], sent: np.n
     for name, mean in spikes.items():
         caused = effects(placement, name)
         if len(caused.links):
-            packets[caused.links] += mean @ caused.matrix[:, -len(caused.links) :]
+            number = mean * placement.realisation.sends
+            packets[caused.links] += number @ caused.matrix[:, -len(caused.links) :]
     return packets
 
 

@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
+from experiments.cli_listings import listings
 from experiments.convert_command import convert
-from experiments.options import Numbers, names, numbers
+from experiments.options import Codes, Numbers, names, numbers
 from neuro.errors import NeuroError
 
 app = App(
@@ -42,7 +43,7 @@ def compare(
     calibration: Path | None = None,
     chips: Chips = None,
     devices: Names = None,
-    code: Literal["auto", "unary", "bits", "rate"] = "auto",
+    code: Codes = "auto",
     levels: int | None = None,
     input_levels: int | None = None,
     weight_bits: int = 8,
@@ -72,7 +73,7 @@ def compare(
     calibration
         File with x to calibrate thresholds on; default the first 1,000 training items.
     code
-        Spike code; auto prices all of them.
+        Spike code; auto prices unary, bits, graded and rate (the others are exact too, and slower to simulate).
     levels
         Levels of an activation; default 15, or a quantised network's own.
     input_levels
@@ -121,7 +122,7 @@ def map_(
     mean: Numbers = None,
     std: Numbers = None,
     layout: Literal["NCHW", "NHWC"] | None = None,
-    code: Literal["auto", "unary", "bits", "rate"] = "auto",
+    code: Codes = "auto",
     levels: int | None = None,
     input_levels: int | None = None,
     weight_bits: int = 8,
@@ -145,7 +146,7 @@ def map_(
     data, scale, mean, std, layout, levels, input_levels, weight_bits, steps
         As for compare.
     code
-        Spike code; auto takes the first of bits, unary, rate that the chip can run.
+        Spike code; auto takes the first of bits, unary, ttfs, rate that the chip can run.
     regime
         Map for one sample at a time, or for a pipeline of samples.
     detailed
@@ -321,51 +322,8 @@ def measure(
         print_result(result)
 
 
-@app.command
-def chips(name: str | None = None) -> None:
-    """What is known of spiking chips: every constant with range, unit, source and basis; faults of a file of one's own.
-
-    Parameters
-    ----------
-    name
-        A bundled chip or a .toml file; default a list of all.
-    """
-    from experiments.terminal import description, descriptions
-    from neuro import chip
-    from neuro.testing import check_chip
-
-    if name is None:
-        descriptions([chip.load(n) for n in chip.known()])
-    else:
-        found = chip.load(name)
-        description(found)
-        check_chip(found)
-
-
-@app.command
-def devices(name: str | None = None) -> None:
-    """What is known of conventional machines: every constant with range, unit, source and basis.
-
-    Parameters
-    ----------
-    name
-        A bundled device or a .toml file; default a list of all.
-    """
-    from baselines import device
-    from experiments.terminal import description, descriptions
-
-    if name is None:
-        descriptions([device.load(n) for n in device.known()])
-    else:
-        description(device.load(name))
-
-
-@app.command
-def doctor(*, json_: Annotated[bool, Parameter(name="--json", help="Print JSON alone.")] = False) -> None:
-    """Which engine runs here and why: compiled kernels, their cache, JAX, cores, packages, data."""
-    from experiments.doctor import show
-
-    show(json_)
+for _command in listings:
+    app.command(_command)
 
 
 def main() -> None:

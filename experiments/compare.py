@@ -17,7 +17,7 @@ from converters.network_file import Converted
 from experiments import same_silicon
 from experiments.arm import Arm, Machine, Priced
 from experiments.dataset import DataSet
-from experiments.forms import PILOT, forms
+from experiments.forms import PILOT, forms, tried
 from experiments.judge import judge
 from experiments.measured import arms as measured_arms
 from experiments.progress import Progress, silent
@@ -28,7 +28,7 @@ from neuro import chip as chip_file
 from neuro.chip import Chip
 from neuro.codes import Code, is_exact
 from neuro.constants import Description
-from neuro.errors import BadInput, DoesNotFit
+from neuro.errors import BadInput, DoesNotFit, Unsupported
 from neuro.graph import Graph
 from neuro.placement import Placement
 from neuro.reach import fan_out
@@ -44,8 +44,8 @@ DUTY = 10.0
 
 @dataclass(frozen=True)
 class Options:
-    """What the user chose. boundary and rate are the scenario; code ``auto`` prices every code. levels: None for those
-    of the network where it is quantised already, else `quantise.LEVELS`.
+    """What the user chose. boundary and rate are the scenario; code ``auto`` prices those of `forms.AUTO`. levels: None
+    for those of the network where it is quantised already, else `quantise.LEVELS`.
 
     Raises:
         BadInput: an option out of its range.
@@ -121,9 +121,12 @@ def compare(
     done = progress("float network", len(counts))
     decisions = classify(network, dataset.network_input, done)
     found = forms(network, dataset, options.levels, options.weight_bits, options.steps, progress, converted)
-    spiking, integer = found.spiking, found.integer
+    integer = found.integer
+    if options.code != "auto" and options.code not in found.spiking:
+        raise Unsupported(found.without_rate)
+    spiking: dict[Code, Graph] = {c: found.spiking[c] for c in tried(options.code) if c in found.spiking}
     machines = [Machine("neuromorphic", c, partial(chip_file.prices, c)) for c in chips]
-    once = fan_out(integer)  # both exact codes have the same synapses
+    once = fan_out(integer)  # all exact codes have the same synapses
     reaches: dict[Code, Reach] = {code: once if is_exact(code) else fan_out(spiking[code]) for code in spiking}
     placements, refused = _map(spiking, reaches, chips, calibration[:PILOT], options, progress, named)
     integer_decisions = classify(integer, counts)

@@ -22,7 +22,7 @@ def convert(
     calibration: Path | None = None,
     input_levels: int | None = None,
     method: Literal["exact", "percentile"] = "exact",
-    code: Literal["unary", "bits", "rate"] | None = None,
+    code: Literal["unary", "bits", "naf", "ttfs", "graded", "rate"] | None = None,
     levels: int | None = None,
     weight_bits: int = 8,
     steps: int = 64,

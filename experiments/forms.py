@@ -1,6 +1,7 @@
 """The forms that a trained network takes on its way to a chip: folded, integer, spiking under every code."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from converters import fold, quantise
 from converters.encode import encode
@@ -11,8 +12,16 @@ from neuro.codes import CODES, Code, is_exact
 from neuro.errors import Unsupported
 from neuro.graph import Graph
 
+AUTO: tuple[Code, ...] = ("unary", "bits", "graded", "rate")
+"""Codes that are tried unless one is chosen: naf and ttfs have no compiled kernel, and would make the run half as long
+again."""
 PILOT = 16
 """Items whose mean activity the mapping is based on, and on which folding is checked."""
+
+
+def tried(asked: Code | Literal["auto"]) -> tuple[Code, ...]:
+    """Codes that a comparison runs: those of `AUTO`, and one that was asked for besides."""
+    return AUTO if asked == "auto" or asked in AUTO else (*AUTO, asked)
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,13 @@
 """Options that several commands share, as they are typed."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
 from neuro.errors import BadInput
 
 Numbers = Annotated[str | None, Parameter(help="One number, or one per channel, separated by commas.")]
+Codes = Literal["auto", "unary", "bits", "naf", "ttfs", "graded", "rate"]
 
 
 def names(text: str | None) -> tuple[str, ...] | None:

@@ -76,6 +76,11 @@ def table(comparison: Comparison, summary: dict[str, Any]) -> None:
     console.print(f"\n[bold]Does the spiking network win? {'; '.join(words)}.[/bold]")
     for name, verdict in summary["verdict"].items():
         console.print(sentence(name, verdict))
+        if verdict["best_binary_snn"] not in (None, verdict["best_snn"]):
+            console.print(
+                f"{verdict['best_snn']} sends integers: a quantised network driven by events. The best arm with binary "
+                f"spikes is {verdict['best_binary_snn']}."
+            )
     classes = summary["verdict"]["energy"]["classes"]
     if classes:
         listed = "; ".join(f"{name} P = {c['p_snn_wins']:.2f} against {c['rival']}" for name, c in classes.items())

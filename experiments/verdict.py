@@ -6,13 +6,15 @@ import numpy as np
 
 from experiments.arm import Machine, Priced, Pricer, latents
 from experiments.uncertainty import NINETY, Latent, factors
+from neuro.codes import is_binary
 
 QUANTITIES = ("energy", "latency", "edp")
 TOLERANCE = 0.01
 """Accuracy that an arm may lose against the float network and still stand for it."""
 
 SAME_SILICON = "same silicon"
-"""Where the integer network runs on the very chip of the best spiking arm: what spikes are worth, silicon apart."""
+"""Where the integer network runs on the very chip of the best arm with binary spikes: what they are worth, silicon
+apart."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,9 @@ class Driver:
 class Verdict:
     """One quantity's answer. p: share of draws in which the best SNN arm is below the best rival, at the correlation
     0.8 and, for comparison, 0 and 1; p_twice: at most half. Names are None where no arm is eligible; ratio: SNN over
-    rival, 5, 50, 95 %. classes: rival and probability within each deployment class, and on the same silicon."""
+    rival, 5, 50, 95 %. best_binary_snn: the best whose spikes carry nothing; an arm of graded spikes is a quantised
+    network driven by events. classes: rival and probability within each deployment class, and for the best binary arm
+    on the same silicon."""
 
     quantity: str
     p: float
@@ -91,9 +95,10 @@ def decide(
     ranked = sorted(eligible(priced, name, float_accuracy), key=lambda i: float(np.median(draws[:, i])))
     spiking = [i for i in ranked if priced.arms[i].network == "spiking"]
     rivals = [i for i in ranked if priced.arms[i].machine.kind != "neuromorphic"]
+    binary = [i for i in spiking if is_binary(priced.arms[i].code)]
     if not spiking or not rivals:
         p = 1.0 if spiking else 0.0
-        names = [priced.arms[group[0]].name if group else None for group in (spiking, spiking, rivals)]
+        names = [priced.arms[group[0]].name if group else None for group in (spiking, binary, rivals)]
         return Verdict(name, p, p, p, p, names[0], names[1], names[2], None, {}, ())
     best, rival = spiking[0], rivals[0]
     ratio = draws[:, best] / draws[:, rival]
@@ -101,10 +106,10 @@ def decide(
     for i in rivals:  # ranked, so the first of a class is its best
         deployment = priced.arms[i].machine.description.deployment
         classes.setdefault(deployment, (priced.arms[i].name, float((draws[:, best] < draws[:, i]).mean())))
-    chip = priced.arms[best].machine.name
+    chip = priced.arms[binary[0]].machine.name if binary else None
     same = [i for i in ranked if priced.arms[i].network != "spiking" and priced.arms[i].machine.name == chip]
     if same:
-        classes[SAME_SILICON] = (priced.arms[same[0]].name, float((draws[:, best] < draws[:, same[0]]).mean()))
+        classes[SAME_SILICON] = (priced.arms[same[0]].name, float((draws[:, binary[0]] < draws[:, same[0]]).mean()))
     return Verdict(
         quantity=name,
         p=float((ratio < 1).mean()),
@@ -112,7 +117,7 @@ def decide(
         p_fully_correlated=_share(others[1], name, best, rival),
         p_twice=float((ratio <= 0.5).mean()),
         best_snn=priced.arms[best].name,
-        best_binary_snn=priced.arms[best].name,  # every code so far sends binary spikes
+        best_binary_snn=priced.arms[binary[0]].name if binary else None,
         best_rival=priced.arms[rival].name,
         ratio=tuple(float(q) for q in np.quantile(ratio, [0.05, 0.5, 0.95])),  # type: ignore[arg-type]
         classes=classes,

@@ -47,14 +47,14 @@ def assigned(
             heard[source][here] |= synapses > 0
         lines = gates if layer.gated else 0
         used["compartments"][here] += mine.sum(axis=1) * layer.slots
-        used["synapse_memory"][here] += _memory(chip, layer, mine, inward[layer.name])
+        used["synapse_memory"][here] += _memory(chip, layer, mine, inward[layer.name], realisation.sends)
         used["synapse_memory"][here] += mine.sum(axis=1) * lines * chip.limits.weight_bits.value
         used["axons_in"][here] += lines
         for limit in ("fan_in", "kernel"):
             used[limit][here] = np.maximum(used[limit][here], getattr(layer, limit))
     for name, by in heard.items():
-        used["axons_in"] += by.sum(axis=1)
-        np.add.at(used["axons_out"], core[name], by.sum(axis=0))
+        used["axons_in"] += realisation.sends * by.sum(axis=1)
+        np.add.at(used["axons_out"], core[name], realisation.sends * by.sum(axis=0))
     for place in range(number):
         kinds = [layer.thresholds[core[layer.name] == place] for layer in wiring.layers if layer.thresholds is not None]
         used["thresholds"][place] = max(1, len(np.unique(np.concatenate(kinds)))) if kinds else 1
@@ -77,13 +77,13 @@ def _checked(wiring: Wiring, core: dict[str, np.ndarray]) -> int:
 
 
 def _memory(
-    chip: Chip, layer: Layer, mine: Bool[np.ndarray, "core neuron"], inward: dict[str, np.ndarray]
+    chip: Chip, layer: Layer, mine: Bool[np.ndarray, "core neuron"], inward: dict[str, np.ndarray], sends: int
 ) -> np.ndarray:
     """Bits of the synapses of one layer on each of its cores; rows are not shared where a chip keeps rows."""
     if chip.memory is not None and layer.format != "conv":
         neurons = mine.sum(axis=1).astype(float)
         words = [packing.rows(chip.memory, layer, synapses, neurons).words for synapses in inward.values()]
-        return np.sum([np.zeros(len(mine)), *words], axis=0) * chip.memory.word.value
+        return np.sum([np.zeros(len(mine)), *words], axis=0) * chip.memory.word.value * sends
     width = chip.limits.weight_bits.value + (chip.limits.index_bits.value if layer.format == "sparse" else 0)
     present = mine.reshape(len(mine), len(layer.kept.channel), -1).any(axis=2)
     return (mine @ layer.kept.neuron + present @ layer.kept.channel + layer.kept.core) * width

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Literal
 
+from neuro import codes
 from neuro.chip import Chip
 from neuro.codes import Code
 from neuro.graph import Graph
@@ -19,7 +20,9 @@ class Realisation:
     sample in the stream regime). update: the event that a sweep is priced by. clock: synapses from clock axons that
     gate the phases of every neuron; of them `clock_bias` carry its bias. synop: the event that a spike meeting a
     synapse is priced by; by default that of the storage format. sweeps: every neuron is updated in every step, else
-    only when it sends. missing: the capability, if impossible.
+    only when it sends. sends: spikes that stand for one of the code, each with axons and synapses of its own. divides:
+    floor(V/th) is an operation of the chip; else its program subtracts th 2^k, once a bit. missing: the capability, if
+    impossible.
     """
 
     status: Literal["native", "gadget", "impossible"]
@@ -31,6 +34,8 @@ class Realisation:
     streams: bool = False
     synop: Literal["", "synop_graded", "mac"] = ""
     sweeps: bool = True
+    sends: int = 1
+    divides: bool = True
     missing: str = ""
 
 
@@ -39,13 +44,22 @@ def realise(chip: Chip, code: Code, graph: Graph | None = None) -> Realisation:
 
     rate: integrate-and-fire with reset by subtraction. unary: besides, a phase in which a neuron integrates without
     firing, from a program or from a clock axon whose weight exceeds any membrane. bits: besides, the membrane doubles
-    in every step, which a leak cannot do; only a program can. The stream regime needs a state that clears itself
-    between samples. A chip that fires on ``>`` gets thresholds one lower: integers make the two the same.
+    in every step, which a leak cannot do; only a program can. naf: spikes carry a sign too. graded: they carry an
+    integer, floor(V/th), which a program finds, by a division where the chip has one. ttfs: a program, or a gadget
+    (see `_ramp`). The stream regime needs a state that clears itself between samples. A chip that fires on ``>`` gets
+    thresholds one lower: integers make the two the same.
     """
     neuron = chip.neuron
     stepped = graph is not None and any(isinstance(n.op, MultiThreshold) for n in graph.nodes)
     if stepped and not neuron.program:
         return Realisation("impossible", missing="neurons with several thresholds (a neuron program)")
+    if code in ("naf", "graded") and not neuron.graded:
+        what = "a sign" if code == "naf" else "an integer"
+        return Realisation("impossible", missing=f"spikes that carry {what}")
+    if code == "graded" and not neuron.program:
+        return Realisation("impossible", missing="floor(V/th) as the value of a spike (a neuron program)")
+    if code == "ttfs" and not neuron.program:
+        return _ramp(chip, graph)
     if neuron.soft_reset is None:
         return Realisation("impossible", missing="reset by subtraction")
     compartments = int(neuron.soft_reset.value)
@@ -53,25 +67,77 @@ def realise(chip: Chip, code: Code, graph: Graph | None = None) -> Realisation:
     if code == "rate":
         return Realisation(status, compartments, streams=neuron.program)
     if neuron.program:
-        return Realisation("native", compartments, membranes=2, update="neuron_program", streams=True)
-    if code == "bits":
+        return _program(chip, code, compartments)
+    if codes.doubles(code):
         return Realisation("impossible", missing="a membrane that doubles in every step (a shift, or a neuron program)")
     if neuron.clock_weight is None:
-        return Realisation("impossible", missing="a phase in which neurons wait (a neuron program, or a clock axon)")
-    reach = max(bounds(graph).values()) if graph is not None else neuron.clock_weight.value
-    gate = ceil(reach / neuron.clock_weight.value)
-    return Realisation("gadget", compartments, clock=gate, clock_bias=2)
+        return Realisation("impossible", missing=PHASE)
+    return Realisation("gadget", compartments, clock=_gate(neuron.clock_weight.value, graph), clock_bias=2)
+
+
+PHASE = "a phase in which neurons wait (a neuron program, or a clock axon)"
+
+
+def _program(chip: Chip, code: Code, compartments: int) -> Realisation:
+    """An exact code in the neuron's program. Three slots under ttfs: the membrane that fires, the next one, its slope.
+
+    A spike with a sign or a value is multiplied by each weight that it meets.
+    """
+    divides = chip.neuron.divides or code != "graded"
+    return Realisation(
+        "native" if divides else "gadget",
+        compartments,
+        membranes=3 if code == "ttfs" else 2,
+        update="neuron_program",
+        streams=True,
+        synop="" if codes.is_binary(code) else "synop_graded",
+        divides=divides,
+    )
+
+
+def _ramp(chip: Chip, graph: Graph | None) -> Realisation:
+    """ttfs without a program: a synaptic current that never decays is the slope of the membrane.
+
+    Clock axons lift the membrane over the threshold th L with a slope of th for the window. The hard reset starts
+    another climb of L steps, so that a neuron fires once. A second compartment of every neuron, pools too, repeats its
+    spike at the end of the window with weights of the other sign, which ends the slopes at the receivers: two spikes,
+    two axons and two synapses for one. A current that stays must be switched off again, so that every line of the
+    clock is two: gates that close and open, the bias, the slope, and what makes the second compartment fire and clears
+    it.
+    """
+    neuron = chip.neuron
+    if not neuron.ramp:
+        return Realisation("impossible", missing="a membrane that ramps (a current without decay, or a neuron program)")
+    if neuron.clock_weight is None:
+        return Realisation("impossible", missing=PHASE)
+    gate = 2 * _gate(neuron.clock_weight.value, graph)
+    return Realisation("gadget", compartments=2, clock=gate, clock_bias=6, sends=2)
+
+
+def _gate(weight: float, graph: Graph | None) -> int:
+    """Synapses of the clock axon that are as strong as any membrane."""
+    return ceil(max(bounds(graph).values()) / weight) if graph is not None else 1
 
 
 def state_bits(graph: Graph, realisation: Realisation) -> tuple[str, int]:
-    """The population with the widest state and its bits in two's complement; a closed gate takes one more."""
+    """The population with the widest state and its bits in two's complement; a closed gate takes one more.
+
+    Thresholds count too: bits and naf compare with shifted ones, ttfs with th L, and the ones that clip are (L + 1) th.
+    The slope of ttfs, at most sum |W|, is never above the membrane's bound.
+    """
     reach = bounds(graph)
-    if graph.schedule is not None and graph.schedule.code == "bits":  # it compares with shifted thresholds too
-        for node in graph.nodes:
-            if isinstance(node.op, Threshold):
-                shifted = int(node.op.threshold.max()) << (node.op.levels.bit_length() - 1)
-                full = (node.op.levels + 1) * int(node.op.threshold.max())
-                reach[node.name] = max(reach[node.name], shifted, full)
+    code = graph.schedule.code if graph.schedule is not None else None
+    for node in graph.nodes:
+        if not isinstance(node.op, Threshold) or code is None:
+            continue
+        threshold, levels = int(node.op.threshold.max()), node.op.levels
+        if codes.doubles(code):
+            largest = max(threshold << (codes.steps(code, levels) - 1), (levels + 1) * threshold)
+        elif code == "ttfs":
+            largest = threshold * levels
+        else:
+            continue
+        reach[node.name] = max(reach[node.name], largest)
     layer = max(reach, key=lambda name: reach[name])
     return layer, signed_bits(reach[layer]) + (realisation.clock > 0)
 

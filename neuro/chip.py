@@ -72,14 +72,18 @@ class Neuron(Table):
     comparison: a neuron fires on ``V > th`` or ``V >= th``. soft_reset: compartments that a reset by subtraction takes,
     none if it cannot be built. program: neurons run user microcode, so phases, shifts and a second membrane are free
     to use. clock_weight: largest magnitude of one synapse, for gating phases with a clock axon where there is no
-    program. graded: a spike carries an integer, so that a layer's activations travel in one step.
+    program. ramp: a synaptic current can stay without decay, so that the membrane climbs by it in every step. graded:
+    a spike carries a signed integer, so that a layer's activations travel in one step. divides: programs have a
+    division.
     """
 
     comparison: Literal[">", ">="]
     program: bool
     soft_reset: Number | None = None
     clock_weight: Number | None = None
+    ramp: bool = False
     graded: bool = False
+    divides: bool = False
 
 
 class Mesh(Table):

@@ -61,7 +61,7 @@ class Demand:
         """Bits of synapses on each core."""
         packed, memory = self._packed(cut), self.chip.memory
         if packed is not None and memory is not None:
-            return packed.words * memory.word.value + self._gates(cut)
+            return packed.words * memory.word.value * self.realisation.sends + self._gates(cut)
         kept, shape = self.layer.kept, self.layer.shape
         channels = np.add.reduceat(kept.channel, starts(shape, cut)[0])
         weights = sums(kept.neuron, shape, cut) + np.repeat(channels, cut.rows * cut.columns) + kept.core
@@ -76,10 +76,10 @@ class Demand:
 
     def axons_out(self, cut: Parts, reached: list[Float[np.ndarray, "neuron"]]) -> Float[np.ndarray, "core"]:
         """Axons that each core sends to; `reached`: by target layer, its cores that hear each neuron."""
-        shape, memory = self.layer.shape, self.chip.memory
+        shape, memory, sends = self.layer.shape, self.chip.memory, self.realisation.sends
         if memory is None:
-            return sums(np.sum(reached, axis=0) if reached else np.zeros(self.layer.size), shape, cut)
-        return sum((packing.shared_axons(memory, cores, shape, cut) for cores in reached), np.zeros(cut.number))
+            return sends * sums(np.sum(reached, axis=0) if reached else np.zeros(self.layer.size), shape, cut)
+        return sends * sum((packing.shared_axons(memory, cores, shape, cut) for cores in reached), np.zeros(cut.number))
 
     def axons_in(self, cut: Parts) -> Float[np.ndarray, "core"]:
         """Axons that each core hears, clock axons included, counted exactly."""
@@ -95,11 +95,12 @@ class Demand:
             return None
         blocks = self._bound(cut)
         if blocks is not None:
-            if blocks[0].max() + self._lines <= limit:
+            if self.realisation.sends * blocks[0].max() + self._lines <= limit:
                 return None
             if self.chip.memory is None:  # the fullest block alone
                 one = self.wiring.reach(self.layer.name, masks(self.layer.shape, cut, [int(blocks[0].argmax())]))
-                if (worst := sum(float((n > 0).sum()) for n in one.values()) + self._lines) > limit:
+                heard = self.realisation.sends * sum(float((n > 0).sum()) for n in one.values())
+                if (worst := heard + self._lines) > limit:
                     return worst
         return worst if (worst := float(self.axons_in(cut).max())) > limit else None
 
@@ -120,7 +121,7 @@ class Demand:
         return {
             "compartments": float(layer.slots),
             "axons_in": float(layer.hears + self._lines),
-            "axons_out": float(np.sum(reached, axis=0).max()) if reached else 0.0,
+            "axons_out": float(np.sum(reached, axis=0).max()) * self.realisation.sends if reached else 0.0,
             "synapse_memory": float(layer.slots if shared else each.max() * self._width + gates),
             "fan_in": float(layer.fan_in),
             "kernel": float(layer.kernel),
@@ -195,7 +196,7 @@ class Demand:
     @cached_property
     def all_axons(self) -> int:
         """Axons that the layer hears on one core; not looked at where all its sources together are not too many."""
-        every = sum(self.wiring[source].size for source in self.layer.sources) + self._lines
+        every = self.realisation.sends * sum(self.wiring[source].size for source in self.layer.sources) + self._lines
         return every if every <= allowed(self.chip, "axons_in") else int(self.axons_in(WHOLE)[0])
 
     @cached_property
@@ -213,8 +214,8 @@ class Demand:
 
     def _axons(self, source: str, heard: Bool[np.ndarray, "core source"]) -> Float[np.ndarray, "core"]:
         if self.chip.memory is None:
-            return heard.sum(axis=1).astype(float)
-        return packing.heard_axons(heard, self.wiring[source].shape)
+            return self.realisation.sends * heard.sum(axis=1).astype(float)
+        return self.realisation.sends * packing.heard_axons(heard, self.wiring[source].shape)
 
     def _packed(self, cut: Parts) -> packing.Packed | None:
         """Rows as they lie in memory; None where there are none, or where kernels lie behind a pool."""

@@ -29,6 +29,8 @@ from neuro.trains import Packed, counts, lanes, placed, unplaced
 
 RATE_SOFT, RATE_HARD, UNARY, BITS, SUM, SUM_BITS = range(6)
 """What `fire` does with a membrane; see kernels/fire.h."""
+COMPILED: dict[codes.Code, int] = {"unary": UNARY, "bits": BITS, "rate": RATE_SOFT}
+"""Codes that the kernels know, and how a neuron fires under each."""
 LARGEST = 2**31 - 1
 
 
@@ -80,12 +82,14 @@ def prepare(graph: Graph) -> Program:
     """`graph`, which carries a schedule, as tables and weights that the compiled kernels read.
 
     Raises:
-        NoKernels: there is no compiled library. NoTaps: a stage that the kernels have no form for.
-        BadInput: a membrane that could leave 32 bits.
+        NoKernels: there is no compiled library, or it does not know the code. NoTaps: a stage that the kernels have no
+        form for. BadInput: a membrane that could leave 32 bits.
     """
     if (here := native.kernels()).library is None:
         raise native.NoKernels(here.reason)
     schedule = _schedule(graph)
+    if schedule.code not in COMPILED:
+        raise native.NoKernels(f"no compiled kernel runs the {schedule.code} code; {', '.join(COMPILED)} have one")
     _check(graph, schedule)
     layouts: dict[str, Layout] = {}
     stages: list[Stage] = []
@@ -157,7 +161,7 @@ def _schedule(graph: Graph) -> Schedule:
 def _run(program: Program, batch: Array, limit: float) -> Run:
     graph = program.graph
     schedule = _schedule(graph)
-    emits = {"unary": UNARY, "bits": BITS, "rate": RATE_SOFT}[schedule.code]
+    emits = COMPILED[schedule.code]
     doubles = schedule.code == "bits"
     trains: dict[str, Packed] = {}
     peak = jnp.zeros(batch.shape[0], jnp.float32)

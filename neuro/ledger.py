@@ -34,7 +34,8 @@ def ledger(
         for event in sweep_events(placement):
             book(name, event, float(compartments * placement.schedule.total))
     for name, trains in spikes.items():
-        fired = np.asarray(trains.sum(axis=0, dtype=jnp.float32), np.float64).reshape(batch, -1)
+        fired = np.asarray(trains.astype(bool).sum(axis=0, dtype=jnp.float32), np.float64).reshape(batch, -1)
+        fired = fired * placement.realisation.sends
         caused = effects(placement, name)
         borders = fired @ caused.matrix[:, :2].astype(np.float64)
         book(name, "hop", borders[:, 0])

@@ -53,8 +53,10 @@ def loads(placement: Placement, spikes: Mapping[str, Trains]) -> Loads:
     for name, trains in spikes.items():
         window, caused_by = schedule.windows[name], effects(placement, name)
         caused = sums(trains, caused_by.matrix)
+        if placement.realisation.sends > 1:  # every spike is repeated when its window is over
+            caused = jnp.concatenate([caused, caused.sum(axis=0, keepdims=True)])
+        when = slice(window.start, window.start + caused.shape[0])
         crossed = crossed + caused[..., :2].sum(axis=0)
-        when = slice(window.start, window.end)
         for row, column, first, last in caused_by.core_columns:
             core = core.at[when, :, jnp.asarray(row), column].add(caused[..., first:last])
         if links and len(caused_by.links):

@@ -66,7 +66,8 @@ def mean_loads(placement: Placement, spikes: dict[str, Float[np.ndarray, "neuron
     """`load_events` of every core over an inference, from mean spike counts; clock packets are left out."""
     events = load_events(placement)
     load = np.zeros((placement.number, len(events)))
-    for name, mean in spikes.items():
+    for name, once in spikes.items():
+        mean = once * placement.realisation.sends
         np.add.at(load[:, 0], placement.core[name], mean)
         for fan in placement.fans:
             if fan.source == name:

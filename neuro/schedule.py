@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-Code: TypeAlias = Literal["unary", "bits", "rate"]
+Code: TypeAlias = Literal["unary", "bits", "naf", "ttfs", "graded", "rate"]
 """How spikes carry a value; see `neuro.codes`."""
 
 

@@ -1,7 +1,7 @@
 """Time-stepped execution of a spiking graph with JAX: spikes in, spikes out, layer after layer.
 
 A feed-forward layer runs all its time steps before the next one starts: its spikes are the same, only shifted by
-the schedule. Between layers there are only boolean spikes, so a faster kernel can take the place of any layer.
+the schedule. Between layers there are only spikes, so a faster kernel can take the place of any layer.
 """
 
 from collections.abc import Mapping
@@ -86,7 +86,8 @@ def simulate(graph: Graph, counts: Float[Array, "batch ..."], limit: float = flo
             case _:
                 currents[node.name] = _each_step(node.op, feeds[0])
                 if node.inputs[0] in trains and isinstance(node.op, Reshape | Transpose):
-                    trains[node.name] = _each_step(node.op, trains[node.inputs[0]].astype(jnp.float32)) > 0
+                    moved = trains[node.inputs[0]]
+                    trains[node.name] = _each_step(node.op, moved.astype(jnp.float32)).astype(moved.dtype)
         if node.name in spikes:
             trains[node.name] = spikes[node.name]
     final = currents[graph.output.name]

@@ -89,15 +89,20 @@ def bounds(graph: Graph) -> dict[str, int]:
     max_c(sum_i |W_ci| L_i + |B_c| + th_c), whatever the input: the proof that integer state does not overflow. From a
     membrane that is compared with several thresholds nothing is subtracted, so that they do not count.
     In a graph scheduled for the rate code L is 1: it bounds what one step can add, and only the run tells the rest.
+    Under the code naf it is L + 1: a membrane may stand one threshold above the last level before it sends.
     """
-    each_step = graph.schedule is not None and graph.schedule.code == "rate"
+    code = graph.schedule.code if graph.schedule is not None else None
+
+    def most(levels: int) -> int:
+        return 1 if code == "rate" else levels + 1 if code == "naf" else levels
+
     absolute = magnitudes(graph)
     peaks: dict[str, Array] = {}
     result: dict[str, int] = {}
     for node in populations(graph):
         shape = graph.shapes[node.name]
         if isinstance(node.op, Input):
-            peaks[node.name] = jnp.full((1, *shape), 1 if each_step else node.op.levels, jnp.float32)
+            peaks[node.name] = jnp.full((1, *shape), most(node.op.levels), jnp.float32)
             continue
         if isinstance(node.op, MaxPool):
             peaks[node.name] = jnp.full((1, *shape), max(float(peaks[s].max()) for s in sources(graph, node.name)))
@@ -105,7 +110,7 @@ def bounds(graph: Graph) -> dict[str, int]:
         reach = np.asarray(propagate(absolute, node.name, peaks))[0].astype(np.float64)
         if isinstance(node.op, FIRING):
             reach = reach + np.abs(node.op.bias) + (node.op.threshold if isinstance(node.op, Threshold) else 0)
-            peaks[node.name] = jnp.full((1, *shape), 1 if each_step else node.op.levels, jnp.float32)
+            peaks[node.name] = jnp.full((1, *shape), most(node.op.levels), jnp.float32)
         elif isinstance(node.op, Scale):
             reach = reach + np.abs(node.op.offset)
         result[node.name] = int(np.ceil(reach.max() * 1.001))  # float32 rounds sums of up to 10^4 positive terms

@@ -114,4 +114,4 @@ def _firing(placement: Placement, trains: dict[str, np.ndarray], name: str, step
     window = placement.schedule.windows.get(name)
     if window is None or not 0 <= step - window.start < window.steps:
         return np.zeros(len(placement.core[name]), bool)
-    return trains[name][step - window.start]
+    return trains[name][step - window.start] != 0

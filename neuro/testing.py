@@ -126,6 +126,8 @@ def _scope(chip: Chip) -> Iterator[str]:
             yield "limits.chips: a chip that is only priced stands alone"
     if chip.neuron.program and chip.neuron.soft_reset is None:
         yield "neuron.soft_reset: a program can subtract; give the compartments it takes"
+    if chip.neuron.divides and not chip.neuron.program:
+        yield "neuron.divides: is an operation of neuron.program"
     if chip.prices_energy("synop_graded") and not chip.neuron.graded:
         yield "energy.synop_graded: needs neuron.graded"
 

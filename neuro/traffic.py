@@ -15,7 +15,8 @@ def traffic(placement: Placement, spikes: dict[str, Float[np.ndarray, "neuron"]]
     A neuron sends one packet to each core on which it has a synapse, its own among them.
     """
     sent = np.zeros((placement.number, placement.number))
-    for name, mean in spikes.items():
+    for name, once in spikes.items():
+        mean = once * placement.realisation.sends
         heard: dict[int, np.ndarray] = {}
         for fan in placement.fans:
             if fan.source == name:

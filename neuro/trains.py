@@ -1,6 +1,7 @@
-"""Spike trains of populations: booleans [step, batch, *shape], or bits as the compiled kernels hand them on.
+"""Spike trains of populations: booleans or integers [step, batch, *shape], or bits as the compiled kernels have them.
 
-Whoever asks for sums, values or batches need not know which. bits [sample, position, step, byte]: the spikes of a
+Integers are the values that spikes carry; one that is not zero is one spike, whatever its value. Whoever asks for sums,
+values or batches need not know which. bits [sample, position, step, byte]: the spikes of a
 position's channels in one step, lowest bit first, in words of 64.
 """
 
@@ -33,8 +34,8 @@ class Packed:
         return (self.bits.shape[2], self.bits.shape[0], *self.layout.shape)
 
 
-Trains: TypeAlias = Packed | Bool[Array, "step batch ..."]
-"""Spike trains of one population in either form."""
+Trains: TypeAlias = Packed | codes.Spikes
+"""Spike trains of one population in any form."""
 
 
 def lanes(layout: Layout) -> int:
@@ -45,13 +46,13 @@ def lanes(layout: Layout) -> int:
 def value(trains: Trains, code: codes.Code) -> Float[Array, "batch ..."]:
     """The value that the spikes of a window carry under `code`."""
     if isinstance(trains, Packed):
-        return counts(trains, code == "bits").astype(jnp.float32)
+        return counts(trains, codes.doubles(code)).astype(jnp.float32)
     return codes.decode(code, trains)
 
 
 def spikes(trains: Trains) -> Float[Array, "batch neuron"]:
     """Spikes of every neuron over all steps."""
-    number = counts(trains, False) if isinstance(trains, Packed) else trains.sum(axis=0)
+    number = counts(trains, False) if isinstance(trains, Packed) else trains.astype(bool).sum(axis=0)
     return number.reshape(number.shape[0], -1).astype(jnp.float32)
 
 
@@ -107,7 +108,7 @@ def sums(trains: Trains, matrix: Float[np.ndarray, "neuron effect"]) -> Float[Ar
     """
     if not isinstance(trains, Packed):
         steps, batch = trains.shape[:2]
-        flat = trains.reshape(steps * batch, -1).astype(jnp.float32)
+        flat = trains.astype(bool).reshape(steps * batch, -1).astype(jnp.float32)
         return (flat @ jnp.asarray(matrix)).reshape(steps, batch, -1)
     effects, classes = np.unique(matrix, axis=0, return_inverse=True)
     number = tally(trains, classes.reshape(-1), len(effects)).transpose(1, 0, 2)

@@ -221,6 +221,7 @@ def _layer(graph: Graph, node: Node, realisation: Realisation) -> Layer:
     inner = [n.op for n in stage(graph, node.name)] if node.inputs else []
     feeds = sources(graph, node.name) if node.inputs else []
     pools = isinstance(node.op, MaxPool)  # a pooling compartment keeps no membrane
+    sends = realisation.sends
     fires = isinstance(node.op, FIRING)
     shape = graph.shapes[node.name]
     synapses = np.zeros(graph.size(node.name))
@@ -235,14 +236,14 @@ def _layer(graph: Graph, node: Node, realisation: Realisation) -> Layer:
         shape=shape,
         format=_format(inner),
         synapses=synapses,
-        kept=_kept(graph, node, synapses),
-        compartments=1 if pools else realisation.compartments,
-        slots=1 if pools else realisation.compartments * realisation.membranes,
+        kept=_times(_kept(graph, node, synapses), sends),
+        compartments=sends if pools else realisation.compartments,
+        slots=sends if pools else realisation.compartments * realisation.membranes,
         gated=fires and realisation.clock > 0,
         thresholds=np.broadcast_to(node.op.threshold, shape).reshape(-1) if isinstance(node.op, Threshold) else None,
         sources=tuple(feeds),
-        hears=min(fan_in, sum(graph.size(s) for s in feeds)),  # parallel paths are several synapses of one source
-        fan_in=fan_in,
+        hears=sends * min(fan_in, sum(graph.size(s) for s in feeds)),  # parallel paths: several synapses of one source
+        fan_in=sends * fan_in,
         weight_bits=max((int(np.abs(w).max()).bit_length() + 1 for w in weights), default=0),
         kernel=max(windows, default=0),
         convolution=inner[0] if len(feeds) == 1 and len(inner) == 1 and isinstance(inner[0], Conv) else None,
@@ -255,6 +256,10 @@ def _format(inner: list) -> str:
     dense = [op.weight for op in inner if isinstance(op, Dense)]
     filled = sum((w != 0).sum() for w in dense) / max(sum(w.size for w in dense), 1)
     return "dense" if filled >= DENSE else "sparse"
+
+
+def _times(kept: Kept, number: int) -> Kept:
+    return Kept(kept.neuron * number, kept.channel * number, kept.core * number)
 
 
 def _kept(graph: Graph, node: Node, synapses: np.ndarray) -> Kept:

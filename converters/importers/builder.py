@@ -184,7 +184,7 @@ class Builder:
         return self._realised[id(x)][1] if id(x) in self._realised else x
 
     def pointwise(self, name: str, op: str, operands: Sequence[np.ndarray | Operand]) -> View | Expression:
-        """`op` (of `converters.importers.pointwise`) of each value; constants broadcast against the tensors, batch left out."""
+        """`op` (see `importers.pointwise`) of each value; constants broadcast against the tensors, batch left out."""
         given = [_number(o) if isinstance(o, np.ndarray) else self.known(o) for o in operands]
         streams = [o for o in given if isinstance(o, View | Expression)]
         shape = streams[0].shape

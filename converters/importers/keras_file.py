@@ -31,7 +31,7 @@ TIME_LIMIT = 300
 class Source:
     """A file's network: `config` as Keras writes it, and the major version that wrote it.
 
-    store: what the HDF5 part holds by path, see `converters.importers.hdf5_extract`, with the `values` of arrays; root: the path
+    store: what the HDF5 part holds by path, see `importers.hdf5_extract`, with the `values` of arrays; root: the path
     below which weights lie; native: whether the file is a `.keras` archive.
     """
 

@@ -15,7 +15,7 @@ def largest_differences(
 ) -> dict[str, float]:
     """For each layer the largest deviation from the ONNX tensor it stands for, over a batch of samples.
 
-    graph, tensors: as `converters.importers.from_onnx.load_named` gives them. The deviation |a - b| is in units of the tensor's
+    graph, tensors: as `importers.from_onnx.load_named` gives them. The deviation |a - b| is in units of the tensor's
     largest magnitude, or absolute if that is below 1; it is infinite where the shapes differ. ONNX Runtime executes
     the original operators one by one, without optimising the graph, a sample at a time.
     """

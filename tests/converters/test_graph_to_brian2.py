@@ -6,6 +6,7 @@ import pytest
 
 from converters.encode import encode
 from converters.graph_to_brian2 import graph_to_brian2
+from neuro.errors import BadInput
 from neuro.simulate import simulate
 
 pytestmark = [
@@ -32,6 +33,12 @@ def test_every_spike_and_output_is_that_of_brian2(code, structure, random_networ
         np.testing.assert_array_equal(spikes[name][window.start : window.end], ours, err_msg=name)
         assert spikes[name].sum() == ours.sum()
     np.testing.assert_array_equal(np.asarray(there.groups[graph.output.name].v), np.asarray(run.output).ravel())
+
+
+def test_other_codes_are_refused(random_network):
+    graph = encode(random_network(0, np.random.default_rng(0)), "ttfs")
+    with pytest.raises(BadInput, match="the ttfs code has no form in Brian2; encode it under unary, bits, rate"):
+        graph_to_brian2(graph, np.zeros((2, 6, 5), int))
 
 
 def test_a_graph_needs_a_schedule(random_network):

@@ -26,6 +26,7 @@ def test_all_codes_are_reported_with_their_proof(result):
     assert {c["code"]: (c["exact"], c["mismatches"]) for c in result["codes"]} == {
         "unary": (True, 0),
         "bits": (True, 0),
+        "graded": (True, 0),
         "rate": (False, None),
     }
     exact = [c["accuracy"] for c in result["codes"] if c["exact"]]
@@ -137,6 +138,15 @@ def test_a_chip_that_is_priced_on_its_board_only_is_mapped_and_priced_there(netw
     found = summary(compare(network, dataset, [board], [], Options(draws=64, boundary="board", code="bits")), "r")
     (single,) = arms(found, machine="loihi2", code="bits", regime="single")
     assert single["energy_j"]["p50"] > 0
+
+
+@pytest.mark.parametrize("code", ["naf", "ttfs"])
+def test_a_code_that_is_asked_for_is_run_besides(network, dataset, code):
+    found = summary(compare(network, dataset, [chip.load("loihi2")], [], Options(draws=64, code=code)), "r")
+    assert [c["code"] for c in found["codes"]] == ["unary", "bits", "graded", "rate", code]
+    assert {c["mismatches"] for c in found["codes"] if c["exact"]} == {0}
+    assert {a["code"] for a in arms(found, network="spiking")} == {code}
+    assert all(a["energy_j"] for a in arms(found, network="spiking"))
 
 
 def test_a_code_that_a_named_chip_lacks_is_an_error(network, dataset):

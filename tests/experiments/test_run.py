@@ -19,7 +19,7 @@ def integer(network, dataset):
     return quantise.reference(folded, dataset.calibration_counts, dataset.levels).graph
 
 
-@pytest.mark.parametrize("code", ["unary", "bits"])
+@pytest.mark.parametrize("code", ["unary", "bits", "naf", "ttfs", "graded"])
 def test_exact_codes_are_checked_over_every_neuron_and_item(integer, dataset, code):
     graph = encode(integer, code)
     done = run(graph, integer, dataset.counts, {}, lambda n: None)

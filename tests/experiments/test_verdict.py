@@ -67,6 +67,19 @@ def test_the_best_by_median_of_each_side_is_compared():
     assert result.p == 1.0
 
 
+def test_graded_spikes_are_named_apart_from_binary_ones():
+    """The best arm sends integers; what spikes are worth on the same silicon is asked of the best binary one."""
+    graded, bits = replace(arm("spiking"), code="graded"), replace(arm("spiking"), code="bits")
+    same = replace(arm("integer"), machine=LOIHI, precision="graded")
+    arms = [graded, bits, same, arm("float", "batch1")]
+    result = verdict(priced(arms, [np.full(NUMBER, v) for v in (1.0, 2.0, 1.5, 3.0)]))
+    assert (result.best_snn, result.best_binary_snn) == (graded.name, bits.name)
+    assert result.classes[SAME_SILICON] == (same.name, 0.0)
+    alone = verdict(priced([graded, *arms[2:]], [np.full(NUMBER, v) for v in (1.0, 1.5, 3.0)]))
+    assert (alone.best_snn, alone.best_binary_snn) == (graded.name, None)
+    assert SAME_SILICON not in alone.classes
+
+
 def test_an_arm_that_lost_more_than_a_point_of_accuracy_does_not_stand_for_the_network():
     arms = [arm("spiking", accuracy=0.889), arm("spiking", accuracy=0.8901), arm("integer", "batch1")]
     assert eligible(priced(arms, [np.ones(NUMBER)] * 3), "energy", 0.9) == [1, 2]

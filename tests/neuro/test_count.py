@@ -14,6 +14,7 @@ from neuro.chip import Chip, load, prices
 from neuro.constants import Seconds, leaves
 from neuro.cost import Prices, cost
 from neuro.counts import Counts
+from neuro.loads import load_events, loads
 from neuro.placement import Placement, place
 from neuro.reach import fan_out
 from neuro.wiring import of_graph
@@ -198,3 +199,28 @@ def test_the_tiny_figures_are_those_of_the_file():
     got = [round(float(time[n]) * 1e9, 3) for n in ("neuron_program", "spike", "axon_out", "axon_in", "synop_dense")]
     assert got == [8.4, 3.0, 5.1, 8.0, 1.0]
     assert [round(float(time[n]) * 1e9, 3) for n in ("barrier", "barrier_level", "barrier_chip")] == [67, 44, 48]
+
+
+def test_first_spikes_on_a_chip_without_a_program_by_hand(tiny_network, counter):
+    """Loihi 1, ttfs, counts (2, 1) of 2: the inputs fire in steps 0 and 1, two hidden neurons in step 2.
+
+    Two gates of two lines and six lines beside them: 2 close at the start, 8 open, 2 close. Four spikes, repeated after
+    their window, meet 2, 2, 1 and 2 synapses. Two compartments for each of 2 + 3 + 2 neurons, and ten of the clock.
+    """
+    graph, chip = encode(tiny_network, "ttfs"), load("loihi1")
+    way = realise(chip, "ttfs", graph)
+    placement = place(of_graph(graph, way), chip, way)
+    spikes = {
+        "in": jnp.asarray([[[1, 0]], [[0, 1]]], bool),
+        "hidden": jnp.asarray([[[1, 1, 0]], [[0, 0, 0]]], bool),
+    }
+    (regime, found), *others = counter(placement)(spikes).items()
+    assert (regime, others) == ("single", [])
+    events = {event: float(n[0]) for event, n in found.events.items()}
+    assert events["spike"] == 2 * 4 + 12
+    assert sum(n for event, n in events.items() if event.startswith("synop")) == 2 * (2 + 2 + 1 + 2) + 12 * 3
+    assert events["neuron_access"] == 5 * (2 * (2 + 3 + 2) + 10)
+    load_of = np.asarray(loads(placement, spikes).core)[:, 0, :, load_events(placement).index("spike")].sum(axis=1)
+    # in each step: what fires, what is repeated, and lines of the clock
+    assert load_of.tolist() == [1 + 2, 1, 2 + 2 + 8, 0, 2 + 2]
+    assert placement.used["axons_in"].tolist() == [0, 2 * 2 + 10, 2 * 3, 0]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from converters.encode import encode
 from neuro import native
 from neuro.codes import CODES, is_exact
-from neuro.engine import Plain, Program, engine, prepare
+from neuro.engine import COMPILED, Plain, Program, engine, prepare
 from neuro.errors import BadInput
 from neuro.graph import Graph, Node
 from neuro.layers import Add, Conv, Dense, Input, MaxPool, Reshape, Scale, SumPool, Threshold
@@ -48,14 +48,14 @@ def same(spiking: Graph, batch: np.ndarray, limit: float = float("inf")) -> int:
 
 @pytest.mark.parametrize("structure", range(STRUCTURES))
 def test_engines_agree_on_random_networks(structure, random_network):
-    rng, code = np.random.default_rng(structure), CODES[structure % len(CODES)]
+    rng, code = np.random.default_rng(structure), [*COMPILED][structure % len(COMPILED)]
     graph = random_network(structure, rng, 15, 7)
     spiking = encode(graph, code, 20 if code == "rate" else None)
     assert same(spiking, rng.integers(0, 8, (5, *SHAPE))) > 1000
 
 
 @settings(max_examples=6, deadline=None)
-@given(seed=st.integers(0, 2**32 - 1), code=st.sampled_from([c for c in CODES if is_exact(c)]))
+@given(seed=st.integers(0, 2**32 - 1), code=st.sampled_from([c for c in COMPILED if is_exact(c)]))
 def test_values_are_those_of_int64(seed, code, random_network, numpy_evaluate):
     rng = np.random.default_rng(seed)
     graph = random_network(seed % STRUCTURES, rng, int(rng.choice([1, 3, 7, 15])), 7)
@@ -123,7 +123,7 @@ def dense(weight: np.ndarray, threshold: int, levels: int) -> Graph:
     return Graph("dense", nodes)
 
 
-@pytest.mark.parametrize("code", CODES)
+@pytest.mark.parametrize("code", COMPILED)
 @pytest.mark.parametrize(
     ("weight", "threshold", "levels", "counts"),
     [
@@ -166,3 +166,16 @@ def test_activity_does_not_compile_again():
     for counts in (np.zeros((2, 30)), np.full((2, 30), 7), rng.integers(0, 8, (2, 30))):
         run(program, jnp.asarray(counts, jnp.float32))
     assert run._cache_size() == 1
+
+
+@pytest.mark.parametrize("code", [c for c in CODES if c not in COMPILED])
+def test_codes_without_a_kernel_run_on_jax_and_the_reason_says_so(code, random_network, numpy_evaluate):
+    graph = random_network(2, np.random.default_rng(2))
+    counts = np.random.default_rng(0).integers(0, 8, (4, *SHAPE))
+    program, why = engine(encode(graph, code))
+    assert isinstance(program, Plain)
+    assert why == f"pure JAX: no compiled kernel runs the {code} code; unary, bits, rate have one"
+    run, want = program(jnp.asarray(counts, jnp.float32)), numpy_evaluate(graph, counts)
+    np.testing.assert_array_equal(np.asarray(run.output), want[graph.output.name])
+    for name, spikes in run.spikes.items():
+        np.testing.assert_array_equal(np.asarray(value(spikes, code)), want[name])

@@ -33,7 +33,7 @@ from neuro.wiring import Wiring, of_graph
 STRUCTURES = 4
 PACES = ("serial", "overlap", "tick", "event")
 ARMS = [("generic", "bits"), ("generic", "rate"), ("loihi1", "unary"), ("loihi1", "rate"), ("loihi2", "bits")]
-ARMS += [("spinnaker2", "unary")]
+ARMS += [("spinnaker2", "unary"), ("loihi1", "ttfs"), ("generic", "graded"), ("generic", "naf")]
 EXACT = 1e-6
 """Rounding of float32 sums."""
 
@@ -150,6 +150,8 @@ def test_every_synapse_is_placed_once_and_no_limit_exceeded(
     [
         ("generic", "bits", 0, {"cores": 4, "compartments": 48}),
         ("loihi1", "unary", 0, {"cores": 4}),
+        ("loihi1", "ttfs", 0, {"cores": 6}),
+        ("generic", "graded", 0, {}),
         ("speck", "rate", 0, {}),
         ("spinnaker2", "rate", 2, {}),
     ],
@@ -157,7 +159,8 @@ def test_every_synapse_is_placed_once_and_no_limit_exceeded(
 def test_a_mapped_network_has_the_spikes_of_the_unmapped_one(
     name, code, structure, limits, case, altered_chip, counter
 ):
-    """Spikes and synaptic operations are the network's, clock apart, however it is cut and over how many chips."""
+    """Spikes and synaptic operations are the network's, clock apart, however it is cut and over how many chips; twice
+    those where every spike is taken back at the end of its window."""
     known = case(structure, code)
     chip = altered_chip(name, **limits) if limits else load(name)
     way = realise(chip, code, known.graph)
@@ -169,9 +172,9 @@ def test_a_mapped_network_has_the_spikes_of_the_unmapped_one(
     lines, synapses = map(float, np.sum(clock, axis=0) if clock else (0, 0))
     for counts in counter(placement)(spikes).values():
         got = {event: np.asarray(n) / counts.batch for event, n in counts.events.items()}
-        np.testing.assert_allclose(got["spike"], sum(network.spikes.values()) + lines, rtol=EXACT)
+        np.testing.assert_allclose(got["spike"], way.sends * sum(network.spikes.values()) + lines, rtol=EXACT)
         synops = sum(n for event, n in got.items() if event.startswith("synop"))
-        np.testing.assert_allclose(synops, sum(network.synops.values()) + synapses, rtol=EXACT)
+        np.testing.assert_allclose(synops, way.sends * sum(network.synops.values()) + synapses, rtol=EXACT)
 
 
 def two_layers(hidden: int) -> Graph:

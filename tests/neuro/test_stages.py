@@ -52,6 +52,10 @@ def test_bounds_by_hand():
     assert bounds(branching()) == {"r": 5, "s": 8, "out": 41}
     # A step of the rate code brings one spike a synapse: 1 + 1, 1 + 1 + 1, 11 + 7.
     assert bounds(encode(branching(), "rate", 9)) == {"r": 3, "s": 4, "out": 19}
+    # Signed digits: one level more. 4 + 1, 4 + 4 + 1, 11 x 4 + 7.
+    assert bounds(encode(branching(), "naf")) == {"r": 6, "s": 10, "out": 52}
+    for code in ("unary", "bits", "ttfs", "graded"):
+        assert bounds(encode(branching(), code)) == bounds(branching())
 
 
 STRUCTURES = 8

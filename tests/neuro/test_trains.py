@@ -42,6 +42,19 @@ def test_values_and_spikes(shape, code):
         np.testing.assert_array_equal(np.asarray(spikes(form)), trains.sum(axis=0).reshape(3, -1))
 
 
+def test_a_spike_that_carries_a_value_is_one_spike():
+    """Graded 0 5 3 and signed digits 1 0 -1: two events each, whatever they carry; their values are 0 5 3 and 3."""
+    graded = jnp.asarray([[[0, 5, 3]]])
+    np.testing.assert_array_equal(np.asarray(spikes(graded)), [[0, 1, 1]])
+    np.testing.assert_array_equal(np.asarray(value(graded, "graded")), [[0, 5, 3]])
+    matrix = np.array([[1, 7], [1, 0], [1, 2]], np.float32)
+    np.testing.assert_array_equal(np.asarray(sums(graded, matrix)), [[[2, 2]]])
+    signed = jnp.asarray([1, 0, -1], jnp.int8).reshape(3, 1, 1)
+    np.testing.assert_array_equal(np.asarray(spikes(signed)), [[2]])
+    np.testing.assert_array_equal(np.asarray(value(signed, "naf")), [[3]])
+    np.testing.assert_array_equal(np.asarray(sums(signed, np.ones((1, 1), np.float32)))[:, 0, 0], [1, 0, 1])
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_sums_of_effects(shape):
     """A matrix of few distinct rows, as of neurons on cores, and one in which all differ."""
