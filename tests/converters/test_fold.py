@@ -252,7 +252,7 @@ def test_all_refusals_are_listed_at_once():
     assert f"Softmax '{a}': softmax inside the network" in text
     assert f"Pad '{p}': zeros may be put around space only" in text
     assert m not in text  # the placeholder for the softmax does not bring faults of its own
-    assert text.startswith("net: 2 layer(s)")
+    assert text.startswith("net: 2 layers have no spiking form")
 
 
 @pytest.mark.parametrize(
