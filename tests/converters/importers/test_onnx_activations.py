@@ -104,7 +104,7 @@ def weights(*shape, seed=0, dtype=np.float32):
 
 @pytest.mark.parametrize("kind", [np.uint8, np.int8])
 def test_a_quantised_network_in_qdq_form(tmp_path, kind):
-    """Weights and activations between QuantizeLinear and DequantizeLinear; scales with which no value is on a border."""
+    """Weights and activations between two quantisers; scales with which no value is on a border."""
     zero = kind(3)
     constants = {
         "s": np.float32(0.06), "z": zero, "ws": np.float32(0.02), "wz": np.int8(0),
