@@ -9,11 +9,13 @@ import numpy as np
 from neuro.errors import BadInput
 from neuro.evaluate import evaluate
 from neuro.graph import Graph, Node
-from neuro.layers import Embedding, Input, Reshape, Transpose
+from neuro.layers import AvgPool, Embedding, Input, Reshape, Transpose
 
 
 def split(network: Graph) -> tuple[Graph | None, Graph]:
     """What the host does, None where it does nothing, and the rest of the network, which reads its result.
+
+    The host looks up, and averages what it has looked up where that comes next.
 
     Raises:
         BadInput: a table that is not looked up by the input itself.
@@ -23,10 +25,10 @@ def split(network: Graph) -> tuple[Graph | None, Graph]:
         return None, network
     front: list[Node] = [network.nodes[0]]
     for node in network.nodes[1:]:
-        if node.inputs != (front[-1].name,) or not isinstance(node.op, Embedding | Reshape | Transpose):
+        if node.inputs != (front[-1].name,) or not isinstance(node.op, Embedding | Reshape | Transpose | AvgPool):
             break
         front.append(node)
-    while len(front) > 1 and not isinstance(front[-1].op, Embedding):
+    while len(front) > 1 and not isinstance(front[-1].op, Embedding | AvgPool):
         front.pop()
     inside = {n.name for n in front}
     if any(name not in inside for name in tables) or any(

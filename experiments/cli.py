@@ -9,7 +9,8 @@ from cyclopts import App, CycloptsError, Parameter
 
 from experiments.cli_listings import listings
 from experiments.convert_command import convert
-from experiments.options import Codes, Numbers, names, numbers
+from experiments.options import Codes, Numbers, Size, names, numbers
+from experiments.options import size as size_
 from neuro.errors import NeuroError
 
 app = App(
@@ -39,6 +40,7 @@ def compare(
     mean: Numbers = None,
     std: Numbers = None,
     layout: Literal["NCHW", "NHWC"] | None = None,
+    size: Size = None,
     samples: int | None = None,
     calibration: Path | None = None,
     chips: Chips = None,
@@ -68,6 +70,8 @@ def compare(
         The network reads (x * scale - mean) / std; default from NETWORK.input.toml, else as the data are.
     layout
         Where the network has its channels, if both ways fit.
+    size
+        Rows and columns that images are resized to, such as 48,48.
     samples
         First test items to use; default all.
     calibration
@@ -100,7 +104,8 @@ def compare(
 
     request = Request(
         network=network, data=data, scale=scale, mean=numbers("--mean", mean), std=numbers("--std", std),
-        layout=layout, samples=samples, calibration=calibration, chips=names(chips), devices=names(devices),
+        layout=layout, size=size_(size), samples=samples, calibration=calibration,
+        chips=names(chips), devices=names(devices),
         code=code, levels=levels, input_levels=input_levels, weight_bits=weight_bits, steps=steps,
         boundary=boundary, rate=rate, measure=measure, seed=seed, allow_violations=allow_violations, out=out,
     )  # fmt: skip
@@ -122,6 +127,7 @@ def map_(
     mean: Numbers = None,
     std: Numbers = None,
     layout: Literal["NCHW", "NHWC"] | None = None,
+    size: Size = None,
     code: Codes = "auto",
     levels: int | None = None,
     input_levels: int | None = None,
@@ -143,7 +149,7 @@ def map_(
         A bundled name (digits-cnn) or an .onnx file.
     chip
         A bundled chip (neuro chips lists them) or a .toml file.
-    data, scale, mean, std, layout, levels, input_levels, weight_bits, steps
+    data, scale, mean, std, layout, size, levels, input_levels, weight_bits, steps
         As for compare.
     code
         Spike code; auto takes the first of bits, unary, ttfs, rate that the chip can run.
@@ -170,7 +176,8 @@ def map_(
 
     request = Request(
         network=network, data=data, scale=scale, mean=numbers("--mean", mean), std=numbers("--std", std),
-        layout=layout, code=code, levels=levels, input_levels=input_levels, weight_bits=weight_bits, steps=steps,
+        layout=layout, size=size_(size), code=code, levels=levels, input_levels=input_levels,
+        weight_bits=weight_bits, steps=steps,
         seed=seed, allow_violations=allow_violations,
     )  # fmt: skip
     path = figure_path(out, network, chip)

@@ -20,10 +20,12 @@ from experiments.run import CodeRun, outputs, run
 from neuro.codes import Code, is_exact
 from neuro.errors import BadInput
 from neuro.graph import Graph, digest
-from neuro.layers import FIRING
+from neuro.layers import FIRING, Conv, Dense
 
 Method = Literal["exact", "percentile"]
 """How thresholds are chosen: least squared error and an exact code, or the 99.9th percentile and firing rates."""
+
+FORMS = ("float", "integer", "spiking")
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,8 @@ class Task(Asked):
 class Conversion:
     """A network in all its forms and what each of them gave for the test items.
 
-    values: outputs [item, output] by form, in the units of the network itself: float, integer, spiking. fold_error: as
-    `converters.fold.check`.
+    values: outputs [item, output] by form, in the units of the network itself: float, integer (under an exact code) and
+    spiking. fold_error: as `converters.fold.check`.
     """
 
     source: Prepared
@@ -105,11 +107,10 @@ def convert(source: Prepared, task: Task, progress: Progress = silent) -> Conver
     spiking = encode(integer.graph, code, task.steps if code == "rate" else None)
     exact = is_exact(code)
     done = run(spiking, integer.graph if exact else None, dataset.counts, {}, progress(f"code {code}", len(dataset.x)))
-    values = {
-        "float": outputs(network, dataset.network_input, progress("float network", len(dataset.x))),
-        "integer": _real(network, integer, outputs(integer.graph, dataset.counts)),
-        "spiking": _real(network, integer, done.outputs / (1 if exact else task.steps)),
-    }
+    values = {"float": outputs(network, dataset.network_input, progress("float network", len(dataset.x)))}
+    if exact:
+        values["integer"] = _real(network, integer, outputs(integer.graph, dataset.counts))
+    values["spiking"] = _real(network, integer, done.outputs / (1 if exact else task.steps))
     converted = Converted(
         network=network,
         integer=integer,
@@ -152,6 +153,11 @@ def _origin(source: Prepared, task: Task) -> dict[str, str]:
     }
 
 
+def _bits(weight: np.ndarray) -> int:
+    """Of the widest weight, sign included."""
+    return int(np.abs(weight).max()).bit_length() + 1
+
+
 def summary(done: Conversion, task: Task) -> dict[str, Any]:
     """What ``neuro convert --json`` prints."""
     graph, dataset, ran = done.converted.integer.graph, done.dataset, done.run
@@ -162,13 +168,15 @@ def summary(done: Conversion, task: Task) -> dict[str, Any]:
         "data": {"name": dataset.name, "items": len(dataset.x), "preprocessing": dataset.description},
         "method": task.method,
         "levels": sorted({op.levels for op in firing}),
-        "weight_bits": task.weight_bits,
+        "weight_bits": max((_bits(n.op.weight) for n in graph.nodes if isinstance(n.op, Conv | Dense)), default=0),
         "input_levels": dataset.levels,
     }
     if dataset.targets is not None:
-        result["error"] = {form: decision.error(values, dataset) for form, values in done.values.items()}
+        result["error"] = dict.fromkeys(FORMS) | {
+            form: decision.error(values, dataset) for form, values in done.values.items()
+        }
     else:
-        result["accuracy"] = {
+        result["accuracy"] = dict.fromkeys(FORMS) | {
             form: decision.accuracy(decision.classes(done.source.network, values), dataset)
             for form, values in done.values.items()
         }

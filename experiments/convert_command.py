@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from experiments.options import Numbers, numbers
+from experiments.options import Numbers, Size, numbers
+from experiments.options import size as size_
 from neuro.errors import Unsupported
 
 
@@ -18,6 +19,7 @@ def convert(
     mean: Numbers = None,
     std: Numbers = None,
     layout: Literal["NCHW", "NHWC"] | None = None,
+    size: Size = None,
     samples: int | None = None,
     calibration: Path | None = None,
     input_levels: int | None = None,
@@ -35,7 +37,7 @@ def convert(
     ----------
     network
         A bundled name (digits-cnn) or a file; docs/importers.md lists the formats.
-    data, scale, mean, std, layout, samples, calibration, input_levels
+    data, scale, mean, std, layout, size, samples, calibration, input_levels
         As for compare.
     method
         Thresholds of least squared error and an exact code, or the 99.9th percentile and firing rates.
@@ -57,7 +59,8 @@ def convert(
 
     task = Task(
         network=network, data=data, scale=scale, mean=numbers("--mean", mean), std=numbers("--std", std),
-        layout=layout, samples=samples, calibration=calibration, input_levels=input_levels, method=method, code=code,
+        layout=layout, size=size_(size), samples=samples, calibration=calibration, input_levels=input_levels,
+        method=method, code=code,
         levels=levels, weight_bits=weight_bits, steps=steps, out=out,
     )  # fmt: skip
     try:
@@ -115,6 +118,8 @@ def show(found: dict[str, Any]) -> None:
 def _score(found: dict[str, Any], form: str) -> str:
     if "error" in found:
         error = found["error"][form]
+        if error is None:
+            return "none"
         return f"RMSE {error['rmse']:.4g}, MAE {error['mae']:.4g} {error['unit']}".rstrip()
     share = found["accuracy"][form]
     return "unknown" if share is None else f"{100 * share:.2f} %"

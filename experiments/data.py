@@ -16,6 +16,7 @@ from experiments.dataset import coarsen as coarsen
 from experiments.dataset import fit as fit
 from experiments.dataset import guess_layout
 from experiments.dataset import preprocess as preprocess
+from experiments.dataset import resize as resize
 from experiments.dataset import take as take
 from experiments.text import Encoding, Texts, encode_texts, encoding
 from neuro.errors import BadInput, nearest
@@ -189,8 +190,8 @@ def grid(name: str, x: np.ndarray, x_calibration: np.ndarray, largest: int | Non
 def sidecar(network: Path) -> Preprocessing:
     """The preprocessing in the file ``NETWORK.input.toml`` beside `network` (net.onnx.input.toml), or none.
 
-    Keys: scale, mean, std (one number or one per channel), layout ("NCHW" or "NHWC"); table [text]: vocabulary, length,
-    start, unknown, pad (`experiments.text.TextRule`).
+    Keys: scale, mean, std (one number or one per channel), layout ("NCHW" or "NHWC"), size ([rows, columns]); table
+    [text]: vocabulary, length, start, unknown, pad (`experiments.text.TextRule`).
 
     Raises:
         BadInput: naming the file and every fault.

@@ -13,6 +13,7 @@ from neuro.errors import BadInput
 from neuro.layers import Shape
 
 Layout: TypeAlias = Literal["NCHW", "NHWC"]
+LARGEST_SIDE = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,12 +87,14 @@ class DataSet:
 
 
 class Preprocessing(Table):
-    """(x · scale - mean) / std, per channel or for all, the layout that the network reads, and how it reads text."""
+    """(x · scale - mean) / std, per channel or for all, the layout and the size of images that the network reads, and
+    how it reads text."""
 
     scale: float = 1.0
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
     layout: Layout | None = None
+    size: tuple[int, int] | None = None
     text: TextRule | None = None
 
 
@@ -178,6 +181,32 @@ def coarsen(dataset: DataSet, levels: int) -> DataSet:
         levels=levels,
         step=dataset.step * dataset.levels / levels,
         description=f"{dataset.description}; {dataset.levels} levels coarsened to {levels}",
+    )
+
+
+def resize(dataset: DataSet, size: tuple[int, int]) -> DataSet:
+    """Images of `size` rows and columns, each pixel the nearest one of the original. Do it before `preprocess`.
+
+    Raises:
+        BadInput: items that are no images, or a size beyond 1..4096.
+    """
+    shape = dataset.shape
+    if len(shape) != 3 or not all(1 <= n <= LARGEST_SIDE for n in size):
+        raise BadInput(
+            f"{dataset.name}: items of {shape} cannot be resized to {size}; images of channels, rows and columns can, "
+            f"to sides of 1 to {LARGEST_SIDE}."
+        )
+    first = 0 if dataset.layout == "NHWC" else 1
+    picked = [np.floor((np.arange(n) + 0.5) * shape[first + i] / n).astype(int) for i, n in enumerate(size)]
+
+    def moved(x: np.ndarray) -> np.ndarray:
+        return x.take(picked[0], axis=first + 1).take(picked[1], axis=first + 2)
+
+    return replace(
+        dataset,
+        x=moved(dataset.x),
+        x_calibration=moved(dataset.x_calibration),
+        description=f"{dataset.description}; resized to {size[0]}x{size[1]}, nearest pixel",
     )
 
 

@@ -31,6 +31,7 @@ class Asked:
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     layout: Layout | None = None
+    size: tuple[int, int] | None = None
     samples: int | None = None
     calibration: Path | None = None
     input_levels: int | None = None
@@ -85,8 +86,9 @@ def dataset_for(asked: Asked, network: Graph) -> DataSet:
         found = data.take(found, asked.samples)
     if asked.input_levels is not None and not _looks_up(network):
         found = data.coarsen(found, asked.input_levels)
-    given = {k: v for k in ("scale", "mean", "std", "layout") if (v := getattr(asked, k)) is not None}
+    given = {k: v for k in ("scale", "mean", "std", "layout", "size") if (v := getattr(asked, k)) is not None}
     chosen = default.model_copy(update=given)
+    found = found if chosen.size is None else data.resize(found, chosen.size)
     return data.fit(data.preprocess(found, chosen), shape, chosen.layout)
 
 
