@@ -106,7 +106,8 @@ def prepare(graph: Graph) -> Program:
             at_once = codes.is_exact(schedule.code) and found.sources == (graph.input.name,)
             width = native.lane_bytes()
             ready = None if at_once else synapses(found, [layouts[s] for s in found.sources], width)
-            size = ready.lanes if ready else lanes(found.layout)
+            waits = isinstance(node.op, MultiThreshold)  # it sends from its value, not from its synapses
+            size = ready.lanes if ready and not waits else lanes(found.layout)
             neurons = _neurons(node, found.layout, schedule, size)
             made = Stage(node, found.layout, neurons, bool(neurons[1].any()), ready)
         layouts[node.name] = made.layout
@@ -214,7 +215,9 @@ def _summed(program: Program, stage: Stage, trains: dict[str, Packed], batch: Ar
         graph = program.graph
         return propagate(graph, stage.node.name, {graph.input.name: batch}).astype(jnp.int32)
     mode = SUM_BITS if doubles else SUM
-    _, membrane, _ = fire(stage.synapses, stage.neurons, False, trains, mode, 0, 0, float("inf"))
+    never = np.array([LARGEST, 0, 0], np.int32)[:, None, None]
+    silent = np.broadcast_to(never, (3, 1, stage.synapses.lanes)).copy()
+    _, membrane, _ = fire(stage.synapses, silent, False, trains, mode, 0, 0, float("inf"))
     return placed(membrane, stage.layout)
 
 

@@ -17,10 +17,12 @@ from neuro.graph import Graph, Node
 from neuro.layers import (
     Add,
     AvgPool,
+    Concat,
     Conv,
     Dense,
     Input,
     MaxPool,
+    MultiThreshold,
     Pad,
     Relu,
     Reshape,
@@ -52,7 +54,10 @@ def neuro_data() -> Path:
 class _Builder:
     """Nodes of a random integer network under construction."""
 
-    def __init__(self, structure: int, rng: np.random.Generator, levels: int, input_levels: int) -> None:
+    def __init__(
+        self, structure: int, rng: np.random.Generator, levels: int, input_levels: int, rich: bool = False
+    ) -> None:
+        self.rich = rich
         self.pick = np.random.default_rng(structure)  # shapes and edges apart: few of them, so few compilations
         self.rng, self.levels = rng, levels
         self.nodes = [Node("in", Input((2, 6, 5), input_levels))]
@@ -74,6 +79,17 @@ class _Builder:
         threshold = self.rng.integers(1, 2 + int(4 * fan_in**0.5), axes)
         bias = self.rng.integers(-9, 10, shape if self.pick.random() < 0.3 else axes)
         levels = self.levels if self.pick.random() < 0.7 else int(self.pick.choice([1, 3, 5, 7, 15]))
+        if self.rich and self.pick.random() < 0.5:
+            steps = int(self.pick.integers(1, 2 * levels + 1))
+            reach = 2 + int(8 * fan_in**0.5)
+            op = MultiThreshold(
+                thresholds=self.rng.integers(-reach, reach, (steps, *axes)),
+                signs=np.where(self.rng.random(steps) < 0.7, 1, -1),
+                start=self.rng.integers(0, levels + 1, axes),
+                bias=bias,
+                levels=levels,
+            )
+            return self.neuron(self.add(op, name))
         return self.neuron(self.add(Threshold(threshold, bias, levels), name))
 
     def neuron(self, name: str) -> str:
@@ -104,10 +120,13 @@ class _Builder:
         kind = self.pick.choice(["conv", "grouped", "strided", "residual", "residual", "sum", "max", "turned"])
         if kind in ("sum", "max", "turned", "strided") and min(height, width) < 3:
             kind = "residual"
-        if kind == "max":
+        if self.rich and self.pick.random() < 0.4:
+            y = self.fire(self.conv(x, 1, 1), 9 * channels)
+            return self.add(Concat(0), *((y, x) if self.pick.random() < 0.5 else (x, y, y)))
+        if kind == "max" and not x.startswith("concat"):
             kernel, stride, pad = [((2, 2), (2, 2), 0), ((3, 3), (2, 2), 1), ((3, 3), (1, 1), 1)][self.pick.integers(3)]
             return self.neuron(self.add(MaxPool(kernel, stride, ((pad, pad),) * 2), x))
-        if kind == "turned":
+        if kind == "turned" and not x.startswith("concat"):
             turned = self.add(Transpose((0, 2, 1)), x)
             return self.neuron(self.add(MaxPool((2, 3), (2, 1), ((0, 0), (1, 1))), turned))
         if kind == "sum":
@@ -117,8 +136,10 @@ class _Builder:
         return self.fire(self.skip(y) if kind == "residual" else y, 9 * channels)
 
 
-def _random_network(structure: int, rng: np.random.Generator, levels: int = 7, input_levels: int = 7) -> Graph:
-    build = _Builder(structure, rng, levels, input_levels)
+def _random_network(
+    structure: int, rng: np.random.Generator, levels: int = 7, input_levels: int = 7, rich: bool = False
+) -> Graph:
+    build = _Builder(structure, rng, levels, input_levels, rich)
     x = "in"
     for _ in range(1 + structure % 4):
         x = build.block(x)
@@ -139,7 +160,7 @@ def random_network() -> Callable[..., Graph]:
     structure: seed of shapes, edges and levels; rng: weights, thresholds, biases. Structures are drawn from plain,
     grouped and strided convolutions, residual adds (weighted or bare, also around several layers), sum-pool, max-pool
     (overlapping, padded, transposed), global pool and dense layers; thresholds are per channel, biases per channel or
-    per neuron, and layers may differ in levels.
+    per neuron, and layers may differ in levels. rich: concatenations and neurons of several thresholds besides.
     """
     return _random_network
 
@@ -164,6 +185,13 @@ def _numpy_apply(op, *inputs: np.ndarray) -> np.ndarray:
             return _windowed(x, op.kernel, op, 0, lambda w: w.reshape(*w.shape[:2], -1).mean(axis=2))
         case Add():
             return x + inputs[1]
+        case Concat():
+            return np.concatenate(inputs, axis=op.axis + 1)
+        case MultiThreshold():
+            value = np.broadcast_to(op.start, x.shape)
+            for threshold, sign in zip(op.thresholds, op.signs, strict=True):
+                value = value + sign * (x + op.bias >= threshold)
+            return np.clip(value, 0, op.levels)
         case Reshape():
             return x.reshape(len(x), *op.shape)
         case Transpose():

@@ -16,6 +16,7 @@ from neuro.graph import Graph, Node
 from neuro.layers import Add, Conv, Dense, Input, MaxPool, Reshape, Scale, SumPool, Threshold
 from neuro.simulate import simulate
 from neuro.stages import populations
+from neuro.taps import NoTaps
 from neuro.trains import Packed, unpacked, value
 
 STRUCTURES, SHAPE = 10, (2, 6, 5)
@@ -44,6 +45,19 @@ def same(spiking: Graph, batch: np.ndarray, limit: float = float("inf")) -> int:
     np.testing.assert_array_equal(np.asarray(ours.output), np.asarray(want.output))
     np.testing.assert_array_equal(np.asarray(ours.peak), np.asarray(want.peak))
     return compared
+
+
+@pytest.mark.parametrize("structure", range(STRUCTURES))
+def test_engines_agree_with_branches_and_steps(structure, random_network):
+    """Neurons of several thresholds and joined branches; what the kernels have no form for is left to JAX."""
+    rng = np.random.default_rng(structure)
+    graph = random_network(structure, rng, 7, 7, rich=True)
+    spiking = encode(graph, "unary" if structure % 2 else "bits")
+    if isinstance(engine(spiking)[0], Plain):
+        with pytest.raises(NoTaps, match=r"grouped|joined|lie differently|channels"):
+            prepare(spiking)
+        return
+    assert same(spiking, rng.integers(0, 8, (5, *SHAPE))) > 500
 
 
 @pytest.mark.parametrize("structure", range(STRUCTURES))

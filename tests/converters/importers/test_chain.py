@@ -3,6 +3,7 @@
 import numpy as np
 
 from converters.importers.chain import listed, reaching, unique, with_biases, with_scales_joined
+from neuro.errors import Refusal
 from neuro.graph import Graph, Node
 from neuro.layers import Add, Dense, Input, Relu, Scale
 
@@ -61,6 +62,8 @@ def test_dead_layers_and_names():
     assert unique("a", {"a", "a_2"}) == "a_3"
 
 
-def test_all_refusals_in_one_message():
-    text = listed("net", [("Sin", "s", "no layer"), ("Cos", "c", "no layer")], "Train it again.")
-    assert text == "net: 2 layers cannot be represented:\n  Sin 's': no layer\n  Cos 'c': no layer\nTrain it again."
+def test_all_refusals_in_one_error():
+    error = listed("net", [("Sin", "s", "no layer"), ("Cos", "c", "no layer")], "Train it again.")
+    want = "net: 2 layers cannot be represented:\n  Sin 's': no layer\n  Cos 'c': no layer\nTrain it again."
+    assert str(error) == want
+    assert error.refusals == (Refusal("s", "Sin", "no layer"), Refusal("c", "Cos", "no layer"))
