@@ -29,6 +29,9 @@ from neuro.layers import (
     Transpose,
 )
 
+FEW = 16
+"""Thresholds that are compared one at a time."""
+
 
 def apply(op: Op, *inputs: Float[Array, "batch ..."]) -> Float[Array, "batch ..."]:
     """`op` on a batch in float32.
@@ -90,13 +93,34 @@ def apply(op: Op, *inputs: Float[Array, "batch ..."]) -> Float[Array, "batch ...
 
 
 def stepped(op: MultiThreshold, membrane: Int[Array, "batch ..."]) -> Int[Array, "batch ..."]:
-    """The value of multi-threshold neurons whose input has added up to `membrane`; one threshold at a time."""
+    """The value of multi-threshold neurons whose input has added up to `membrane`.
+
+    Many thresholds that all rise are searched by halves, others are compared one at a time.
+    """
     ndim = membrane.ndim
     membrane = membrane + _constant(op.bias, ndim, jnp.int32)
     value = jnp.broadcast_to(_constant(op.start, ndim, jnp.int32), membrane.shape)
+    by_channel = op.thresholds.shape[0] * op.thresholds.shape[1] == op.thresholds.size
+    if len(op.signs) > FEW and by_channel and (op.signs > 0).all():
+        return jnp.clip(value + _reached(op.thresholds, membrane), 0, op.levels)
     for threshold, sign in zip(op.thresholds, op.signs, strict=True):
         value = value + jnp.int32(sign) * (membrane >= _constant(threshold, ndim, jnp.int32)).astype(jnp.int32)
     return jnp.clip(value, 0, op.levels)
+
+
+def _reached(thresholds: np.ndarray, membrane: Int[Array, "batch channel ..."]) -> Int[Array, "batch channel ..."]:
+    """How many thresholds [step, channel or 1, ...] of its channel every membrane has reached."""
+    steps, channels = thresholds.shape[:2]
+    doublings = steps.bit_length()
+    rows = np.full((2**doublings - 1, channels), np.iinfo(np.int32).max)
+    rows[:steps] = np.sort(thresholds.reshape(steps, channels), axis=0)
+    table = jnp.asarray(rows.ravel(), jnp.int32)
+    column = jnp.arange(channels, dtype=jnp.int32).reshape(1, -1, *(1,) * (membrane.ndim - 2))
+    found = jnp.zeros_like(membrane)
+    for power in range(doublings - 1, -1, -1):
+        further = found + jnp.int32(2**power)
+        found = jnp.where(membrane >= table[(further - 1) * channels + column], further, found)
+    return found
 
 
 def evaluate(graph: Graph, x: Float[Array, "batch ..."]) -> dict[str, Float[Array, "batch ..."]]:

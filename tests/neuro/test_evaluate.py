@@ -13,6 +13,7 @@ from neuro.layers import (
     Dense,
     Input,
     MaxPool,
+    MultiThreshold,
     Pad,
     Relu,
     Reshape,
@@ -108,3 +109,20 @@ def test_graph_runs_in_order_and_jitted_alike():
     a, d = evaluator(graph, ("a", "d"))(x)
     np.testing.assert_array_equal(a, values["a"])
     np.testing.assert_array_equal(d, values["d"])
+
+
+@pytest.mark.parametrize("shape", [(9,), (3, 4, 5)])
+@pytest.mark.parametrize(("steps", "own"), [(17, True), (40, True), (255, False), (16, True)])
+def test_many_thresholds_are_all_counted(shape, steps, own, numpy_apply):
+    rng = np.random.default_rng(steps)
+    axes = (shape[0] if own else 1, *(1,) * (len(shape) - 1))
+    op = MultiThreshold(
+        thresholds=rng.integers(-50, 50, (steps, *axes)),
+        signs=np.ones(steps, np.int64),
+        start=rng.integers(0, 3, axes),
+        bias=rng.integers(-5, 5, shape),
+        levels=steps,
+    )
+    x = rng.integers(-80, 80, (6, *shape))
+    got = np.asarray(apply(op, jnp.asarray(x, jnp.float32)))
+    np.testing.assert_array_equal(got, numpy_apply(op, x))
