@@ -13,6 +13,7 @@ from converters.encode import encode
 from converters.hybrid import whole_run
 from converters.network_file import Converted
 from converters.quantise import Quantised
+from converters.readout import real
 from experiments import decision
 from experiments.dataset import DataSet
 from experiments.forms import PILOT
@@ -156,15 +157,6 @@ def _integer(folded: Graph, dataset: DataSet, task: Task) -> Quantised:
     if task.method == "percentile":
         return quantise.rate(folded, calibration, levels, task.steps, task.weight_bits)
     return quantise.reference(folded, calibration, levels, task.levels, task.weight_bits)
-
-
-def real(network: Graph, integer: Quantised, membranes: np.ndarray) -> np.ndarray:
-    """Membranes of the read-out [item, output] as outputs of the network, its last function included."""
-    name = integer.graph.output.name
-    scale, origin = (maps[name].reshape(-1) for maps in (integer.scales, integer.origins))
-    values = membranes.reshape(len(membranes), -1) * scale + origin
-    last = fold.last_function(network)
-    return values if last is None else last.exact(values)
 
 
 def _origin(source: Prepared, task: Task) -> dict[str, str]:

@@ -16,8 +16,9 @@ from jaxtyping import Array
 from converters import fold, hybrid
 from converters.hybrid import ALL, CHANGES, NONE, Change, Counts, Pair
 from converters.quantise import Quantised
+from converters.readout import real
 from experiments import decision
-from experiments.convert import Conversion, real
+from experiments.convert import Conversion
 from experiments.data import take
 from experiments.progress import Progress, silent
 from experiments.run import chunk_size
