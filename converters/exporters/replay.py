@@ -75,7 +75,7 @@ def execute(graph: Graph, code: Code, counts: np.ndarray, steps: int = 0) -> dic
 
 
 def check(replay: Replay, graph: Graph, code: Code | None = None) -> Divergence | None:
-    """The first neuron of `graph` that departs from the vectors in the simulator, under their code or another exact one.
+    """The first neuron of `graph` that departs from the vectors in the simulator, under their code or another one.
 
     Raises:
         BadInput: populations of other names or shapes.

@@ -61,13 +61,13 @@ def graph(converted: Converted) -> tuple[Any, list[str]]:
     levels = [n.op.levels for n in integer.nodes if isinstance(n.op, Threshold)]
     steps = converted.steps if not exact else max(levels, default=1)
     biases, homeless = _biases(integer)
-    nodes: dict[str, Any] = {}
+    nodes, names = {}, _names(integer)
     for node in integer.nodes:
         shape = integer.shapes[node.inputs[0]] if node.inputs else ()
-        nodes[_name(node)] = _node(nir, integer, node, shape, biases.get(node.name), steps if exact else 1)
+        nodes[names[node.name]] = _node(nir, integer, node, shape, biases.get(node.name), steps if exact else 1)
     nodes["output"] = nir.Output(output_type=np.array(integer.shapes[integer.output.name]))
-    edges = [(_name(integer[source]), _name(node)) for node in integer.nodes for source in node.inputs]
-    edges.append((_name(integer.output), "output"))
+    edges = [(names[source], names[node.name]) for node in integer.nodes for source in node.inputs]
+    edges.append((names[integer.output.name], "output"))
     about = {
         "format": "neuro", "version": 1, "code": converted.code, "steps": steps, "input_levels": converted.levels,
         "name": integer.name,
@@ -77,11 +77,15 @@ def graph(converted: Converted) -> tuple[Any, list[str]]:
     return nir.NIRGraph(nodes=nodes, edges=edges, metadata=about, type_check=False), lost
 
 
-def _name(node: Node) -> str:
-    """The name of a node in NIR, where a slash would make a group."""
-    return (
-        "input" if isinstance(node.op, Input) else node.name.replace("/", ".") + ("_" if node.name == "output" else "")
-    )
+def _names(graph: Graph) -> dict[str, str]:
+    """The names of nodes in NIR, where a slash would make a group and "output" is taken."""
+    names: dict[str, str] = {}
+    for node in graph.nodes:
+        name, k = node.name.replace("/", "."), 1
+        while name in (*names.values(), "output"):
+            name, k = f"{node.name.replace('/', '.')}_{k}", k + 1
+        names[node.name] = name
+    return names
 
 
 def _refusal(graph: Graph, node: Node) -> Refusal | None:
