@@ -9,6 +9,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from experiments.cli_listings import listings
 from experiments.convert_command import convert
+from experiments.export_command import export
 from experiments.options import Codes, Numbers, names, numbers
 from neuro.errors import NeuroError
 
@@ -28,6 +29,7 @@ Names = Annotated[
 ]
 
 app.command(convert)
+app.command(export)
 
 
 @app.command

@@ -127,6 +127,20 @@ def model(converted: Converted) -> Any:
     return made
 
 
+def execute(path: Path, counts: np.ndarray) -> dict[str, np.ndarray] | None:
+    """What onnxruntime gives for input counts [item, *shape], by output; None where it is not installed."""
+    try:
+        import onnxruntime
+    except ImportError:
+        return None
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    (entering,) = session.get_inputs()
+    names = [output.name for output in session.get_outputs()]
+    found = session.run(names, {entering.name: np.asarray(counts, np.float32)})
+    values = {name: np.asarray(value) for name, value in zip(names, found, strict=True)}
+    return values | {entering.name: np.asarray(counts)}
+
+
 def _node(write: _Writer, graph: Graph, node: Node) -> None:
     op, name, inputs = node.op, node.name, node.inputs
     match op:
