@@ -111,7 +111,8 @@ def _words(found: Any) -> dict[str, Any] | None:
         if sum(len(v) for v in values if isinstance(v, bytes)) > TEXT:
             return None
         known = [_text(v) if text else int(v) for v in values]
-        return {"kind": "words" if text else "flags", "shape": list(found.shape), "words": known}
+        kind, why = "words" if text else "flags", "is no array of numbers"
+        return {"kind": kind, "shape": list(found.shape), "words": known, "why": why}
     except Exception:  # the library's own, of many kinds
         return None
 

@@ -326,7 +326,7 @@ def test_damage_that_makes_the_library_crash(folder, byte):
 
 def test_readers_that_crash_or_hang(folder, monkeypatch, tmp_path):
     program = tmp_path / "hdf5_extract.py"
-    monkeypatch.setattr(keras_file, "__file__", str(tmp_path / "keras_file.py"))
+    monkeypatch.setattr(hdf5_file, "__file__", str(tmp_path / "hdf5_file.py"))
     keras_file._store.cache_clear()
     program.write_text("import os; os.abort()")
     assert "reading it ends with status -6" in complaint(folder, legacy())
