@@ -19,7 +19,7 @@ from converters.staircase import Grid, function_of
 from neuro import codes
 from neuro.evaluate import apply
 from neuro.graph import Graph, Node
-from neuro.layers import FIRING, Activation, Input, MaxPool, MultiThreshold, Relu, Scale, Threshold
+from neuro.layers import FIRING, Activation, Input, MaxPool, Relu, Scale, Threshold
 from neuro.stages import populations, propagate, sources
 
 Change: TypeAlias = Literal["clipping", "levels", "weights"]
@@ -101,14 +101,13 @@ def layer(pair: Pair, name: str, counts: Counts, changes: frozenset[Change]) -> 
     op = pair.integer[name].op
     if isinstance(op, MaxPool):
         return apply(op, propagate(pair.integer, name, counts))
-    if "weights" in changes:
-        membrane = propagate(pair.integer, name, counts)
+    membrane = propagate(pair.integer, name, counts) if "weights" in changes else None
     if isinstance(op, Scale):
-        return membrane if "weights" in changes else _float(pair, name, counts) / _broadcast(pair.scales[name])
+        return membrane if membrane is not None else _float(pair, name, counts) / _broadcast(pair.scales[name])
     assert isinstance(op, FIRING)
-    if changes == ALL:  # whole thresholds are met by whole membranes
+    if changes == ALL and membrane is not None:  # whole thresholds are met by whole membranes
         return apply(op, jnp.floor(membrane))
-    z = _stood_for(pair, name, membrane) if "weights" in changes else _float(pair, name, counts)
+    z = _stood_for(pair, name, membrane) if membrane is not None else _float(pair, name, counts)
     value = (apply(pair.folded[name].op, z) - _broadcast(pair.origins[name])) / _broadcast(pair.scales[name])
     if "levels" in changes:
         value = jnp.floor(value + np.float32(0.5))
@@ -175,7 +174,7 @@ def _stood_for(pair: Pair, name: str, membrane: Float[Array, "batch ..."]) -> Ar
 def _tells(pair: Pair, name: str) -> bool:
     """Whether evenly spaced thresholds say what the membrane of a population stands for."""
     op = pair.integer[name].op
-    if isinstance(op, MultiThreshold) or op.levels == 1:
+    if not isinstance(op, Threshold) or op.levels == 1:
         return False
     own = pair.folded[name].op
     assert isinstance(own, Relu | Activation)

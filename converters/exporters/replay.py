@@ -6,7 +6,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
@@ -93,7 +93,7 @@ def save(replay: Replay, path: Path) -> Path:
     """
     about = {"format": "neuro replay", "version": VERSION, "network": replay.network, "code": replay.code}
     about |= {"steps": replay.steps, "populations": list(replay.values)}
-    arrays = {f"value_{i}": value for i, value in enumerate(replay.values.values())}
+    arrays: dict[str, Any] = {f"value_{i}": value for i, value in enumerate(replay.values.values())}
     part = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

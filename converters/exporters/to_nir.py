@@ -65,7 +65,7 @@ def graph(converted: Converted) -> tuple[Any, list[str]]:
     for node in integer.nodes:
         shape = integer.shapes[node.inputs[0]] if node.inputs else ()
         nodes[names[node.name]] = _node(nir, integer, node, shape, biases.get(node.name), steps if exact else 1)
-    nodes["output"] = nir.Output(output_type=np.array(integer.shapes[integer.output.name]))
+    nodes["output"] = nir.Output(output_type={"output": np.array(integer.shapes[integer.output.name])})
     edges = [(names[source], names[node.name]) for node in integer.nodes for source in node.inputs]
     edges.append((names[integer.output.name], "output"))
     about = {
