@@ -9,6 +9,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from experiments.cli_listings import listings
 from experiments.convert_command import convert
+from experiments.export_command import export
 from experiments.options import Codes, Numbers, Size, names, numbers
 from experiments.options import size as size_
 from neuro.errors import NeuroError
@@ -29,6 +30,7 @@ Names = Annotated[
 ]
 
 app.command(convert)
+app.command(export)
 
 
 @app.command

@@ -5,22 +5,29 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
+import jax.numpy as jnp
 import numpy as np
 
 from converters import fold, network_file, quantise
 from converters.encode import encode
+from converters.hybrid import whole_run
 from converters.network_file import Converted
 from converters.quantise import Quantised
+from converters.readout import real
 from experiments import decision
 from experiments.dataset import DataSet
 from experiments.forms import PILOT
 from experiments.prepared import Asked, Prepared, prepared
 from experiments.progress import Progress, silent
-from experiments.run import CodeRun, outputs, run
+from experiments.run import CodeRun, chunk_size, outputs, run
+from neuro import trains
 from neuro.codes import Code, is_exact
+from neuro.divergence import Divergence, first_divergence
+from neuro.engine import engine
 from neuro.errors import BadInput
+from neuro.evaluate import evaluate
 from neuro.graph import Graph, digest
-from neuro.layers import FIRING, Conv, Dense
+from neuro.layers import FIRING, Conv, Dense, Input, MaxPool
 
 Method = Literal["exact", "percentile"]
 """How thresholds are chosen: least squared error and an exact code, or the 99.9th percentile and firing rates."""
@@ -61,8 +68,7 @@ class Task(Asked):
 class Conversion:
     """A network in all its forms and what each of them gave for the test items.
 
-    values: outputs [item, output] by form, in the units of the network itself: float, integer (under an exact code) and
-    spiking. fold_error: as `converters.fold.check`.
+    values: outputs [item, output] by form, in the units of the network itself: float, integer and spiking. fold_error: as `converters.fold.check`.
     """
 
     source: Prepared
@@ -106,11 +112,14 @@ def convert(source: Prepared, task: Task, progress: Progress = silent) -> Conver
     code = task.sends
     spiking = encode(integer.graph, code, task.steps if code == "rate" else None)
     exact = is_exact(code)
+    form = integer if exact else whole_run(integer, task.steps)
+    entering = dataset.counts * (1 if exact else np.float32(task.steps / dataset.levels))
     done = run(spiking, integer.graph if exact else None, dataset.counts, {}, progress(f"code {code}", len(dataset.x)))
-    values = {"float": outputs(network, dataset.network_input, progress("float network", len(dataset.x)))}
-    if exact:
-        values["integer"] = _real(network, integer, outputs(integer.graph, dataset.counts))
-    values["spiking"] = _real(network, integer, done.outputs / (1 if exact else task.steps))
+    values = {
+        "float": outputs(network, dataset.network_input, progress("float network", len(dataset.x))),
+        "integer": real(network, form, outputs(form.graph, entering)),
+        "spiking": real(network, form, done.outputs),
+    }
     converted = Converted(
         network=network,
         integer=integer,
@@ -125,20 +134,30 @@ def convert(source: Prepared, task: Task, progress: Progress = silent) -> Conver
     return Conversion(source, converted, spiking, done, values, difference)
 
 
+def diverging(done: Conversion) -> Divergence | None:
+    """The first neuron whose decoded spikes differ from the integer network, over all test items, or None."""
+    reference, code = done.converted.integer.graph, done.converted.code
+    program, _ = engine(done.spiking)
+    size = chunk_size(done.spiking, len(done.dataset.counts))
+    for first in range(0, len(done.dataset.counts), size):
+        batch = jnp.asarray(done.dataset.counts[first : first + size], jnp.float32)
+        result, values = program(batch), evaluate(reference, batch)
+        names = [n.name for n in reference.nodes if isinstance(n.op, (Input, MaxPool, *FIRING))]
+        got = {name: np.asarray(trains.value(result.spikes[name], code)) for name in names}
+        last = reference.output.name
+        found = first_divergence(
+            {name: np.asarray(values[name]) for name in (*names, last)}, got | {last: np.asarray(result.output)}
+        )
+        if found is not None:
+            return Divergence(found.layer, found.index, first + found.item, found.expected, found.got, found.differing)
+    return None
+
+
 def _integer(folded: Graph, dataset: DataSet, task: Task) -> Quantised:
     calibration, levels = dataset.calibration_counts, dataset.levels
     if task.method == "percentile":
         return quantise.rate(folded, calibration, levels, task.steps, task.weight_bits)
     return quantise.reference(folded, calibration, levels, task.levels, task.weight_bits)
-
-
-def _real(network: Graph, integer: Quantised, membranes: np.ndarray) -> np.ndarray:
-    """Membranes of the read-out [item, output] as outputs of the network, its last function included."""
-    name = integer.graph.output.name
-    scale, origin = (maps[name].reshape(-1) for maps in (integer.scales, integer.origins))
-    values = membranes.reshape(len(membranes), -1) * scale + origin
-    last = fold.last_function(network)
-    return values if last is None else last.exact(values)
 
 
 def _origin(source: Prepared, task: Task) -> dict[str, str]:
@@ -182,7 +201,12 @@ def summary(done: Conversion, task: Task) -> dict[str, Any]:
         }
     host = done.source.host
     return result | {
-        "equivalence": {"checked": ran.checked, "mismatches": ran.mismatches, "code": ran.code},
+        "equivalence": {
+            "checked": ran.checked,
+            "mismatches": ran.mismatches,
+            "code": ran.code,
+            "first": str(diverging(done)) if ran.mismatches else None,
+        },
         "spikes_per_neuron": float(ran.spikes.mean() / ran.neurons),
         "synops": float(ran.synops.mean()),
         "steps": ran.steps,

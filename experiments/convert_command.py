@@ -2,13 +2,18 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from experiments.options import Numbers, Size, numbers
 from experiments.options import size as size_
-from neuro.errors import Unsupported
+from neuro.errors import BadInput, Unsupported
+
+if TYPE_CHECKING:
+    from experiments.convert import Conversion, Task
+    from experiments.diagnosis import Diagnosis
+    from experiments.progress import Progress
 
 
 def convert(
@@ -29,6 +34,8 @@ def convert(
     weight_bits: int = 8,
     steps: int = 64,
     out: Path | None = None,
+    diagnose: Annotated[bool, Parameter(negative="")] = False,
+    figure: Path | None = None,
     json_: Annotated[bool, Parameter(name="--json")] = False,
 ) -> None:
     """Convert a trained network to a spiking one, run it, and prove it equal to its integer form.
@@ -51,12 +58,18 @@ def convert(
         Time steps of the rate code.
     out
         A file (.h5) for the converted network, which the other commands read.
+    diagnose
+        Attribute the loss to its causes, layer by layer: print a table and draw a picture.
+    figure
+        The picture of the diagnosis (.png); default runs/NAME-diagnosis.png, or beside --out.
     json_
         Print one JSON object and nothing else.
     """
     from experiments.convert import Task, carry_out
     from experiments.terminal import progress_bars
 
+    if figure is not None and (figure.suffix != ".png" or not diagnose):
+        raise BadInput(f"--figure {figure}: the picture of --diagnose; let its name end in .png, and add --diagnose.")
     task = Task(
         network=network, data=data, scale=scale, mean=numbers("--mean", mean), std=numbers("--std", std),
         layout=layout, size=size_(size), samples=samples, calibration=calibration, input_levels=input_levels,
@@ -65,15 +78,44 @@ def convert(
     )  # fmt: skip
     try:
         with progress_bars() as progress:
-            _, found = carry_out(task, progress)
+            done, found = carry_out(task, progress)
+            told = diagnosed(done, task, figure, progress) if diagnose else None
     except Unsupported as error:
         if json_:
             print(json.dumps(refused(network, error)))
         raise
+    if told is not None:
+        found["diagnosis"] = told.as_dict() | {"figure": str(figure_path(task, figure))}
     if json_:
         print(json.dumps(found))
     else:
         show(found)
+        if told is not None:
+            from experiments.diagnosis_table import show as show_diagnosis
+
+            show_diagnosis(told)
+            print(f"figure: {figure_path(task, figure)}")
+
+
+def diagnosed(done: "Conversion", task: "Task", figure: Path | None, progress: "Progress") -> "Diagnosis":
+    """The diagnosis of a conversion, drawn as well."""
+    from experiments.diagnosis import diagnose
+    from experiments.diagnosis_figure import draw
+
+    found = diagnose(done, progress=progress)
+    levels = f"{task.levels or 15} levels" if task.method == "exact" else f"{task.steps} steps"
+    title = f"{Path(task.network).name}: {task.method}, {found.code} code, {levels}, {task.weight_bits} bit weights"
+    draw(found, f"{title}, {found.items:,} items", figure_path(task, figure))
+    return found
+
+
+def figure_path(task: "Task", figure: Path | None) -> Path:
+    """Where the picture goes."""
+    if figure is not None:
+        return figure
+    if task.out is not None:
+        return task.out.with_name(f"{task.out.stem}-diagnosis.png")
+    return Path("runs") / f"{Path(task.network).stem}-diagnosis.png"
 
 
 def refused(network: str, error: Unsupported) -> dict[str, Any]:
@@ -105,6 +147,8 @@ def show(found: dict[str, Any]) -> None:
     else:
         share = f"{equal['mismatches']:,} of {equal['checked']:,}"
         console.print(f"{equal['code']} code: {share} values differ from the integer network")
+        if equal["first"]:
+            console.print(f"  {equal['first']}")
     levels = ", ".join(map(str, found["levels"])) or "no"
     console.print(
         f"{found['neurons']:,} neurons, {levels} levels, {found['weight_bits']} bit weights: "

@@ -2,8 +2,8 @@
 
 The HDF5 library may crash on a damaged file, so it runs apart from the process that wants the weights. Output: the
 length of a JSON text in eight bytes, the text, then the arrays it describes. The text maps each path to an entry: a
-`group` with its texts and lists of names, an `array` with type, shape and place, or `refused` with the reason. Only
-hard links are followed, and only data inside the file is read.
+`group` with its texts and lists of names, an `array` with type, shape and place, `words` or `flags` (texts or truth
+values, in `words`), or `refused` with the reason. Only hard links are followed, and only data inside the file is read.
 """
 
 import io
@@ -20,6 +20,8 @@ ENTRIES = 100_000
 """Most groups and arrays."""
 DEPTH = 40
 """Deepest path."""
+TEXT = 2**24
+"""Most bytes of texts in one array."""
 RATIO = 1100
 """Largest ratio of unpacked to packed bytes; deflate reaches 1032."""
 FILTERS = {1, 2, 3}
@@ -85,6 +87,8 @@ def _text(value: Any) -> str | None:
 
 
 def _array(found: Any, arrays: list[np.ndarray]) -> dict[str, Any]:
+    if (words := _words(found)) is not None:
+        return words
     if why := _unreadable(found, LIMIT - sum(a.nbytes for a in arrays)):
         return {"kind": "refused", "why": why}
     try:
@@ -93,6 +97,24 @@ def _array(found: Any, arrays: list[np.ndarray]) -> dict[str, Any]:
         return {"kind": "refused", "why": "is damaged"}
     arrays.append(value)
     return {"kind": "array", "dtype": value.dtype.str, "shape": list(found.shape)}
+
+
+def _words(found: Any) -> dict[str, Any] | None:
+    """Texts, and truth values as numbers, in row-major order; None for anything else."""
+    try:
+        text = h5py.check_string_dtype(found.dtype) is not None
+        if not (text or found.dtype.kind == "b") or found.shape is None or found.is_virtual or found.external:
+            return None
+        if found.size > ENTRIES or found.dtype.itemsize * found.size > TEXT:
+            return None
+        values = np.asarray(found[()]).ravel().tolist()
+        if sum(len(v) for v in values if isinstance(v, bytes)) > TEXT:
+            return None
+        known = [_text(v) if text else int(v) for v in values]
+        kind, why = "words" if text else "flags", "is no array of numbers"
+        return {"kind": kind, "shape": list(found.shape), "words": known, "why": why}
+    except Exception:  # the library's own, of many kinds
+        return None
 
 
 def _unreadable(found: Any, left: int) -> str:

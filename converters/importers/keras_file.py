@@ -5,16 +5,14 @@ Only JSON and arrays are read. Nothing is unpickled or executed, and no link out
 
 import io
 import json
-import subprocess
-import sys
 import zipfile
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from converters.importers.hdf5_file import store as _store
 from neuro.errors import BadInput
 
 FILE_LIMIT = 2 * 2**30
@@ -23,8 +21,6 @@ TEXT_LIMIT = 64 * 2**20
 """Largest JSON text in bytes."""
 RATIO_LIMIT = 1100
 """Largest ratio of unpacked to packed bytes; deflate reaches 1032."""
-TIME_LIMIT = 300
-"""Longest time in seconds that reading an HDF5 part may take."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,27 +127,6 @@ def _legacy(file: str, data: bytes) -> Source:
         raise BadInput(f"{file} holds no model_weights; save the whole model with model.save(path).")
     version = _major(_text(top.get("keras_version")))
     return Source(file, _mapping(file, _text(top["model_config"])), version, store, "model_weights/", False)
-
-
-def _store(file: str, data: bytes) -> dict[str, dict[str, Any]]:
-    """What an HDF5 file holds, read by another process, since the library may crash on a damaged file."""
-    command = [sys.executable, "-P", str(Path(__file__).with_name("hdf5_extract.py"))]
-    try:
-        done = subprocess.run(command, input=data, capture_output=True, timeout=TIME_LIMIT, check=False)
-    except subprocess.TimeoutExpired:
-        raise BadInput(f"{file} is not read within {TIME_LIMIT} s; it is damaged. Copy or save it again.") from None
-    if done.returncode:
-        text = done.stderr.decode("utf-8", "replace").strip().split("\n")[-1][:120].rstrip(".")
-        why = text if done.returncode == 1 else f"reading it ends with status {done.returncode}"
-        raise BadInput(f"{file} is not an HDF5 file, or is damaged or cut short ({why}); copy or save it again.")
-    length = int.from_bytes(done.stdout[:8], "little")
-    store, offset = json.loads(done.stdout[8 : 8 + length]), 8 + length
-    for entry in store.values():
-        if entry["kind"] == "array":
-            dtype, count = np.dtype(entry["dtype"]), prod(entry["shape"])
-            entry["values"] = np.frombuffer(done.stdout, dtype, count, offset).reshape(entry["shape"])
-            offset += count * dtype.itemsize
-    return store
 
 
 def _mapping(file: str, text: bytes | str | None) -> dict[str, Any]:

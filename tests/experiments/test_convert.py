@@ -68,7 +68,7 @@ def test_firing_rates():
     conversion, summary = carry_out(Task("digits-cnn", samples=60, method="percentile", steps=32))
     assert summary["equivalence"] == {"checked": None, "mismatches": None, "code": "rate"}
     assert summary["accuracy"]["spiking"] > 0.8
-    assert summary["accuracy"]["integer"] is None
+    assert summary["accuracy"]["integer"] > 0.9
     want, got = conversion.values["float"], conversion.values["spiking"]
     assert np.corrcoef(want.ravel(), got.ravel())[0, 1] > 0.9
     assert 0.6 < np.polyfit(want.ravel(), got.ravel(), 1)[0] < 1.2  # saturation and late spikes make it smaller

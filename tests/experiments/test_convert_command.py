@@ -1,6 +1,11 @@
-"""The command's refusals; test_convert.py runs the command itself."""
+"""Where the command's picture goes, and its refusals; test_convert.py runs the command itself."""
 
-from experiments.convert_command import refused
+from pathlib import Path
+
+import pytest
+
+from experiments.convert import Task
+from experiments.convert_command import figure_path, refused
 from neuro.errors import Unsupported
 
 
@@ -11,3 +16,15 @@ def test_a_refusal_without_a_list_is_one_entry():
         "format": "h5",
         "unsupported": [{"layer": "", "op": "", "reason": "a map whose values differ"}],
     }
+
+
+@pytest.mark.parametrize(
+    ("out", "figure", "wanted"),
+    [
+        (None, None, "runs/net-diagnosis.png"),
+        (Path("a/b.h5"), None, "a/b-diagnosis.png"),
+        (Path("a/b.h5"), Path("c.png"), "c.png"),
+    ],
+)
+def test_where_the_picture_goes(out, figure, wanted):
+    assert figure_path(Task("some/net.onnx", out=out), figure) == Path(wanted)

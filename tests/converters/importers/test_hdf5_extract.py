@@ -62,3 +62,18 @@ def test_the_program_reports_damage():
     done = subprocess.run(command, input=b"none", capture_output=True, check=False)
     assert done.returncode == 1
     assert b"Unable" in done.stderr
+
+
+def test_texts_and_truth_values():
+    def fill(file) -> None:
+        file["word"] = "leaf"
+        file["words"] = np.array([[b"a", b"bc"], [b"d", b""]], "S4")
+        file["yes"] = True
+        file.create_dataset("many", data=np.array([b"x" * 200], "S200").repeat(2**17))
+
+    entries, _ = extracted(written(fill))
+    told = {"why": "is no array of numbers"}
+    assert entries["word"] == told | {"kind": "words", "shape": [], "words": ["leaf"]}
+    assert entries["words"] == told | {"kind": "words", "shape": [2, 2], "words": ["a", "bc", "d", ""]}
+    assert entries["yes"] == told | {"kind": "flags", "shape": [], "words": [1]}
+    assert entries["many"]["kind"] == "refused"

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from converters.importers import keras_file
+from converters.importers import hdf5_file, keras_file
 from converters.importers.from_keras import load
 from neuro.errors import BadInput, NeuroError
 from neuro.evaluate import evaluator
@@ -326,11 +326,11 @@ def test_damage_that_makes_the_library_crash(folder, byte):
 
 def test_readers_that_crash_or_hang(folder, monkeypatch, tmp_path):
     program = tmp_path / "hdf5_extract.py"
-    monkeypatch.setattr(keras_file, "__file__", str(tmp_path / "keras_file.py"))
+    monkeypatch.setattr(hdf5_file, "__file__", str(tmp_path / "hdf5_file.py"))
     keras_file._store.cache_clear()
     program.write_text("import os; os.abort()")
     assert "reading it ends with status -6" in complaint(folder, legacy())
     program.write_text("import time; time.sleep(60)")
-    monkeypatch.setattr(keras_file, "TIME_LIMIT", 1)
+    monkeypatch.setattr(hdf5_file, "TIME_LIMIT", 1)
     assert "not read within 1 s" in complaint(folder, legacy())
     keras_file._store.cache_clear()

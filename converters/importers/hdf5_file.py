@@ -1,0 +1,61 @@
+"""Reading HDF5 files that nobody vouches for, in a process of their own."""
+
+import json
+import subprocess
+import sys
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neuro.errors import BadInput
+
+FILE_LIMIT = 2 * 2**30
+"""Largest file in bytes."""
+TIME_LIMIT = 300
+"""Longest time in seconds that reading may take."""
+
+
+def content(path: Path) -> dict[str, dict[str, Any]]:
+    """What the HDF5 file at `path` holds, as `store`.
+
+    Raises:
+        BadInput: there is none, or it cannot be read.
+    """
+    if not path.is_file():
+        raise BadInput(f"{path}: there is no such file.")
+    try:
+        if path.stat().st_size > FILE_LIMIT:
+            raise BadInput(f"{path.name} exceeds the limit of {FILE_LIMIT // 2**30} GiB; use a smaller network.")
+        data = path.read_bytes()
+    except OSError as error:
+        raise BadInput(f"{path.name} cannot be read: {error.strerror}; check its permissions.") from None
+    return store(path.name, data)
+
+
+def store(file: str, data: bytes) -> dict[str, dict[str, Any]]:
+    """What an HDF5 file holds by path: see `importers.hdf5_extract`, with the `values` of arrays.
+
+    Another process reads it, since the library may crash on a damaged file. file: its name, for messages.
+
+    Raises:
+        BadInput: damaged, too large, or not HDF5.
+    """
+    command = [sys.executable, "-P", str(Path(__file__).with_name("hdf5_extract.py"))]
+    try:
+        done = subprocess.run(command, input=data, capture_output=True, timeout=TIME_LIMIT, check=False)
+    except subprocess.TimeoutExpired:
+        raise BadInput(f"{file} is not read within {TIME_LIMIT} s; it is damaged. Copy or save it again.") from None
+    if done.returncode:
+        text = done.stderr.decode("utf-8", "replace").strip().split("\n")[-1][:120].rstrip(".")
+        why = text if done.returncode == 1 else f"reading it ends with status {done.returncode}"
+        raise BadInput(f"{file} is not an HDF5 file, or is damaged or cut short ({why}); copy or save it again.")
+    length = int.from_bytes(done.stdout[:8], "little")
+    entries, offset = json.loads(done.stdout[8 : 8 + length]), 8 + length
+    for entry in entries.values():
+        if entry["kind"] == "array":
+            dtype, count = np.dtype(entry["dtype"]), prod(entry["shape"])
+            entry["values"] = np.frombuffer(done.stdout, dtype, count, offset).reshape(entry["shape"])
+            offset += count * dtype.itemsize
+    return entries

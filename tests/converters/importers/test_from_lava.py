@@ -1,0 +1,90 @@
+"""lava-dl files: Loihi's arithmetic by an integer oracle, the published network, refusals."""
+
+import h5py
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from converters.importers import from_lava
+from experiments import data
+from neuro import codes
+from neuro.errors import BadInput, Unsupported
+from neuro.stepped import decisions, steps
+
+
+def neuron(group, kind: str = "CUBA", **values) -> None:
+    own = group.create_group("neuron")
+    own["type"] = kind
+    for key, value in (
+        {"iDecay": 1000, "vDecay": 300, "vThMant": 9, "refDelay": 1, "gradedSpike": False} | values
+    ).items():
+        own[key] = value
+
+
+def layer(file, number: int, kind: str, **values):
+    group = file.create_group(f"layer/{number}")
+    group["type"] = np.array([kind.encode()], "S10")
+    for key, value in values.items():
+        group[key] = value
+    return group
+
+
+def test_loihis_arithmetic(tmp_path):
+    rng = np.random.default_rng(0)
+    weight = rng.integers(-8, 12, (5, 7))
+    with h5py.File(tmp_path / "n.net", "w") as file:
+        neuron(layer(file, 0, "dense", weight=weight.astype(np.float32)))
+    net = from_lava.load(tmp_path / "n.net")
+    frames = rng.random((1, 80, 7)) < 0.3
+    u, v, wanted = np.zeros(5, np.int64), np.zeros(5, np.int64), []
+    for s in frames[0]:
+        u = np.sign(u) * (np.abs(u) * (4096 - 1000) >> 12) + 64 * (weight @ s)
+        v = np.sign(v) * (np.abs(v) * (4096 - 300) >> 12) + u
+        wanted.append(v > 64 * 9)
+        v[wanted[-1]] = 0
+    got = [values["0.neurons"][0] for values in steps(net, frames.astype(float))]
+    assert np.sum(wanted) > 20
+    np.testing.assert_array_equal(got, wanted)
+
+
+def test_convolution_pool_and_flatten(tmp_path):
+    pair = {"stride": [1, 1], "padding": [1, 1], "dilation": [1, 1]}
+    with h5py.File(tmp_path / "n.net", "w") as file:
+        layer(file, 0, "input")
+        neuron(layer(file, 1, "conv", weight=np.ones((3, 2, 3, 3)), groups=1, **pair))
+        flat = pair | {"stride": [2, 2], "padding": [0, 0]}
+        neuron(layer(file, 2, "pool", weight=1.0, kernelSize=[2, 2], **flat))
+        layer(file, 3, "flatten")
+        neuron(layer(file, 4, "dense", weight=np.ones((2, 12))))
+    net = from_lava.load(tmp_path / "n.net", (2, 4, 4))
+    assert [net.shapes[x.name] for x in net.populations] == [(3, 4, 4), (3, 2, 2), (2,)]
+    with pytest.raises(BadInput, match="shape of its frames"):
+        from_lava.load(tmp_path / "n.net")
+
+
+def test_published_mlp_on_mnist(neuro_data):
+    net = from_lava.load(neuro_data / "models/lava/lava_mnist_trained.net")
+    digits = data.load("mnist")
+    counts = jnp.asarray(digits.counts[:1000].reshape(1000, -1), jnp.float32)
+    frames = np.asarray(codes.encode("rate", counts, 255, 32)).swapaxes(0, 1).astype(float)
+    assert digits.y is not None
+    assert (decisions(net, frames) == digits.y[:1000]).mean() == 0.957
+
+
+def test_what_has_no_form_is_listed(tmp_path, neuro_data):
+    with h5py.File(tmp_path / "n.net", "w") as file:
+        neuron(layer(file, 0, "dense", weight=np.ones((2, 3))), "SDNN")
+        layer(file, 1, "concat")
+        neuron(layer(file, 2, "dense", weight=np.ones((2, 2))), gradedSpike=True)
+    with pytest.raises(Unsupported, match="SDNN") as error:
+        from_lava.load(tmp_path / "n.net")
+    assert [r.layer for r in error.value.refusals] == ["layer/0", "layer/1", "layer/2"]
+    with pytest.raises(Unsupported):
+        from_lava.load(neuro_data / "models/lava/lava_pilotnet_sdnn.net", (3, 66, 200))
+
+
+def test_files_without_layers(tmp_path):
+    with h5py.File(tmp_path / "n.net", "w") as file:
+        file["x"] = 1
+    with pytest.raises(BadInput, match="no layers"):
+        from_lava.load(tmp_path / "n.net")
