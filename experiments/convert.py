@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from converters import fold, network_file, quantise
+from converters import attention, fold, network_file, quantise
 from converters.encode import encode
 from converters.network_file import Converted
 from converters.quantise import Quantised
@@ -183,5 +183,6 @@ def summary(done: Conversion, task: Task) -> dict[str, Any]:
         "hosted": [] if host is None else [n.name for n in host.nodes[1:]],
         "digest": digest(graph),
         "unsupported": [],
+        "not_spiking": attention.not_spiking(done.converted.network),
         "file": None if task.out is None else str(task.out),
     }
