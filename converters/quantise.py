@@ -106,7 +106,7 @@ def rate(folded: Graph, counts: np.ndarray, input_levels: int, steps: int = 64, 
     """
     check_ranges(steps=steps, input_levels=input_levels, weight_bits=weight_bits)
     reason = "no firing rate follows it; ReLU alone has one"
-    acts = [(n.name, n.op.function) for n in folded.nodes if isinstance(n.op, Activation)]
+    acts = [(n.name, n.op.function) for n in folded.nodes if isinstance(n.op, Activation) and not attention.rounds(n)]
     other = attention.refusals(folded)
     if other := [*other, *(Refusal(name, function.name, reason) for name, function in acts if not _is_rate(function))]:
         raise unsupported(folded.name, "have no rate code", other, "Use an exact code, or train with ReLU.")

@@ -100,6 +100,9 @@ class Rewriter:
                 weight = node.op.weight * factor.reshape(-1, *(1,) * (node.op.weight.ndim - 1))
                 self.nodes[self.nodes.index(node)] = replace(node, op=replace(node.op, weight=weight))
                 return node.name
+        if isinstance(node.op, Product) and self.is_chain(value.node) and (factor := _one(value.factor)) is not None:
+            self.nodes[self.nodes.index(node)] = replace(node, op=replace(node.op, factor=node.op.factor * factor))
+            return node.name
         if self.attends and not self.carries_counts(value.node):
             if (scaled := self.scaled(value.node, value.factor)) is not None:
                 return scaled
@@ -121,9 +124,9 @@ class Rewriter:
             case Scale():
                 return self.emit(name, Scale(node.op.factor * factor, node.op.offset), *node.inputs)
             case Product():
-                if (factor != factor.flat[0]).any() or factor.flat[0] <= 0:
+                if (one := _one(factor)) is None:
                     return None
-                return self.emit(name, replace(node.op, factor=node.op.factor * float(factor.flat[0])), *node.inputs)
+                return self.emit(name, replace(node.op, factor=node.op.factor * one), *node.inputs)
             case Add():
                 parts = [self.scaled(i, factor) for i in node.inputs]
             case Reshape() | Transpose() | Pad() | AvgPool():
@@ -183,6 +186,12 @@ class Rewriter:
         """The value as a `Scale` of factor one behind weights."""
         weighted = self.weighted(value, name)
         return self.emit(name, Scale(np.ones(value.offset.shape), value.offset), weighted)
+
+
+def _one(factor: np.ndarray) -> float | None:
+    """The factor of all values, None if it differs or is not positive: the scale of a product."""
+    first = float(factor.flat[0])
+    return None if first <= 0 or (factor != first).any() else first
 
 
 def unscaled(value: Value) -> Value:

@@ -1,5 +1,6 @@
 """Small transformer blocks: float, integer and spiking, against NumPy with 64 bits."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -42,6 +43,7 @@ from neuro.layers import (
     Threshold,
     Transpose,
 )
+from neuro.sigma_delta import Delays, stream
 from neuro.simulate import simulate
 from neuro.stages import bounds
 from neuro.wiring import of_graph
@@ -156,9 +158,9 @@ def converted(graph: Graph, counts: np.ndarray, levels: int) -> tuple[Graph, qua
     return folded, quantise.reference(folded, counts, LEVELS, levels)
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(
-    st.integers(0, 2**32 - 1), st.integers(2, 4), st.integers(1, 3), st.integers(2, 4), st.booleans(), st.booleans(),
+    st.integers(0, 2**32 - 1), st.integers(2, 3), st.integers(1, 2), st.integers(2, 3), st.booleans(), st.booleans(),
     st.sampled_from([7, 15, 255]), st.sampled_from([c for c in CODES if is_exact(c)]),
 )  # fmt: skip
 def test_blocks_are_whole_number_arithmetic_and_their_spikes_equal_it(
@@ -168,11 +170,12 @@ def test_blocks_are_whole_number_arithmetic_and_their_spikes_equal_it(
     counts = counted(graph, seed)
     integer = converted(graph, counts, levels)[1].graph
     want = whole_numbers(integer, counts[:4])
-    got = evaluate(integer, jnp.asarray(counts[:4], jnp.float32))
+    got = jax.jit(lambda batch: evaluate(integer, batch))(jnp.asarray(counts[:4], jnp.float32))
     for name, value in want.items():
         assert (np.asarray(got[name]) == value).all(), name
     largest = bounds(integer)
-    ran = simulate(encode(integer, code), jnp.asarray(counts[:4], jnp.float32))
+    spiking = encode(integer, code)
+    ran = jax.jit(lambda batch: simulate(spiking, batch))(jnp.asarray(counts[:4], jnp.float32))
     for node in integer.nodes:
         if isinstance(node.op, FIRING):
             assert (np.asarray(decode(code, ran.spikes[node.name])) == want[node.name]).all(), node.name
@@ -180,7 +183,21 @@ def test_blocks_are_whole_number_arithmetic_and_their_spikes_equal_it(
     assert (np.asarray(ran.output) == want[integer.output.name]).all()
 
 
-@pytest.mark.parametrize(("pre", "class_token"), [(True, True), (True, False), (False, True), (False, False)])
+@pytest.mark.parametrize("code", ["sd_ternary", "sd_pow2"])
+def test_changes_in_any_order_come_to_rest_at_the_same_numbers(code):
+    """Online codes: queries, keys and values change one after the other, by single events with delays of their own."""
+    graph = block(5, 2, 2, 2, True, False)
+    counts = counted(graph, 5, 6)
+    integer = converted(graph, counts, 7)[1].graph
+    frames = [counts[:2], counts[2:4], counts[4:]]
+    for frame, settled in zip(frames, stream(integer, frames, code, Delays(3, True, 1)), strict=True):
+        want = whole_numbers(integer, frame)
+        for name, tracer in settled.tracers.items():
+            assert (tracer == want[name]).all(), name
+        assert (settled.output == want[integer.output.name]).all()
+
+
+@pytest.mark.parametrize(("pre", "class_token"), [(True, True), (False, False)])
 def test_more_levels_come_closer_to_the_float_network(pre, class_token):
     graph = block(3, 4, 2, 4, pre, class_token)
     counts = counted(graph, 1, 200)
