@@ -7,7 +7,6 @@ one unit. So the product of two such populations is that of two integers times o
 from dataclasses import dataclass
 from math import ceil, floor, log, log2, sqrt
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
@@ -71,20 +70,16 @@ def whole_zero(activation: Float[Array, "item channel ..."], levels: int, common
 
     Both ends of the values are drawn in alike, by the fractions `converters.calibrate.CLIPS`.
     """
-    values = activation.reshape(activation.shape[0], 1 if common else activation.shape[1], -1)
-    low = np.minimum(np.asarray(values.min(axis=(0, 2)), np.float64), 0)
-    high = np.maximum(np.asarray(values.max(axis=(0, 2)), np.float64), 0)
-    span = np.maximum(high - low, SMALLEST)
-    units = np.outer(CLIPS, span / levels)
+    values = np.asarray(activation).reshape(activation.shape[0], 1 if common else activation.shape[1], -1)
+    low = np.minimum(values.min(axis=(0, 2)).astype(np.float64), 0)
+    high = np.maximum(values.max(axis=(0, 2)).astype(np.float64), 0)
+    units = np.outer(CLIPS, np.maximum(high - low, SMALLEST) / levels)
     zeros = np.clip(np.rint(-low * CLIPS[:, None] / units), 0, levels)
-
-    def error(pair):
-        unit, zero = (p.reshape(1, -1, 1) for p in pair)
-        rounded = jnp.clip(jnp.floor(values / unit + 0.5), -zero, levels - zero) * unit
-        return ((rounded - values) ** 2).mean(axis=(0, 2))
-
-    pairs = (jnp.asarray(units, jnp.float32), jnp.asarray(zeros, jnp.float32))
-    best = np.asarray(jax.jit(lambda pairs: jax.lax.map(error, pairs))(pairs)).argmin(axis=0)
+    errors = []
+    for unit, zero in zip(units.astype(np.float32)[..., None], zeros.astype(np.float32)[..., None], strict=True):
+        rounded = np.clip(np.floor(values / unit + np.float32(0.5)), -zero, levels - zero) * unit
+        errors.append(((rounded - values) ** 2).mean(axis=(0, 2), dtype=np.float64))
+    best = np.array(errors).argmin(axis=0)
     number = np.arange(units.shape[1])
     unit, zero = (np.broadcast_to(a[best, number], activation.shape[1:2]) for a in (units, zeros))
     return Grid(-zero * unit, unit, levels)

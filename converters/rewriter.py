@@ -103,7 +103,7 @@ class Rewriter:
         if isinstance(node.op, Product) and self.is_chain(value.node) and (factor := _one(value.factor)) is not None:
             self.nodes[self.nodes.index(node)] = replace(node, op=replace(node.op, factor=node.op.factor * factor))
             return node.name
-        if self.attends and not self.carries_counts(value.node):
+        if self.attends:
             if (scaled := self.scaled(value.node, value.factor)) is not None:
                 return scaled
             value = replace(value, node=self.fired(f"{layer}.neurons", Activation(SAME), unscaled(value)).node)
@@ -112,7 +112,7 @@ class Rewriter:
     def scaled(self, name: str, factor: np.ndarray) -> str | None:
         """A copy of the weights behind node `name` that gives factor times its value; None where they cannot."""
         node = self.find(name)
-        if self.carries_counts(name):
+        if self.carries_counts(name) and not isinstance(node.op, LAYOUT):
             return self.emit(f"{name}.synapse", Scale(factor, np.zeros(factor.shape)), name)
         match node.op:
             case Dense() | Conv():
@@ -129,7 +129,7 @@ class Rewriter:
                 return self.emit(name, replace(node.op, factor=node.op.factor * one), *node.inputs)
             case Add():
                 parts = [self.scaled(i, factor) for i in node.inputs]
-            case Reshape() | Transpose() | Pad() | AvgPool():
+            case Reshape() | Transpose() | Slice() | Pad() | AvgPool():
                 if isinstance(node.op, AvgPool) and channels(factor) is None:
                     return None
                 before = self.shape(node.inputs[0])
@@ -210,13 +210,16 @@ def spread(channel: np.ndarray, shape: Shape) -> np.ndarray:
     return np.broadcast_to(channel.reshape(-1, *(1,) * (len(shape) - 1)), shape)
 
 
-def _before(op: Reshape | Transpose | Pad | AvgPool, factor: np.ndarray, shape: Shape) -> np.ndarray:
+def _before(op: Reshape | Transpose | Slice | Pad | AvgPool, factor: np.ndarray, shape: Shape) -> np.ndarray:
     """The part of `factor` that belongs to each value before the operator."""
     match op:
         case AvgPool():
             return spread(factor.reshape(len(factor), -1)[:, 0], shape)
         case Transpose(order=order):
             return factor.transpose(np.argsort(order))
+        case Slice(axis=axis, start=start, stop=stop):  # what is left away has any factor
+            around = [(start, n - stop) if i == axis else (0, 0) for i, n in enumerate(shape)]
+            return np.pad(factor, around, mode="edge")
         case Pad(pads=pads):
             return factor[tuple(slice(a, a + n) for (a, _), n in zip(pads, shape, strict=True))]
     return factor.reshape(shape)

@@ -158,7 +158,7 @@ def converted(graph: Graph, counts: np.ndarray, levels: int) -> tuple[Graph, qua
     return folded, quantise.reference(folded, counts, LEVELS, levels)
 
 
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=2, deadline=None)
 @given(
     st.integers(0, 2**32 - 1), st.integers(2, 3), st.integers(1, 2), st.integers(2, 3), st.booleans(), st.booleans(),
     st.sampled_from([7, 15, 255]), st.sampled_from([c for c in CODES if is_exact(c)]),
