@@ -112,6 +112,10 @@ class Rewriter:
     def scaled(self, name: str, factor: np.ndarray) -> str | None:
         """A copy of the weights behind node `name` that gives factor times its value; None where they cannot."""
         node = self.find(name)
+        if isinstance(node.op, Transpose) and isinstance((before := self.find(node.inputs[0])).op, Transpose):
+            order = [before.op.order[i] for i in node.op.order]
+            if order == sorted(order):  # one undoes the other
+                return self.scaled(before.inputs[0], factor)
         if self.carries_counts(name) and not isinstance(node.op, LAYOUT):
             return self.emit(f"{name}.synapse", Scale(factor, np.zeros(factor.shape)), name)
         match node.op:
@@ -132,8 +136,8 @@ class Rewriter:
             case Reshape() | Transpose() | Slice() | Pad() | AvgPool():
                 if isinstance(node.op, AvgPool) and channels(factor) is None:
                     return None
-                before = self.shape(node.inputs[0])
-                parts = [self.scaled(node.inputs[0], _before(node.op, factor, before))]
+                shape = self.shape(node.inputs[0])
+                parts = [self.scaled(node.inputs[0], _before(node.op, factor, shape))]
             case _:
                 return None
         return None if None in parts else self.emit(name, node.op, *(p for p in parts if p is not None))
