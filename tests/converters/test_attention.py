@@ -268,7 +268,7 @@ def test_what_does_not_spike_is_named_and_no_rate_code_or_chip_takes_it():
     spiking = encode(found.graph, "bits")
     program, why = engine(spiking)
     assert isinstance(program, Plain)
-    assert "no compiled kernel multiplies populations" in why
+    assert "softmax and norms of populations" in why
     for chip in ("loihi1", "loihi2", "spinnaker2"):
         way = realise(load(chip), "bits", spiking)
         assert way.status == "impossible"
