@@ -11,8 +11,22 @@ from converters.staircase import along
 from neuro.errors import Refusal, Unsupported, unsupported
 from neuro.evaluate import apply
 from neuro.graph import Graph, Node
-from neuro.layers import Add, AvgPool, Concat, Conv, Dense, Op, Pad, Reshape, Scale, SumPool, Transpose
-from neuro.stages import propagate, sources, stage
+from neuro.layers import (
+    Add,
+    AvgPool,
+    Concat,
+    Conv,
+    Dense,
+    Op,
+    Pad,
+    Product,
+    Reshape,
+    Scale,
+    Slice,
+    SumPool,
+    Transpose,
+)
+from neuro.stages import is_population, propagate, sources, stage
 
 THRESHOLD_CAP = 2**16
 """Keeps channels with tiny weights from inflating thresholds and state."""
@@ -56,15 +70,18 @@ def lower(
 ) -> Lowered:
     """The integer weights of the stage of population `name`.
 
-    unit [channel]: what one output count will stand for, None for the read-out, whose logits share one scale.
+    unit [channel]: what one output count will stand for, None for the read-out, whose logits share one scale, and for
+    groups of neurons, whose membranes do.
     per_channel: whether scales may differ within the layer. smallest: whether weights that are quantised already take
     as few bits as they can, since no threshold is rounded to their scale.
 
     Raises:
         Unsupported: two weighted layers without an activation between them, or one layer pooled on one path only.
     """
-    offset = folded[folded[name].inputs[0]] if unit is not None else folded[name]
+    offset = folded[folded[name].inputs[0]] if is_population(folded[name]) else folded[name]
     assert isinstance(offset.op, Scale)
+    if (product := next((n for n in stage(folded, name) if isinstance(n.op, Product)), None)) is not None:
+        return _product(folded, name, offset, product, values)
     synapses, aligned = _synapses(folded, name, offset.name, values.scales)
     full = 2 ** (weight_bits - 1) - 1
     channels = folded.shapes[name][0]
@@ -85,6 +102,22 @@ def lower(
         shift = np.broadcast_to(offset.op.offset, shift.shape)  # in float64
     last = nodes[-1].name if nodes else offset.inputs[0]
     return Lowered(nodes, last, np.broadcast_to(scale, (channels,)), shift)
+
+
+def _product(folded: Graph, name: str, offset: Node, product: Node, values: Values) -> Lowered:
+    """The stage of a product, which stands alone: (A - zero) (B - zero) of counts, its scale that of both sides."""
+    assert isinstance(product.op, Product)
+    assert isinstance(offset.op, Scale)
+    scale, zeros = product.op.factor, []
+    for side in product.inputs:
+        while not is_population(folded[side]):
+            (side,) = folded[side].inputs
+        unit, origin = (float(maps[side].flat[0]) for maps in (values.scales, values.origins))
+        scale *= unit
+        zeros.append(round(-origin / unit))
+    nodes = _rebuild(folded, name, offset.name, {product.name: Product((zeros[0], zeros[1]))})
+    shape = folded.shapes[name]
+    return Lowered(nodes, nodes[-1].name, np.full(shape[:1], scale), np.broadcast_to(offset.op.offset, shape))
 
 
 def _synapses(folded: Graph, name: str, offset: str, scales) -> tuple[dict[str, _Synapses], bool]:
@@ -118,13 +151,19 @@ def _synapses(folded: Graph, name: str, offset: str, scales) -> tuple[dict[str, 
                     faults.append(Refusal(node.name, "Add", "the same layer arrives pooled and not pooled"))
             case AvgPool(kernel=kernel) if scale is None:
                 behind[node.name] = {key: size * prod(kernel) for key, size in behind[node.name].items()}
-            case AvgPool() | Pad() if scale is not None:  # zeros around a map have no scale of their own
-                channel = uniform(scale) / (prod(node.op.kernel) if isinstance(node.op, AvgPool) else 1)
+            case Pad(pads=pads) if scale is not None:  # zeros have no scale of their own
+                values[node.name] = np.pad(scale, pads, mode="edge")
+            case AvgPool() if scale is not None:
+                channel = uniform(scale) / prod(node.op.kernel)
                 values[node.name] = np.broadcast_to(along(channel, scale.ndim), folded.shapes[node.name])
             case _ if scale is not None:
                 moved = apply(node.op, jnp.asarray(scale, jnp.float32)[None])
                 values[node.name] = np.asarray(moved)[0].astype(np.float64)
-            case Reshape() | Transpose():
+            case Reshape(shape=shape) if len(shape) > 1 and shape[0] == folded.shapes[node.inputs[0]][0]:
+                pass
+            case Reshape() | Transpose() | Slice():
+                aligned = False
+            case Pad(pads=pads) if any(pads[0]):
                 aligned = False
     if faults:
         advice = "Merge layers, or put an activation between, and export again."

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 import numpy as np
 
-from converters import staircase
+from converters import attention, staircase
 from converters.calibrate import percentile
 from converters.lower import Values, lower, uniform
 from converters.staircase import Grid, along, function_of
@@ -19,7 +19,7 @@ from neuro.activations import Function
 from neuro.errors import BadInput, Refusal, unsupported
 from neuro.evaluate import apply, evaluate
 from neuro.graph import Graph, Node
-from neuro.layers import Activation, AvgPool, Input, MultiThreshold, Relu, Scale, Threshold
+from neuro.layers import FIRING, Activation, AvgPool, Input, LayerNorm, Relu, Scale, Softmax, Threshold
 from neuro.stages import bounds, magnitudes, populations, propagate, sources, stage
 
 EXACT_FLOAT32 = 2**24
@@ -73,8 +73,17 @@ def reference(
         if isinstance(population.op, Relu | Activation):
             real = {s: _real(seen[s], values, s) for s in feeds}
             activation = apply(population.op, propagate(folded, name, real))
-            grid = staircase.grid(function_of(population.op), activation, asked, levels is None)
+            if attention.rounds(population):
+                grid = attention.whole_zero(activation, asked, attention.feeds_product(folded, name))
+            else:
+                grid = staircase.grid(function_of(population.op), activation, asked, levels is None)
             _fire(folded, population, nodes, values, weight_bits, grid)
+        elif isinstance(population.op, Softmax | LayerNorm):
+            real = {s: _real(seen[s], values, s) for s in feeds}
+            activation = apply(population.op, propagate(folded, name, real))
+            found = attention.grouped(folded, population, values, weight_bits, asked, activation)
+            nodes += found.nodes
+            values.scales[name], values.origins[name] = found.scale, found.origin
         elif name == folded.output.name:
             _read_out(folded, nodes, values, weight_bits)
             break
@@ -97,8 +106,9 @@ def rate(folded: Graph, counts: np.ndarray, input_levels: int, steps: int = 64, 
     """
     check_ranges(steps=steps, input_levels=input_levels, weight_bits=weight_bits)
     reason = "no firing rate follows it; ReLU alone has one"
-    acts = [(n.name, n.op.function) for n in folded.nodes if isinstance(n.op, Activation)]
-    if other := [Refusal(name, function.name, reason) for name, function in acts if not _is_rate(function)]:
+    acts = [(n.name, n.op.function) for n in folded.nodes if isinstance(n.op, Activation) and not attention.rounds(n)]
+    other = attention.refusals(folded)
+    if other := [*other, *(Refusal(name, function.name, reason) for name, function in acts if not _is_rate(function))]:
         raise unsupported(folded.name, "have no rate code", other, "Use an exact code, or train with ReLU.")
     evaluated = evaluate(folded, jnp.asarray(counts, jnp.float32))
     nodes, values = _start(folded, input_levels, float(input_levels))
@@ -148,6 +158,7 @@ def _fire(
     placed = not rate and not staircase.is_straight(function, grid)
     found = lower(folded, name, values, weight_bits, grid.unit, per_channel=not rate, smallest=placed)
     nodes += found.nodes
+    grid = attention.matched(grid, found.scale) if attention.rounds(population) else grid
     if rate:
         neuron = staircase.straight(grid, found.scale, found.shift)
     else:
@@ -173,7 +184,7 @@ def _reach(graph: Graph, name: str) -> int:
 def _peak(graph: Graph, name: str) -> int:
     """The largest count of a population; of a pool that of its source."""
     op = graph[name].op
-    if isinstance(op, Input | Threshold | MultiThreshold):
+    if isinstance(op, (Input, *FIRING)):
         return op.levels
     return max(_peak(graph, s) for s in sources(graph, name))
 

@@ -1,6 +1,7 @@
 """Pointwise functions that follow each other, merged into one where one of `neuro.activations` does the same; those
 behind a concatenation moved into its branches; those behind a max-pool found."""
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from math import inf
 
@@ -71,10 +72,11 @@ def _before_layout(graph: Graph) -> Graph:
     channels of the layer before are their channels too."""
     nodes: list[Node] = []
     renamed: dict[str, str] = {}
+    reads = Counter(i for node in graph.nodes for i in node.inputs)
     for node in graph.nodes:
         own = replace(node, inputs=tuple(renamed.get(i, i) for i in node.inputs))
         place = len(nodes)
-        while place and (op := _moved_before(graph, nodes[place - 1], own)) is not None:
+        while place and reads[nodes[place - 1].name] == 1 and (op := _moved_before(nodes[place - 1], own)) is not None:
             place -= 1
             own = replace(own, op=op, inputs=nodes[place].inputs)
         if place < len(nodes):
@@ -82,14 +84,13 @@ def _before_layout(graph: Graph) -> Graph:
         nodes.insert(place, own)
         if nodes[-1] is not own:  # what reads the function now reads the last layout behind it
             renamed[own.name] = nodes[-1].name
+            reads[nodes[-1].name] = reads[own.name]
     return Graph(graph.name, tuple(nodes))
 
 
-def _moved_before(graph: Graph, layout: Node, node: Node) -> Op | None:
+def _moved_before(layout: Node, node: Node) -> Op | None:
     """The operator of `node` in front of the layout operator it reads; None if it cannot be moved there."""
     if node.inputs != (layout.name,) or not isinstance(layout.op, Reshape | Transpose):
-        return None
-    if len(graph.readers(layout.name)) > 1:
         return None
     match node.op:
         case Relu() | Activation():

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import jax.numpy as jnp
 import numpy as np
 
-from converters import fold, network_file, quantise
+from converters import attention, fold, network_file, quantise
 from converters.encode import encode
 from converters.hybrid import whole_run
 from converters.network_file import Converted
@@ -68,7 +68,8 @@ class Task(Asked):
 class Conversion:
     """A network in all its forms and what each of them gave for the test items.
 
-    values: outputs [item, output] by form, in the units of the network itself: float, integer and spiking. fold_error: as `converters.fold.check`.
+    values: outputs [item, output] by form, in the units of the network itself: float, integer and spiking.
+    fold_error: as `converters.fold.check`.
     """
 
     source: Prepared
@@ -215,5 +216,6 @@ def summary(done: Conversion, task: Task) -> dict[str, Any]:
         "hosted": [] if host is None else [n.name for n in host.nodes[1:]],
         "digest": digest(graph),
         "unsupported": [],
+        "not_spiking": attention.not_spiking(done.converted.network),
         "file": None if task.out is None else str(task.out),
     }

@@ -8,7 +8,7 @@ from neuro import codes
 from neuro.chip import Chip
 from neuro.codes import Code
 from neuro.graph import Graph
-from neuro.layers import MultiThreshold, Threshold
+from neuro.layers import GROUPED, MultiThreshold, Product, Threshold
 from neuro.stages import bounds
 
 
@@ -50,6 +50,9 @@ def realise(chip: Chip, code: Code, graph: Graph | None = None) -> Realisation:
     thresholds one lower: integers make the two the same.
     """
     neuron = chip.neuron
+    if attends := attention(graph) if graph is not None else []:
+        what = "products of two populations, or neurons that read a group (softmax, layer norm)"
+        return Realisation("impossible", missing=f"{what}: {', '.join(attends)}")
     stepped = graph is not None and any(isinstance(n.op, MultiThreshold) for n in graph.nodes)
     if stepped and not neuron.program:
         return Realisation("impossible", missing="neurons with several thresholds (a neuron program)")
@@ -73,6 +76,11 @@ def realise(chip: Chip, code: Code, graph: Graph | None = None) -> Realisation:
     if neuron.clock_weight is None:
         return Realisation("impossible", missing=PHASE)
     return Realisation("gadget", compartments, clock=_gate(neuron.clock_weight.value, graph), clock_bias=2)
+
+
+def attention(graph: Graph) -> list[str]:
+    """The layers that no chip here can map: products of two populations, softmax and layer norm."""
+    return [n.name for n in graph.nodes if isinstance(n.op, (Product, *GROUPED))]
 
 
 PHASE = "a phase in which neurons wait (a neuron program, or a clock axon)"

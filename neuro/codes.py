@@ -25,8 +25,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from neuro.evaluate import apply, stepped
-from neuro.layers import MaxPool, MultiThreshold, Threshold
+from neuro.evaluate import apply, waited
+from neuro.layers import MaxPool, MultiThreshold, NormNeurons, SoftmaxNeurons, Threshold
 from neuro.schedule import Code as Code
 
 CODES: tuple[Code, ...] = get_args(Code)
@@ -100,12 +100,12 @@ def emit(code: Code, op: Threshold, membrane: Float[Array, "batch ..."]) -> Spik
 
 
 def emit_value(
-    code: Code, op: MultiThreshold, membrane: Float[Array, "batch ..."]
+    code: Code, op: MultiThreshold | SoftmaxNeurons | NormNeurons, membrane: Float[Array, "batch ..."]
 ) -> Bool[Array, "step batch ..."] | Int[Array, "step batch ..."]:
-    """Spikes of multi-threshold neurons: the value that the membrane gives, sent as by neurons of threshold one."""
+    """Spikes of neurons that wait for their input: the value that it gives, sent as by neurons of threshold one."""
     shape = (1,) * (membrane.ndim - 1)
     one = Threshold(np.ones(shape, np.int64), np.zeros(shape, np.int64), op.levels)
-    return emit(code, one, stepped(op, membrane.astype(jnp.int32)).astype(jnp.float32))
+    return emit(code, one, waited(op, membrane.astype(jnp.int32)).astype(jnp.float32))
 
 
 def _signed(op: Threshold, membrane: Float[Array, "batch ..."], threshold: Array) -> Int[Array, "step batch ..."]:

@@ -19,7 +19,7 @@ from neuro import codes, native
 from neuro.errors import BadInput
 from neuro.evaluate import stepped
 from neuro.graph import Graph, Node
-from neuro.layers import Input, MaxPool, MultiThreshold, Scale, Threshold
+from neuro.layers import GROUPED, Input, MaxPool, MultiThreshold, Product, Scale, Threshold
 from neuro.schedule import Schedule
 from neuro.simulate import Run, simulate
 from neuro.stages import bounds, populations, propagate, sources
@@ -90,6 +90,10 @@ def prepare(graph: Graph) -> Program:
     schedule = _schedule(graph)
     if schedule.code not in COMPILED:
         raise native.NoKernels(f"no compiled kernel runs the {schedule.code} code; {', '.join(COMPILED)} have one")
+    if other := [n.name for n in graph.nodes if isinstance(n.op, (Product, *GROUPED))]:
+        raise native.NoKernels(
+            f"no compiled kernel runs products, softmax and norms of populations: {', '.join(other)}"
+        )
     _check(graph, schedule)
     layouts: dict[str, Layout] = {}
     stages: list[Stage] = []

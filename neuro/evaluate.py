@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from neuro.attention import layer_norm, norm, product, softmax
 from neuro.graph import Graph
 from neuro.layers import (
     Activation,
@@ -16,14 +17,19 @@ from neuro.layers import (
     Conv,
     Dense,
     Embedding,
+    LayerNorm,
     MaxPool,
     MultiThreshold,
+    NormNeurons,
     Op,
     Pad,
+    Product,
     Relu,
     Reshape,
     Scale,
+    Slice,
     Softmax,
+    SoftmaxNeurons,
     SumPool,
     Threshold,
     Transpose,
@@ -80,6 +86,12 @@ def apply(op: Op, *inputs: Float[Array, "batch ..."]) -> Float[Array, "batch ...
             return x.transpose(0, *(i + 1 for i in op.order))
         case Pad():
             return jnp.pad(x, ((0, 0), *op.pads))
+        case Slice(axis=axis, start=start, stop=stop):
+            return jax.lax.slice_in_dim(x, start, stop, axis=axis + 1)
+        case Product():
+            return product(op, x, inputs[1])
+        case LayerNorm():
+            return layer_norm(op, x)
         case Softmax():
             return jax.nn.softmax(x, axis=-1)
         case Threshold():
@@ -87,9 +99,21 @@ def apply(op: Op, *inputs: Float[Array, "batch ..."]) -> Float[Array, "batch ...
             membrane = x.astype(jnp.int32) + _constant(op.bias + op.threshold // 2, x.ndim, jnp.int32)
             levels = membrane // threshold.reshape((1,) * (x.ndim - threshold.ndim) + threshold.shape)
             return jnp.clip(levels, 0, op.levels).astype(jnp.float32)
-        case MultiThreshold():
-            return stepped(op, x.astype(jnp.int32)).astype(jnp.float32)
+        case MultiThreshold() | SoftmaxNeurons() | NormNeurons():
+            return waited(op, x.astype(jnp.int32)).astype(jnp.float32)
     raise TypeError(f"{type(op).__name__} cannot be executed")
+
+
+def waited(
+    op: MultiThreshold | SoftmaxNeurons | NormNeurons, membrane: Int[Array, "batch ..."]
+) -> Int[Array, "batch ..."]:
+    """The value of neurons that emit once their whole input has added up to `membrane`, which holds no bias yet."""
+    match op:
+        case SoftmaxNeurons():
+            return softmax(op, membrane + _constant(op.bias, membrane.ndim, jnp.int32))
+        case NormNeurons():
+            return norm(op, membrane + _constant(op.bias, membrane.ndim, jnp.int32))
+    return stepped(op, membrane)
 
 
 def stepped(op: MultiThreshold, membrane: Int[Array, "batch ..."]) -> Int[Array, "batch ..."]:

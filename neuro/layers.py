@@ -1,8 +1,8 @@
 """The operators a graph is made of, and the shape each gives.
 
 Shapes are per sample: channels first, then space. Weights are NumPy arrays; an operator is a value, never changed.
-Float graphs use all but `Threshold` and `MultiThreshold`; integer and spiking graphs use `Input`, `Conv`, `Dense`,
-`SumPool`, `MaxPool`, `Add`, `Concat`, `Reshape`, `Transpose`, `Pad` and these two, with integers in their arrays.
+Float graphs use all but `SumPool` and those in `FIRING`; integer and spiking graphs use `Input`, `Conv`, `Dense`,
+`SumPool`, `MaxPool`, `Add`, `Concat`, `Reshape`, `Transpose`, `Pad`, `Slice`, `Product` and `FIRING`, with integers.
 """
 
 from dataclasses import dataclass
@@ -136,8 +136,38 @@ class Pad:
 
 
 @dataclass(frozen=True)
+class Slice:
+    """The values from `start` up to `stop` along an axis of the sample, counted from 0."""
+
+    axis: int
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class Product:
+    """Matrix product of two inputs over their last two axes, pair by pair of those before.
+
+    factor · Σ_k (A_ik - zeros[0]) (B_kj - zeros[1]). Integer graphs have the factor 1, and in `zeros` the counts that
+    stand for zero; float graphs have no zeros.
+    """
+
+    zeros: tuple[int, int] = (0, 0)
+    factor: float = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class LayerNorm:
+    """(x - mean) / sqrt(variance + epsilon) · gain + offset over the last axis; gain, offset [last axis]."""
+
+    gain: np.ndarray
+    offset: np.ndarray
+    epsilon: float
+
+
+@dataclass(frozen=True)
 class Softmax:
-    """Softmax over the whole (flat) sample; does not change the decision."""
+    """Softmax over the last axis; behind the last layer it does not change the decision."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,6 +198,41 @@ class MultiThreshold:
     levels: int
 
 
+@dataclass(frozen=True, eq=False)
+class SoftmaxNeurons:
+    """Integer softmax over the last axis: clip(⌊(E · whole + ⌊S/2⌋) / S⌋, 0, levels), S = Σ E of the group.
+
+    E = table[⌊(max - V + ⌊divisor/2⌋) / divisor⌋], max over the group, V with its bias; beyond the table its last entry
+    counts. table: int64 [entry], falling; bias: int64, broadcastable to the sample's shape; whole: the value of one.
+    The neurons emit once the input of their whole group is complete.
+    """
+
+    bias: np.ndarray
+    table: np.ndarray
+    divisor: int
+    whole: int
+    levels: int
+
+
+@dataclass(frozen=True, eq=False)
+class NormNeurons:
+    """Integer layer norm over the last axis: clip(⌊(gain · R + offset) / 2^shift⌋, 0, levels).
+
+    R: each difference from the group's mean over the root of their sum of squares, see `neuro.attention.norm`. gain,
+    offset: int64 [last axis]; bias: int64, broadcastable to the sample's shape; bits: those that differences are
+    brought to; extra: int64 [32], what epsilon adds to the squares, by the bits that the largest difference had. The
+    neurons emit once the input of their whole group is complete.
+    """
+
+    bias: np.ndarray
+    gain: np.ndarray
+    offset: np.ndarray
+    extra: np.ndarray
+    bits: int
+    shift: int
+    levels: int
+
+
 Op: TypeAlias = (
     Input
     | Conv
@@ -184,11 +249,18 @@ Op: TypeAlias = (
     | Reshape
     | Transpose
     | Pad
+    | Slice
+    | Product
+    | LayerNorm
     | Softmax
     | Threshold
     | MultiThreshold
+    | SoftmaxNeurons
+    | NormNeurons
 )
-FIRING = (Threshold, MultiThreshold)
+GROUPED = (SoftmaxNeurons, NormNeurons)
+"""The operators of integer graphs whose neurons need the membranes of their whole group, the last axis."""
+FIRING = (Threshold, MultiThreshold, *GROUPED)
 """The operators of integer graphs that stand for neurons with a membrane."""
 
 
@@ -197,7 +269,7 @@ def arity(op: Op) -> tuple[int, int]:
     match op:
         case Input():
             return 0, 0
-        case Add():
+        case Add() | Product():
             return 2, 2
         case Concat():
             return 2, 2**16
@@ -276,6 +348,31 @@ def output_shape(op: Op, inputs: list[Shape]) -> Shape:
             if len(pads) != len(first):
                 raise ValueError(f"pads {pads} do not fit {first}")
             return _positive(tuple(n + a + b for n, (a, b) in zip(first, pads, strict=True)))
+        case Slice(axis=axis, start=start, stop=stop):
+            if not 0 <= axis < len(first) or not 0 <= start < stop <= first[axis]:
+                raise ValueError(f"{first} has no values {start} to {stop} along axis {axis}")
+            return tuple(stop - start if i == axis else n for i, n in enumerate(first))
+        case Product():
+            left, right = inputs
+            if len(left) < 2 or len(left) != len(right) or left[:-2] != right[:-2] or left[-1] != right[-2]:
+                raise ValueError(f"inputs of {left} and {right} have no matrix product")
+            return (*left[:-1], right[-1])
+        case LayerNorm():
+            if not op.gain.shape == op.offset.shape == first[-1:] or op.epsilon < 0:
+                raise ValueError(f"gain {op.gain.shape} and offset {op.offset.shape} do not fit {first}")
+            return first
+        case SoftmaxNeurons():
+            if np.broadcast_shapes(first, op.bias.shape) != first or op.table.ndim != 1 or not len(op.table):
+                raise ValueError(f"bias {op.bias.shape} and table {op.table.shape} do not fit {first}")
+            if min(op.divisor, op.whole, op.levels, op.table[0]) < 1 or op.table.min() < 0:
+                raise ValueError("divisor, value of one, levels and first entry of the table must be at least 1")
+            return first
+        case NormNeurons():
+            if np.broadcast_shapes(first, op.bias.shape) != first or not op.gain.shape == op.offset.shape == first[-1:]:
+                raise ValueError(f"bias {op.bias.shape}, gain {op.gain.shape} and offset do not fit {first}")
+            if op.levels < 1 or op.extra.shape != (32,) or op.extra.min() < 0 or not 1 <= op.bits <= 14:
+                raise ValueError("levels must be at least 1, bits 1 to 14, and epsilon given for 32 sizes")
+            return first
         case Relu() | Softmax() | Activation():
             return first
     raise TypeError(op)

@@ -10,7 +10,22 @@ import numpy as np
 from jaxtyping import Float
 
 from neuro.graph import Graph, Node
-from neuro.layers import Add, AvgPool, Concat, Conv, Dense, MaxPool, Pad, Reshape, Scale, Shape, SumPool, Transpose
+from neuro.layers import (
+    Add,
+    AvgPool,
+    Concat,
+    Conv,
+    Dense,
+    MaxPool,
+    Pad,
+    Product,
+    Reshape,
+    Scale,
+    Shape,
+    Slice,
+    SumPool,
+    Transpose,
+)
 from neuro.stages import Reach, is_population, pattern, sources, stage
 
 
@@ -52,7 +67,9 @@ def arrivals(graph: Graph, name: str, values: dict[str, np.ndarray]) -> Float[np
     reached = {s: np.asarray(values[s], np.float32).reshape(graph.shapes[s]) for s in sources(graph, name)}
     for node in [*stage(ones, name), *([graph[name]] if is_population(graph[name]) else [])]:
         each = [_forwards(node, reached[feed], graph.shapes[node.name]) for feed in node.inputs]
-        if isinstance(node.op, Concat):
+        if isinstance(node.op, Product):  # a membrane hears a row of one side and a column of the other
+            reached[node.name] = each[0].sum(axis=-1, keepdims=True) + each[1].sum(axis=-2, keepdims=True)
+        elif isinstance(node.op, Concat):
             reached[node.name] = np.concatenate(each, axis=node.op.axis)
         else:
             reached[node.name] = np.sum(each, axis=0)
@@ -60,7 +77,13 @@ def arrivals(graph: Graph, name: str, values: dict[str, np.ndarray]) -> Float[np
 
 
 def _shares(node: Node, y: np.ndarray, shapes: list[Shape]) -> list[np.ndarray]:
-    """What of a node's value goes back to each of its inputs: its part of a concatenation, else all of it."""
+    """What of a node's value goes back to each of its inputs: its part of a concatenation, else all of it.
+
+    A value of a product's one side acts on all membranes of its row or column, times what the other side has sent.
+    """
+    if isinstance(node.op, Product):
+        rows, columns = y.sum(axis=-1, keepdims=True), y.sum(axis=-2, keepdims=True)
+        return [np.broadcast_to(share, shape) for share, shape in zip((rows, columns), shapes, strict=True)]
     if not isinstance(node.op, Concat):
         return [y] * len(shapes)
     axis = node.op.axis
@@ -90,6 +113,8 @@ def _forwards(node: Node, x: np.ndarray, shape: Shape) -> np.ndarray:
             return x.transpose(order)
         case Pad(pads=pads):
             return np.pad(x, pads)
+        case Slice(axis=axis, start=start, stop=stop):
+            return x[(slice(None),) * axis + (slice(start, stop),)]
         case Reshape():
             return x.reshape(shape)
     return x
@@ -109,6 +134,8 @@ def _backwards(node: Node, y: np.ndarray, shape: Shape) -> np.ndarray:
             return y.transpose(np.argsort(order))
         case Pad(pads=pads):
             return y[tuple(slice(a, a + n) for (a, _), n in zip(pads, shape, strict=True))]
+        case Slice(axis=axis, start=start, stop=stop):
+            return np.pad(y, [(start, n - stop) if i == axis else (0, 0) for i, n in enumerate(shape)])
         case Reshape():
             return y.reshape(shape)
         case Add():

@@ -11,8 +11,9 @@ sd_graded     e                                       1
 A neuron adds up what arrives, A += W d, and keeps the value S that it has told its targets (its tracer). It wants
 e = clip(floor((A + bias + floor(th/2)) / th), 0, L) - S. Where no neuron wants anything and nothing is on its way,
 every S equals the integer reference: A depends on the S of the sources alone, so that on a graph without cycles it
-follows from layer to layer, whatever the order and the delays were. A max-pool sends changes of the largest tracer that
-it has heard of. State is kept from frame to frame: only changes cost events.
+follows from layer to layer, whatever the order and the delays were. The same goes for neurons with another function of
+what has arrived, and for the product of two populations: a change dQ adds dQ K, then dK adds (Q + dQ) dK. A max-pool
+sends changes of the largest tracer that it has heard of. State is kept from frame to frame: only changes cost events.
 """
 
 from collections.abc import Iterable, Iterator
@@ -23,9 +24,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int
 
-from neuro.evaluate import apply
+from neuro.evaluate import apply, waited
 from neuro.graph import Graph, Node
-from neuro.layers import Input, MaxPool, Threshold
+from neuro.layers import FIRING, Input, MaxPool, Threshold
 from neuro.stages import bounds as window_bounds
 from neuro.stages import is_population, populations, propagate, sources
 
@@ -84,7 +85,7 @@ def bounds(graph: Graph, code: OnlineCode) -> dict[str, int]:
     """Largest magnitude of the state of each neuron, as `neuro.stages.bounds`, if no event overtakes another one."""
 
     def wide(op):
-        return replace(op, levels=highest(code, op.levels)) if isinstance(op, Input | Threshold) else op
+        return replace(op, levels=highest(code, op.levels)) if isinstance(op, (Input, *FIRING)) else op
 
     return window_bounds(replace(graph, nodes=tuple(replace(n, op=wide(n.op)) for n in graph.nodes)))
 
@@ -123,7 +124,7 @@ class _Network:
             self.heard[node.name] = {s: self._zeros(s) for s in feeds}
             if is_population(node):
                 self.tracers[node.name] = self._zeros(node.name)
-                own = node.op.levels if isinstance(node.op, Input | Threshold) else None
+                own = node.op.levels if isinstance(node.op, (Input, *FIRING)) else None
                 self.levels[node.name] = max(self.levels[s] for s in feeds) if own is None else own
         edges = [(s, node.name) for node in self.order for s in self.heard[node.name]]
         self.wait = {edge: int(self.rng.integers(0, self.delays.most + 1)) for edge in edges}
@@ -165,8 +166,11 @@ class _Network:
         arrived = self._arrived(node)
         if isinstance(node.op, MaxPool):
             value = np.asarray(apply(node.op, jnp.asarray(arrived, jnp.float32))).astype(np.int64)
+        elif not isinstance(node.op, Threshold):
+            assert isinstance(node.op, FIRING)
+            peak[node.name] = max(peak[node.name], int(np.abs(arrived + node.op.bias).max()))
+            value = np.asarray(waited(node.op, jnp.asarray(arrived, jnp.int32))).astype(np.int64)
         else:
-            assert isinstance(node.op, Threshold)
             membrane = arrived + node.op.bias + node.op.threshold // 2
             peak[node.name] = max(peak[node.name], int(np.abs(membrane).max()))
             value = membrane // node.op.threshold

@@ -15,7 +15,21 @@ from jaxtyping import Array, Float
 from neuro import codes
 from neuro.evaluate import apply
 from neuro.graph import Graph
-from neuro.layers import Add, Concat, Input, MaxPool, MultiThreshold, Op, Reshape, Scale, Threshold, Transpose
+from neuro.layers import (
+    Add,
+    Concat,
+    Input,
+    MaxPool,
+    MultiThreshold,
+    NormNeurons,
+    Op,
+    Product,
+    Reshape,
+    Scale,
+    SoftmaxNeurons,
+    Threshold,
+    Transpose,
+)
 from neuro.trains import Trains
 
 
@@ -66,11 +80,14 @@ def simulate(graph: Graph, counts: Float[Array, "batch ..."], limit: float = flo
             case MaxPool():
                 spikes[node.name] = codes.pool(code, node.op, trains[node.inputs[0]])
                 currents[node.name] = spikes[node.name].astype(jnp.float32)
-            case MultiThreshold():
+            case MultiThreshold() | SoftmaxNeurons() | NormNeurons():
                 if not codes.is_exact(code):
-                    raise ValueError(f"{node.name}: a neuron of several thresholds emits only after its window")
+                    raise ValueError(f"{node.name}: its neurons emit only after their window")
                 spikes[node.name] = codes.emit_value(code, node.op, codes.integrate(code, feeds[0]))
                 currents[node.name] = spikes[node.name].astype(jnp.float32)
+            case Product():
+                # every spike of one side brings the other's sum so far: once both windows are over, the values' product
+                currents[node.name] = apply(node.op, *(codes.integrate(code, feed) for feed in feeds))[None]
             case Add():
                 currents[node.name] = jnp.add(*_aligned(feeds))
             case Concat():

@@ -1,7 +1,8 @@
 """Populations of an integer or spiking graph and the linear stages between them.
 
 A population is a set of neurons: the input, a thresholded layer, a max-pool layer or the read-out. Between two
-populations there are only linear operators, so that a population's membrane is a sum over paths from its sources.
+populations there are only linear operators, so that a population's membrane is a sum over paths from its sources, or a
+`Product` of two populations, linear in each of them.
 """
 
 from collections.abc import Callable
@@ -14,7 +15,20 @@ from jaxtyping import Array
 
 from neuro.evaluate import apply
 from neuro.graph import Graph, Node
-from neuro.layers import FIRING, Activation, Conv, Dense, Input, MaxPool, MultiThreshold, Relu, Scale, Threshold
+from neuro.layers import (
+    FIRING,
+    Activation,
+    Conv,
+    Dense,
+    Input,
+    LayerNorm,
+    MaxPool,
+    Product,
+    Relu,
+    Scale,
+    Softmax,
+    Threshold,
+)
 
 Reach: TypeAlias = Callable[[str, np.ndarray], dict[str, np.ndarray]]
 """From (population, members of groups) to the synapses onto each group; see `neuro.reach`."""
@@ -22,7 +36,7 @@ Reach: TypeAlias = Callable[[str, np.ndarray], dict[str, np.ndarray]]
 
 def is_population(node: Node) -> bool:
     """Whether the node's values are those of neurons that emit (the read-out, which does not, is not among them)."""
-    return isinstance(node.op, Input | Threshold | MultiThreshold | Relu | Activation | MaxPool)
+    return isinstance(node.op, (Input, Relu, Activation, Softmax, LayerNorm, MaxPool, *FIRING))
 
 
 def populations(graph: Graph) -> list[Node]:
@@ -62,7 +76,10 @@ def propagate(graph: Graph, name: str, values: dict[str, Array]) -> Array:
 
 
 def magnitudes(graph: Graph) -> Graph:
-    """The graph with every weight replaced by its magnitude and every bias left out: for bounds."""
+    """The graph with every weight replaced by its magnitude and every bias left out: for bounds.
+
+    A count differs from the one that stands for zero by no more than its own largest value, so that zeros go too.
+    """
     return _with_weights(graph, np.abs)
 
 
@@ -78,6 +95,8 @@ def _with_weights(graph: Graph, change) -> Graph:
                 return replace(node, op=replace(node.op, weight=change(node.op.weight), bias=None))
             case Scale(factor=factor, offset=offset):
                 return Node(node.name, Scale(change(factor), np.zeros_like(offset)), node.inputs)
+            case Product(factor=factor):
+                return Node(node.name, Product(factor=abs(factor)), node.inputs)
         return node
 
     return Graph(graph.name, tuple(rewrite(n) for n in graph.nodes), graph.schedule)

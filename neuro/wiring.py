@@ -11,7 +11,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.sparse import coo_array, csr_array
 
-from neuro.capability import Realisation, state_bits
+from neuro.capability import Realisation, attention, state_bits
+from neuro.errors import Refusal, unsupported
 from neuro.graph import Graph, Node
 from neuro.layers import FIRING, Conv, Dense, MaxPool, Shape, SumPool, Threshold
 from neuro.network import Network, Neurons, Projection
@@ -104,10 +105,14 @@ def of_graph(graph: Graph, realisation: Realisation, reach: Reach | None = None)
     """The wiring of a spiking graph whose neurons are realised so; `reach` from `fan_out` where it is at hand.
 
     Raises:
-        ValueError: the graph carries no schedule.
+        ValueError: the graph carries no schedule. Unsupported: products of two populations, softmax or layer norm.
     """
     if graph.schedule is None:
         raise ValueError(f"{graph.name} has no schedule; encode it first")
+    if found := attention(graph):
+        reason = "needs products of two populations or the membranes of a group; no chip here has neurons for that"
+        refused = [Refusal(name, type(graph[name].op).__name__, reason) for name in found]
+        raise unsupported(graph.name, "cannot be mapped", refused, "Run the network without a chip: neuro convert.")
     return Wiring(
         name=graph.name,
         layers=tuple(_layer(graph, node, realisation) for node in populations(graph)),

@@ -7,7 +7,7 @@ from math import prod
 
 import numpy as np
 
-from converters.importers import onnx_shapes
+from converters.importers import onnx_attention, onnx_shapes
 from converters.importers.chain import Refused, Stream
 from converters.importers.onnx_activations import (
     activation,
@@ -21,7 +21,6 @@ from converters.importers.onnx_call import Call, pairs
 from neuro.layers import (
     Add,
     AvgPool,
-    Concat,
     Conv,
     Dense,
     Embedding,
@@ -32,7 +31,6 @@ from neuro.layers import (
     Reshape,
     Scale,
     Shape,
-    Softmax,
     Transpose,
 )  # fmt: skip
 
@@ -59,7 +57,7 @@ def convert(call: Call) -> tuple[Op, ...]:
         case "QLinearMatMul":
             return _quantised_matmul(call)
         case "Concat":
-            return _concat(call)
+            return onnx_attention.concat(call)
         case "Gather":
             return _gather(call)
         case "Identity":
@@ -95,7 +93,11 @@ def convert(call: Call) -> tuple[Op, ...]:
         case "Pad":
             return onnx_shapes.pad(call)
         case "Softmax" | "LogSoftmax":
-            return _softmax(call)
+            return onnx_attention.softmax(call)
+        case "LayerNormalization":
+            return onnx_attention.layer_norm(call)
+        case "Slice":
+            return onnx_attention.sliced(call)
     raise Refused("no layer here does this")
 
 
@@ -149,18 +151,9 @@ def _quantised_matmul(call: Call) -> tuple[Op, ...]:
     return sandwich(call, dense, ops, 6)
 
 
-def _concat(call: Call) -> tuple[Op, ...]:
-    shapes = [call.shape(i) for i in range(len(call.inputs))]
-    axis = call.get("axis", 1)
-    axis = axis + len(shapes[0]) + 1 if axis < 0 else axis
-    if axis == 0:
-        raise Refused("joins samples of a batch")
-    return () if len(shapes) == 1 else (Concat(axis - 1),)
-
-
 def _gather(call: Call) -> tuple[Op, ...]:
     if isinstance(call.inputs[0], Stream):
-        raise Refused("picks some of the values that it reads")
+        return onnx_attention.picked(call)
     table = call.floats(0, "table")
     if call.get("axis", 0) != 0 or table.ndim != 2:
         raise Refused(f"axis {call.get('axis', 0)} of a table of {table.shape}; only rows of a matrix")
@@ -226,6 +219,8 @@ def _gemm(call: Call) -> tuple[Op, ...]:
 
 
 def _matmul(call: Call) -> tuple[Op, ...]:
+    if onnx_attention.is_product(call):
+        return onnx_attention.product(call)
     if isinstance(call.inputs[0], np.ndarray):
         raise Refused("its left operand is a constant; only the right one may be")
     weight = call.floats(1, "right operand")
@@ -302,15 +297,6 @@ def _per_sample(constant: np.ndarray, shape: Shape) -> np.ndarray:
     if inner.ndim > len(shape) or np.broadcast_shapes(inner.shape, shape) != shape:
         raise Refused(f"a constant of {constant.shape} enlarges an input of {shape}")
     return inner
-
-
-def _softmax(call: Call) -> tuple[Op, ...]:
-    if not call.last:
-        raise Refused("only the last layer may be a softmax")
-    shape, axis = call.shape(), call.get("axis", -1 if call.opset >= 13 else 1)
-    if len(shape) != 1 or axis not in (1, -1):
-        raise Refused(f"axis {axis} of an input of {shape}; only over a flat sample")
-    return (Softmax(),)
 
 
 def _geometry(call: Call, kernel: Shape) -> tuple[Shape, Pads]:

@@ -241,18 +241,19 @@ def test_relu_of_what_is_never_negative_is_no_layer():
 
 def test_all_refusals_are_listed_at_once():
     net = Net()
-    a = net.add(Softmax(), net.add(Reshape((40,)), "in"))
-    m = net.add(MaxPool((2, 2), (1, 1), NO_PADS), net.add(Reshape((2, 4, 5)), a))
-    p = net.add(Pad(((1, 0), (0, 0), (0, 0))), net.norm("in", 2))
-    graph_end = net.add(Dense(net.random(2, 60), None), net.add(Reshape((60,)), p))
-    net.nodes.append(Node("sink", Dense(net.random(2, 2), None), (graph_end,)))
+    scaled = net.add(Scale(net.random(2, 4, 5), np.zeros(())), "in")
+    a = net.add(AvgPool((2, 2), (1, 1), NO_PADS), scaled)
+    m = net.add(Relu(), net.add(Scale(np.full((), 2.0), np.zeros(())), a))
+    p = net.add(MaxPool((2, 2), (1, 1), NO_PADS), net.norm("in", 2))
+    net.add(Dense(net.random(2, 2), None), net.add(Dense(net.random(2, 24), None), net.add(Reshape((24,)), m)))
+    net.nodes.append(Node("sink", Dense(net.random(2, 24), None), (net.add(Reshape((24,)), p),)))
     with pytest.raises(Unsupported) as error:
         fold(net.graph(), GAIN, OFFSET)
     text = str(error.value)
-    assert f"Softmax '{a}': softmax inside the network" in text
-    assert f"Pad '{p}': zeros may be put around space only" in text
-    assert m not in text  # the placeholder for the softmax does not bring faults of its own
-    assert text.startswith("net: 2 layers have no spiking form")
+    assert f"AvgPool '{a}': a scale that differs within its windows" in text
+    assert f"MaxPool '{p}': max-pool of values that may be negative" in text
+    assert m not in text  # the placeholder for the average does not bring faults of its own
+    assert text.startswith("net: 2 layers")
 
 
 @pytest.mark.parametrize(
