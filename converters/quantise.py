@@ -6,21 +6,23 @@ W = round(w s_in / s_w), th = max(1, round(s_out / s_w)), B = round(b / s_out th
 units, which removes the threshold's own rounding error, and no multiplier is left at run time.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
-from converters import staircase
+from converters import grids, staircase
 from converters.calibrate import percentile
-from converters.lower import Values, lower, uniform
+from converters.lower import Lowered, Seen, Values, lower, uniform
 from converters.staircase import Grid, along, function_of
 from neuro.activations import Function
 from neuro.errors import BadInput, Refusal, unsupported
 from neuro.evaluate import apply, evaluate
 from neuro.graph import Graph, Node
 from neuro.layers import Activation, AvgPool, Input, MultiThreshold, Relu, Scale, Threshold
-from neuro.stages import bounds, magnitudes, populations, propagate, sources, stage
+from neuro.stages import bounds, is_population, magnitudes, populations, propagate, sources, stage
 
 EXACT_FLOAT32 = 2**24
 """Integers up to here are exact in float32."""
@@ -68,20 +70,26 @@ def reference(
     check_ranges(levels=asked, input_levels=input_levels, weight_bits=weight_bits)
     nodes, values = _start(folded, input_levels, 1.0)
     seen = {folded.input.name: jnp.asarray(counts, jnp.float32)}
+    real = dict(seen)
     for population in populations(folded)[1:]:
-        name, feeds = population.name, sources(folded, population.name)
+        name = population.name
+        wanted = _arriving(folded, name, real)
+        real[name] = apply(population.op, jnp.asarray(wanted)) if is_population(population) else wanted
         if isinstance(population.op, Relu | Activation):
-            real = {s: _real(seen[s], values, s) for s in feeds}
-            activation = apply(population.op, propagate(folded, name, real))
-            grid = staircase.grid(function_of(population.op), activation, asked, levels is None)
-            _fire(folded, population, nodes, values, weight_bits, grid)
+            function = function_of(population.op)
+            if levels is None and function.steps is not None:
+                grid = staircase.grid(function, real[name], asked, keep=True)
+                _fire(folded, population, nodes, values, weight_bits, grid)
+            else:
+                grid = grids.widest(function, np.asarray(real[name]), asked)
+                _fire(folded, population, nodes, values, weight_bits, grid, seen=Seen(seen, wanted))
         elif name == folded.output.name:
-            _read_out(folded, nodes, values, weight_bits)
+            _read_out(folded, nodes, values, weight_bits, Seen(seen, wanted))
             break
         else:
             _pool(folded, population, nodes, values)
         integer = Graph(folded.name, tuple(nodes))
-        seen[name] = apply(integer.output.op, propagate(integer, name, seen))
+        seen[name] = apply(integer.output.op, jnp.asarray(_arriving(integer, name, seen)))
     return _checked(Quantised(Graph(folded.name, tuple(nodes)), values.scales, values.origins))
 
 
@@ -120,12 +128,6 @@ def _is_rate(function: Function) -> bool:
     return function.name == "clip" and function.low == 0
 
 
-def _real(counts, values: Values, name: str):
-    """What counts of a population stand for."""
-    scale, origin = (jnp.asarray(v[name], jnp.float32)[None] for v in (values.scales, values.origins))
-    return counts * scale + origin
-
-
 def _start(folded: Graph, levels: int, scale: float) -> tuple[list[Node], Values]:
     name = folded.input.name
     shape = folded.shapes[name]
@@ -140,14 +142,24 @@ def _fire(
     weight_bits: int,
     grid: Grid,
     rate: bool = False,
+    seen: Seen | None = None,
 ) -> None:
-    """Appends the stage of a population and its neurons; under the rate code a layer has one threshold."""
+    """Appends the stage of a population and its neurons; under the rate code a layer has one threshold.
+
+    seen: what there is to fit weights, levels and bias to.
+    """
     assert isinstance(population.op, Relu | Activation)
     name, shape = population.name, folded.shapes[population.name]
     function = function_of(population.op)
     placed = not rate and not staircase.is_straight(function, grid)
-    found = lower(folded, name, values, weight_bits, grid.unit, per_channel=not rate, smallest=placed)
+    found = lower(folded, name, values, weight_bits, grid.unit, per_channel=not rate, smallest=placed, seen=seen)
     nodes += found.nodes
+    if seen is not None:
+        behind = Graph(folded.name, (*nodes, Node(name, _never(len(shape)), (found.last,))))
+        arriving = _received(behind, found, seen)
+        wanted = np.asarray(apply(population.op, jnp.asarray(seen.wanted)))
+        grid, added = grids.fitted(function, arriving, wanted, grid)
+        found = replace(found, shift=found.shift + along(added, len(shape)))
     if rate:
         neuron = staircase.straight(grid, found.scale, found.shift)
     else:
@@ -156,6 +168,18 @@ def _fire(
     nodes.append(Node(name, neuron, (found.last,)))
     values.scales[name] = np.broadcast_to(along(grid.unit, len(shape)), shape)
     values.origins[name] = np.broadcast_to(along(grid.low, len(shape)), shape)
+
+
+def _arriving(graph: Graph, name: str, values: Mapping[str, Array]) -> Float[np.ndarray, "item ..."]:
+    """What arrives at a population."""
+    return np.asarray(propagate(graph, name, dict(values)))
+
+
+def _received(behind: Graph, found: Lowered, seen: Seen) -> Float[np.ndarray, "item ..."]:
+    """What the membranes of the last population of `behind` stand for on the calibration items."""
+    membranes = _arriving(behind, behind.output.name, seen.counts)
+    ndim = found.shift.ndim
+    return membranes * along(found.scale, ndim).astype(np.float32)[None] + found.shift.astype(np.float32)[None]
 
 
 def _never(ndim: int) -> Threshold:
@@ -178,11 +202,15 @@ def _peak(graph: Graph, name: str) -> int:
     return max(_peak(graph, s) for s in sources(graph, name))
 
 
-def _read_out(folded: Graph, nodes: list[Node], values: Values, weight_bits: int) -> None:
+def _read_out(folded: Graph, nodes: list[Node], values: Values, weight_bits: int, seen: Seen | None = None) -> None:
     """Appends the last stage; all outputs share one scale, so that their membranes compare."""
     name = folded.output.name
-    found = lower(folded, name, values, weight_bits)
+    found = lower(folded, name, values, weight_bits, seen=seen)
     shape = folded.shapes[name]
+    if seen is not None:
+        behind = Graph(folded.name, (*nodes, *found.nodes, Node(name, _never(len(shape)), (found.last,))))
+        missing = (seen.wanted - _received(behind, found, seen)).mean(axis=(0, *range(2, len(shape) + 1)))
+        found = replace(found, shift=found.shift + along(missing.astype(np.float64), len(shape)))
     bias = np.rint(found.shift / found.scale.max()).astype(np.int64)
     nodes += [*found.nodes, Node(name, Scale(np.ones_like(bias), bias), (found.last,))]
     values.scales[name], values.origins[name] = np.full(shape, found.scale.max()), np.zeros(shape)
