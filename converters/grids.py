@@ -1,4 +1,4 @@
-"""Levels of a layer chosen by what its neurons really give: on membranes of the integer network, not on float values."""
+"""Levels of a layer chosen by what its neurons really give: membranes of the integer network, not float values."""
 
 from functools import partial
 
@@ -19,6 +19,10 @@ SHARE = 0.1
 """Keeps items that are nearly silent from ruling a layer, as a share of the mean energy."""
 VALUES = 2**13
 """Values of a channel that are looked at, evenly from all items."""
+END = 0.999
+"""Share of the values between whose lower and upper end a drift is looked for."""
+NOISE = 0.15
+"""Share of the range by which an end may move by chance."""
 ROUNDS = 3
 """Turns of levels and bias."""
 
@@ -50,7 +54,18 @@ def fitted(
         high = highs[np.asarray(best_high), channel]
         low = lows[np.asarray(best_low), channel]
         added = added + np.asarray(mean)
+    drift = _drift(a)
+    high = np.minimum(high + drift[1], function.high)
+    low = np.maximum(low - drift[0], function.low) if signed else low
     return Grid(low, np.maximum(high - low, SMALLEST) / levels, levels), added
+
+
+def _drift(a: Float[np.ndarray, "value channel"]) -> Float[np.ndarray, "2 channel"]:
+    """How far the lower and the upper end of the values move from the first half of the items to the second: as far as
+    they may move again on items that nobody has seen. A small part of the range is chance, and left out."""
+    ends = [np.quantile(half, (1 - END, END), axis=0) for half in np.array_split(a, 2)]
+    chance = NOISE * (np.maximum(ends[0][1], ends[1][1]) - np.minimum(ends[0][0], ends[1][0]))
+    return np.maximum(np.abs(ends[0] - ends[1]) - chance, 0.0)
 
 
 def widest(function: Function, wanted: Float[np.ndarray, "item channel ..."], levels: int) -> Grid:

@@ -8,13 +8,14 @@ units, which removes the threshold's own rounding error, and no multiplier is le
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from converters import grids, staircase
-from converters.calibrate import percentile
+from converters.calibrate import least_squares_clip, percentile
 from converters.lower import Lowered, Seen, Values, lower, uniform
 from converters.staircase import Grid, along, function_of
 from neuro.activations import Function
@@ -28,6 +29,8 @@ EXACT_FLOAT32 = 2**24
 """Integers up to here are exact in float32."""
 LEVELS = 15
 """Levels of a layer unless the user or the network itself says otherwise."""
+Rule: TypeAlias = Literal["percentile", "max", "mse"]
+"""How the rate code chooses thresholds; see `rate`."""
 RANGES = {"levels": (1, 255), "input_levels": (1, 65535), "weight_bits": (2, 8), "steps": (1, 4096)}
 """Smallest and largest value of each option."""
 
@@ -40,6 +43,15 @@ class Quantised:
     graph: Graph
     scales: dict[str, np.ndarray]
     origins: dict[str, np.ndarray]
+
+    def real(
+        self, membranes: Float[np.ndarray, "item ..."], last: Function | None = None
+    ) -> Float[np.ndarray, "item output"]:
+        """Membranes of the read-out as outputs of the network; last: the function that `fold` left out."""
+        name = self.graph.output.name
+        scale, origin = (maps[name].reshape(-1) for maps in (self.scales, self.origins))
+        values = membranes.reshape(len(membranes), -1) * scale + origin
+        return values if last is None else last.exact(values)
 
 
 def check_ranges(**options: int) -> None:
@@ -93,11 +105,24 @@ def reference(
     return _checked(Quantised(Graph(folded.name, tuple(nodes)), values.scales, values.origins))
 
 
-def rate(folded: Graph, counts: np.ndarray, input_levels: int, steps: int = 64, weight_bits: int = 8) -> Quantised:
-    """The classical rate-coded network: one threshold a layer at the 99.9th percentile of its activations.
+def rate(
+    folded: Graph,
+    counts: np.ndarray,
+    input_levels: int,
+    steps: int = 64,
+    weight_bits: int = 8,
+    rule: Rule = "percentile",
+    start: Literal["half", "zero"] = "half",
+    reset: Literal["subtract", "zero"] = "subtract",
+) -> Quantised:
+    """The classical rate-coded network. A spike stands for the threshold of its neuron, which `rule` chooses:
 
-    A spike stands for the percentile (Rueckauer 2017), so weights absorb the ratio of percentiles; weights of a layer
-    share one scale, so that a layer has one threshold. `levels` of the result is the number of steps.
+    percentile  the 99.9th percentile of a layer's activations (Rueckauer 2017)
+    max         a layer's largest activation (Diehl 2015)
+    mse         per channel what `steps` levels of least squared error need (Li 2021)
+
+    Weights absorb the ratio of thresholds; where a layer has one threshold, its weights share one scale. start, reset:
+    as in `Threshold`. `levels` of the result is the number of steps.
 
     Raises:
         BadInput: steps or bits out of range.
@@ -113,9 +138,17 @@ def rate(folded: Graph, counts: np.ndarray, input_levels: int, steps: int = 64, 
     for population in populations(folded)[1:]:
         name, channels = population.name, folded.shapes[population.name][0]
         if isinstance(population.op, Relu | Activation):
-            largest = min(percentile(evaluated[name]), function_of(population.op).high)
-            grid = Grid(np.zeros(channels), np.full(channels, largest), steps)
-            _fire(folded, population, nodes, values, weight_bits, grid, rate=True)
+            activation, highest = evaluated[name], function_of(population.op).high
+            if rule == "mse":
+                largest = np.minimum(least_squares_clip(activation, steps), highest)
+            else:
+                one = percentile(activation, 100 if rule == "max" else 99.9)
+                largest = np.full(channels, min(one, highest))
+            grid = Grid(np.zeros(channels), largest, steps)
+            _fire(folded, population, nodes, values, weight_bits, grid, rule=rule)
+            fires = nodes[-1].op
+            assert isinstance(fires, Threshold)
+            nodes[-1] = replace(nodes[-1], op=replace(fires, start=start, reset=reset))
         elif name == folded.output.name:
             _read_out(folded, nodes, values, weight_bits)
         else:
@@ -141,18 +174,20 @@ def _fire(
     values: Values,
     weight_bits: int,
     grid: Grid,
-    rate: bool = False,
+    rule: Rule | None = None,
     seen: Seen | None = None,
 ) -> None:
-    """Appends the stage of a population and its neurons; under the rate code a layer has one threshold.
+    """Appends the stage of a population and its neurons; under the rate code they have equal steps.
 
-    seen: what there is to fit weights, levels and bias to.
+    rule: of the rate code. seen: what there is to fit weights, levels and bias to.
     """
     assert isinstance(population.op, Relu | Activation)
     name, shape = population.name, folded.shapes[population.name]
     function = function_of(population.op)
-    placed = not rate and not staircase.is_straight(function, grid)
-    found = lower(folded, name, values, weight_bits, grid.unit, per_channel=not rate, smallest=placed, seen=seen)
+    placed = rule is None and not staircase.is_straight(function, grid)
+    found = lower(
+        folded, name, values, weight_bits, grid.unit, per_channel=rule in (None, "mse"), smallest=placed, seen=seen
+    )
     nodes += found.nodes
     if seen is not None:
         behind = Graph(folded.name, (*nodes, Node(name, _never(len(shape)), (found.last,))))
@@ -160,7 +195,7 @@ def _fire(
         wanted = np.asarray(apply(population.op, jnp.asarray(seen.wanted)))
         grid, added = grids.fitted(function, arriving, wanted, grid)
         found = replace(found, shift=found.shift + along(added, len(shape)))
-    if rate:
+    if rule is not None:
         neuron = staircase.straight(grid, found.scale, found.shift)
     else:
         reach = _reach(Graph(folded.name, (*nodes, Node(name, _never(len(shape)), (found.last,)))), name)

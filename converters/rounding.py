@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from math import prod
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
@@ -84,9 +83,7 @@ def rows(op: Conv | Dense, counts: Float[Array, "item ..."]) -> Rows:
     return Rows(grouped, np.repeat(np.arange(items), each), np.concatenate(places))
 
 
-def fitted(
-    taken: Rows, weight: Float[np.ndarray, "neuron ..."], target: Float[np.ndarray, "group row output"]
-) -> Fit:
+def fitted(taken: Rows, weight: Float[np.ndarray, "neuron ..."], target: Float[np.ndarray, "group row output"]) -> Fit:
     """The weights that come closest to the target, up to a constant per output.
 
     a is infinite and the weights are as they were where a fit does not help.

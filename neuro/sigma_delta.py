@@ -167,7 +167,7 @@ class _Network:
             value = np.asarray(apply(node.op, jnp.asarray(arrived, jnp.float32))).astype(np.int64)
         else:
             assert isinstance(node.op, Threshold)
-            membrane = arrived + node.op.bias + node.op.threshold // 2
+            membrane = arrived + node.op.bias + node.op.initial
             peak[node.name] = max(peak[node.name], int(np.abs(membrane).max()))
             value = membrane // node.op.threshold
         return np.clip(value, 0, self.levels[node.name]) - self.tracers[node.name]
