@@ -21,8 +21,8 @@ VALUES = 2**13
 """Values of a channel that are looked at, evenly from all items."""
 END = 0.999
 """Share of the values between whose lower and upper end a drift is looked for."""
-NOISE = 0.15
-"""Share of the range by which an end may move by chance."""
+FEW = 100
+"""Items up to which a drift counts in full; of more, their range is the better known."""
 ROUNDS = 3
 """Turns of levels and bias."""
 
@@ -54,7 +54,7 @@ def fitted(
         high = highs[np.asarray(best_high), channel]
         low = lows[np.asarray(best_low), channel]
         added = added + np.asarray(mean)
-    drift = _drift(a)
+    drift = _drift(a) * min(1.0, FEW / len(wanted))
     high = np.minimum(high + drift[1], function.high)
     low = np.maximum(low - drift[0], function.low) if signed else low
     return Grid(low, np.maximum(high - low, SMALLEST) / levels, levels), added
@@ -62,10 +62,9 @@ def fitted(
 
 def _drift(a: Float[np.ndarray, "value channel"]) -> Float[np.ndarray, "2 channel"]:
     """How far the lower and the upper end of the values move from the first half of the items to the second: as far as
-    they may move again on items that nobody has seen. A small part of the range is chance, and left out."""
+    they may move again on items that nobody has seen."""
     ends = [np.quantile(half, (1 - END, END), axis=0) for half in np.array_split(a, 2)]
-    chance = NOISE * (np.maximum(ends[0][1], ends[1][1]) - np.minimum(ends[0][0], ends[1][0]))
-    return np.maximum(np.abs(ends[0] - ends[1]) - chance, 0.0)
+    return np.abs(ends[0] - ends[1])
 
 
 def widest(function: Function, wanted: Float[np.ndarray, "item channel ..."], levels: int) -> Grid:
@@ -92,7 +91,8 @@ def _search(function, levels, z, a, weight, low, high, lows, highs, added):
     value = function(z + added[None])
 
     def error(candidate):
-        missed = a - _nearest(value, *candidate, levels)
+        low, high = candidate
+        missed = a - _nearest(value, low, high, levels)
         return (weight * missed**2).mean(axis=0)
 
     first = jax.lax.map(lambda high: error((low, high)), highs).argmin(axis=0)

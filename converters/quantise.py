@@ -86,7 +86,7 @@ def reference(
     for population in populations(folded)[1:]:
         name = population.name
         wanted = _arriving(folded, name, real)
-        real[name] = apply(population.op, jnp.asarray(wanted)) if is_population(population) else wanted
+        real[name] = apply(population.op, jnp.asarray(wanted)) if is_population(population) else jnp.asarray(wanted)
         if isinstance(population.op, Relu | Activation):
             function = function_of(population.op)
             if levels is None and function.steps is not None:

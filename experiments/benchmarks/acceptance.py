@@ -1,6 +1,6 @@
 """What conversions lose, against the bounds that they must keep: small networks on digits, and real ones.
 
-``python -m experiments.benchmarks.acceptance [--seeds N] [--json FILE] [--real FOLDER]``. Drops are in points of accuracy; a
+``python -m experiments.benchmarks.acceptance [--seeds N] [--json FILE] [--real FOLDER]``. Drops are in points; a
 bound holds for the mean over seeds, or for one network. The interval is that of a paired difference: items that only
 one of two forms has right.
 """

@@ -40,8 +40,11 @@ def layers(kind: Kind, seed: int) -> list[Op]:
 def trained(kind: Kind, seed: int, x: np.ndarray, y: np.ndarray, epochs: int = 30) -> Graph:
     """A network trained by Adam on counts x [item, 1, 8, 8] and classes y; its input are counts / 16."""
     ops = layers(kind, seed)
-    weighted = [k for k, op in enumerate(ops) if isinstance(op, Conv | Dense)]
-    parameters = {str(k): (jnp.asarray(ops[k].weight), jnp.asarray(ops[k].bias)) for k in weighted}
+    parameters = {
+        str(k): (jnp.asarray(op.weight), jnp.asarray(op.bias))
+        for k, op in enumerate(ops)
+        if isinstance(op, Conv | Dense)
+    }
 
     def forward(parameters, batch):
         for k, op in enumerate(ops):
@@ -77,13 +80,15 @@ def trained(kind: Kind, seed: int, x: np.ndarray, y: np.ndarray, epochs: int = 3
         carry = (parameters, optimiser.init(parameters))
         for key in jax.random.split(jax.random.key(seed), epochs):
             carry = epoch(carry, key)
-    found = {k: tuple(np.asarray(a) for a in pair) for k, pair in carry[0].items()}
+    found = {k: (np.asarray(weight), np.asarray(bias)) for k, (weight, bias) in carry[0].items()}
     nodes = [Node("input", Input((1, 8, 8)))]
     for k, op in enumerate(ops):
         if isinstance(op, Conv):
-            op = Conv(*found[str(k)], op.stride, op.pads)
+            weight, bias = found[str(k)]
+            op = Conv(weight, bias, op.stride, op.pads)
         elif isinstance(op, Dense):
-            op = Dense(*found[str(k)])
+            weight, bias = found[str(k)]
+            op = Dense(weight, bias)
         nodes.append(Node(f"{k}", op, (nodes[-1].name,)))
     return Graph(kind, tuple(nodes))
 
