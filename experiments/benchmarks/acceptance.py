@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 from rich.table import Table
@@ -98,7 +99,7 @@ def settled(folded: Graph, calibration: np.ndarray, test: np.ndarray, levels: in
 
 def values(folded: Graph, calibration: np.ndarray, test: np.ndarray, steps: int, neuron) -> Measured:
     """Bursts or a differential code, thresholds at the 99.9th percentile."""
-    real = evaluate(folded, np.asarray(calibration, np.float32))
+    real = evaluate(folded, jnp.asarray(calibration, jnp.float32))
     layers = [n for n in folded.nodes if isinstance(n.op, Relu)]
     highest = {n.name: np.full(folded.shapes[n.name][0], percentile(real[n.name])) for n in layers}
     done = run_values(folded, test, steps, neuron, highest)
