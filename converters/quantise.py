@@ -142,7 +142,7 @@ def rate(
             if rule == "mse":
                 largest = np.minimum(least_squares_clip(activation, steps), highest)
             else:
-                one = percentile(activation, 100 if rule == "max" else 99.9)
+                one = percentile(activation, 100.0 if rule == "max" else 99.9)
                 largest = np.full(channels, min(one, highest))
             grid = Grid(np.zeros(channels), largest, steps)
             _fire(folded, population, nodes, values, weight_bits, grid, rule=rule)

@@ -15,10 +15,10 @@ def test_shapes():
     assert sum(isinstance(op, Conv | Dense) for op in layers("cnn", 0)) == 8
 
 
-def test_three_epochs_learn_the_digits():
+def test_twelve_epochs_learn_the_digits():
     images, labels = (array[:500] for array in digit_images())
-    network = trained("mlp", 0, images, labels, 3)
+    network = trained("mlp", 0, images, labels, 12)
     right = classes(network, outputs(network, images / 16)) == labels
     assert right.mean() > 0.8
-    again = trained("mlp", 0, images, labels, 3)
+    again = trained("mlp", 0, images, labels, 12)
     np.testing.assert_array_equal(network.output.op.weight, again.output.op.weight)
