@@ -22,7 +22,7 @@ VALUES = 2**13
 END = 0.999
 """Share of the values between whose lower and upper end a drift is looked for."""
 FEW = 100
-"""Items up to which a drift counts in full; of more, their range is the better known."""
+"""Items up to which a drift counts; of more, the range is known."""
 ROUNDS = 3
 """Turns of levels and bias."""
 
@@ -54,7 +54,7 @@ def fitted(
         high = highs[np.asarray(best_high), channel]
         low = lows[np.asarray(best_low), channel]
         added = added + np.asarray(mean)
-    drift = _drift(a) * min(1.0, FEW / len(wanted))
+    drift = _drift(a) if len(wanted) <= FEW else np.zeros((2, len(low)))
     high = np.minimum(high + drift[1], function.high)
     low = np.maximum(low - drift[0], function.low) if signed else low
     return Grid(low, np.maximum(high - low, SMALLEST) / levels, levels), added
