@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PACKAGES := neuro converters baselines experiments
 
-.PHONY: install demo test lint bench bench-peers sanitize
+.PHONY: install demo test lint bench bench-conversion bench-peers sanitize
 
 install: .venv/.installed
 
@@ -42,6 +42,10 @@ bench: install
 	$(BIN)/python -m experiments.benchmarks.machines
 	$(BIN)/python -m experiments.benchmarks.draws
 	$(BIN)/python -m experiments.benchmarks.stages
+
+# What conversions lose, against their bounds; CONVERSION="--real FOLDER --json FILE" for more.
+bench-conversion: install
+	$(BIN)/python -m experiments.benchmarks.acceptance $(CONVERSION)
 
 # Other simulators on the networks of ours: installs them under PEERS first. JSON=PATH writes medians and ratios there.
 PEERS ?= .venv-peers

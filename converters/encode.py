@@ -5,7 +5,7 @@ from dataclasses import replace
 from neuro.codes import Code, steps
 from neuro.errors import BadInput
 from neuro.graph import Graph
-from neuro.layers import FIRING, Input, MaxPool
+from neuro.layers import FIRING, Input, MaxPool, Threshold
 from neuro.schedule import Schedule, Window
 from neuro.stages import is_population, populations, sources
 
@@ -18,9 +18,13 @@ def encode(integer: Graph, code: Code, input_steps: int | None = None) -> Graph:
     step after its sources, for as many steps: the levels of its thresholds, or `input_steps`.
 
     Raises:
-        BadInput: steps for an exact code, which has its own; none for a rate code whose layers differ in levels.
+        BadInput: steps for an exact code, which has its own, or neurons that it does not know; none for a rate code
+            whose layers differ in levels.
     """
     input_steps = _input_steps(integer, code, input_steps)
+    hard = [n.name for n in integer.nodes if isinstance(n.op, Threshold) and n.op.reset == "zero"]
+    if hard and code != "rate":
+        raise BadInput(f"{integer.name}: neurons of {hard[0]!r} are reset to zero; the {code} code needs subtraction.")
     windows: dict[str, Window] = {}
     delays: dict[tuple[str, str], int] = {}
     longest = shared = 1

@@ -76,7 +76,7 @@ def _group(graph: Graph, schedule: Schedule, node: Node, population: Neurons, st
     }  # fmt: skip
     values |= {"lift": 0.0, "bias": given["bias"]} if code == "rate" else {"lift": given["bias"], "bias": 0.0}
     if isinstance(node.op, Threshold) and code != "rate":
-        values["lift"] = given["bias"] + given["threshold"] // 2
+        values["lift"] = given["bias"] + (given["threshold"] // 2 if node.op.start == "half" else 0)
         if code == "bits" and (node.op.levels + 1) & node.op.levels:  # otherwise saturation comes by itself
             values |= {"low": 0.0, "most": (node.op.levels + 1) * given["threshold"] - 1}
     variables = [*values, "v", "i0", "open", "at"]

@@ -1,12 +1,15 @@
 """One stage of a folded float graph as integer operators: the weights between two populations."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass, replace
 from math import prod
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from converters.calibrate import weight_scale
+from converters.rounding import Fit, fitted, rows, whole
 from converters.staircase import along
 from neuro.errors import Refusal, Unsupported, unsupported
 from neuro.evaluate import apply
@@ -59,6 +62,14 @@ class _Synapses:
     weight: np.ndarray
 
 
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """Calibration items at a stage: the counts of its sources, by name, and what the float network gives behind it."""
+
+    counts: Mapping[str, Array]
+    wanted: Float[np.ndarray, "item ..."]
+
+
 def lower(
     folded: Graph,
     name: str,
@@ -67,13 +78,15 @@ def lower(
     unit: np.ndarray | None = None,
     per_channel: bool = True,
     smallest: bool = False,
+    seen: Seen | None = None,
 ) -> Lowered:
     """The integer weights of the stage of population `name`.
 
     unit [channel]: what one output count will stand for, None for the read-out, whose logits share one scale, and for
     groups of neurons, whose membranes do.
     per_channel: whether scales may differ within the layer. smallest: whether weights that are quantised already take
-    as few bits as they can, since no threshold is rounded to their scale.
+    as few bits as they can, since no threshold is rounded to their scale. seen: what the stage received and should
+    give on calibration items, to fit weights and bias to; None to round to the nearest.
 
     Raises:
         Unsupported: two weighted layers without an activation between them, or one layer pooled on one path only.
@@ -85,6 +98,12 @@ def lower(
     synapses, aligned = _synapses(folded, name, offset.name, values.scales)
     full = 2 ** (weight_bits - 1) - 1
     channels = folded.shapes[name][0]
+    origins = {s: jnp.asarray(values.origins[s], jnp.float32)[None] for s in sources(folded, name)}
+    shift = np.asarray(propagate(folded, name, origins))[0].astype(np.float64)
+    if not any(values.origins[s].any() for s in origins):
+        shift = np.broadcast_to(offset.op.offset, shift.shape)  # in float64
+    fits = _fitted(folded, name, offset.name, synapses, seen, shift) if seen is not None and aligned else {}
+    synapses |= {key: replace(synapses[key], weight=fit.weight) for key, fit in fits.items()}
     scale = weight_scale([s.weight for s in synapses.values()], full, channels if aligned else 1, smallest)
     if unit is None or not per_channel:
         scale = np.full_like(scale, scale.max())
@@ -94,14 +113,51 @@ def lower(
     for key, synapse in synapses.items():
         factor = scale.reshape(-1, *(1,) * (synapse.weight.ndim - 1))
         weight = np.clip(np.rint(synapse.weight / factor), -full, full).astype(np.int64)
+        if key in fits:
+            weight = whole(fits[key], np.broadcast_to(scale, (len(synapse.weight),)), full)
         integer[key] = replace(synapse.op, weight=weight)
     nodes = _rebuild(folded, name, offset.name, integer)
-    origins = {s: jnp.asarray(values.origins[s], jnp.float32)[None] for s in sources(folded, name)}
-    shift = np.asarray(propagate(folded, name, origins))[0].astype(np.float64)
-    if not any(values.origins[s].any() for s in origins):
-        shift = np.broadcast_to(offset.op.offset, shift.shape)  # in float64
+    scale = np.broadcast_to(scale, (channels,))
     last = nodes[-1].name if nodes else offset.inputs[0]
-    return Lowered(nodes, last, np.broadcast_to(scale, (channels,)), shift)
+    return Lowered(nodes, last, scale, shift)
+
+
+def _fitted(
+    folded: Graph, name: str, offset: str, synapses: dict[str, _Synapses], seen: Seen, shift: np.ndarray
+) -> dict[str, Fit]:
+    """The weights of a stage fitted to its float output, one operator after the other.
+
+    Nothing is fitted where there is anything but sums between weights and output, or weights are quantised already.
+    """
+    nodes = {n.name: n for n in stage(folded, name)}
+    values = dict(seen.counts)
+    for node in nodes.values():
+        if node.name not in synapses and all(i in values for i in node.inputs):  # else weights are behind
+            op = SumPool(*astuple(node.op)) if isinstance(node.op, AvgPool) else node.op
+            values[node.name] = apply(op, *(values[i] for i in node.inputs))
+    if not all(_only_sums(list(nodes.values()), key, offset) for key in synapses):
+        return {}
+    given = {key: values[nodes[key].inputs[0]] for key in synapses}
+    ops = {key: replace(s.op, weight=s.weight) for key, s in synapses.items()}
+    missing = seen.wanted - shift[None].astype(np.float32)
+    parts = {key: np.asarray(apply(ops[key], given[key])) for key in synapses}
+    missing = missing - sum(parts.values())
+    result = {}
+    for key, synapse in synapses.items():
+        taken = rows(ops[key], given[key])
+        result[key] = fitted(taken, synapse.weight, taken.of(missing + parts[key]))
+        if len(synapses) > 1 and not np.isinf(result[key].damping):
+            missing = missing + parts[key] - np.asarray(apply(replace(ops[key], weight=result[key].weight), given[key]))
+    return result
+
+
+def _only_sums(nodes: list[Node], key: str, offset: str) -> bool:
+    readers = [n for n in nodes if key in n.inputs]
+    if not readers:
+        return True
+    return len(readers) == 1 and (
+        readers[0].name == offset or (isinstance(readers[0].op, Add) and _only_sums(nodes, readers[0].name, offset))
+    )
 
 
 def _product(folded: Graph, name: str, offset: Node, product: Node, values: Values) -> Lowered:

@@ -6,26 +6,31 @@ W = round(w s_in / s_w), th = max(1, round(s_out / s_w)), B = round(b / s_out th
 units, which removes the threshold's own rounding error, and no multiplier is left at run time.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
-from converters import attention, staircase
-from converters.calibrate import percentile
-from converters.lower import Values, lower, uniform
+from converters import attention, grids, staircase
+from converters.calibrate import least_squares_clip, percentile
+from converters.lower import Lowered, Seen, Values, lower, uniform
 from converters.staircase import Grid, along, function_of
 from neuro.activations import Function
 from neuro.errors import BadInput, Refusal, unsupported
 from neuro.evaluate import apply, evaluate
 from neuro.graph import Graph, Node
 from neuro.layers import FIRING, Activation, AvgPool, Input, LayerNorm, Relu, Scale, Softmax, Threshold
-from neuro.stages import bounds, magnitudes, populations, propagate, sources, stage
+from neuro.stages import bounds, is_population, magnitudes, populations, propagate, sources, stage
 
 EXACT_FLOAT32 = 2**24
 """Integers up to here are exact in float32."""
 LEVELS = 15
 """Levels of a layer unless the user or the network itself says otherwise."""
+Rule: TypeAlias = Literal["percentile", "max", "mse"]
+"""How the rate code chooses thresholds; see `rate`."""
 RANGES = {"levels": (1, 255), "input_levels": (1, 65535), "weight_bits": (2, 8), "steps": (1, 4096)}
 """Smallest and largest value of each option."""
 
@@ -38,6 +43,15 @@ class Quantised:
     graph: Graph
     scales: dict[str, np.ndarray]
     origins: dict[str, np.ndarray]
+
+    def real(
+        self, membranes: Float[np.ndarray, "item ..."], last: Function | None = None
+    ) -> Float[np.ndarray, "item output"]:
+        """Membranes of the read-out as outputs of the network; last: the function that `fold` left out."""
+        name = self.graph.output.name
+        scale, origin = (maps[name].reshape(-1) for maps in (self.scales, self.origins))
+        values = membranes.reshape(len(membranes), -1) * scale + origin
+        return values if last is None else last.exact(values)
 
 
 def check_ranges(**options: int) -> None:
@@ -68,37 +82,57 @@ def reference(
     check_ranges(levels=asked, input_levels=input_levels, weight_bits=weight_bits)
     nodes, values = _start(folded, input_levels, 1.0)
     seen = {folded.input.name: jnp.asarray(counts, jnp.float32)}
+    real = dict(seen)
     for population in populations(folded)[1:]:
-        name, feeds = population.name, sources(folded, population.name)
+        name = population.name
+        wanted = _arriving(folded, name, real)
+        real[name] = apply(population.op, jnp.asarray(wanted)) if is_population(population) else jnp.asarray(wanted)
         if isinstance(population.op, Relu | Activation):
-            real = {s: _real(seen[s], values, s) for s in feeds}
-            activation = apply(population.op, propagate(folded, name, real))
+            function = function_of(population.op)
             if attention.rounds(population):
+                activation = _as_counted(folded, population, seen, values)
                 grid = attention.whole_zero(activation, asked, attention.feeds_product(folded, name))
+                _fire(folded, population, nodes, values, weight_bits, grid)
+            elif levels is None and function.steps is not None:
+                grid = staircase.grid(function, real[name], asked, keep=True)
+                _fire(folded, population, nodes, values, weight_bits, grid)
             else:
-                grid = staircase.grid(function_of(population.op), activation, asked, levels is None)
-            _fire(folded, population, nodes, values, weight_bits, grid)
+                grid = grids.widest(function, np.asarray(real[name]), asked)
+                _fire(folded, population, nodes, values, weight_bits, grid, seen=Seen(seen, wanted))
         elif isinstance(population.op, Softmax | LayerNorm):
-            real = {s: _real(seen[s], values, s) for s in feeds}
-            activation = apply(population.op, propagate(folded, name, real))
+            activation = _as_counted(folded, population, seen, values)
             found = attention.grouped(folded, population, values, weight_bits, asked, activation)
             nodes += found.nodes
             values.scales[name], values.origins[name] = found.scale, found.origin
         elif name == folded.output.name:
-            _read_out(folded, nodes, values, weight_bits)
+            own = levels is None and _is_quantised(folded)
+            _read_out(folded, nodes, values, weight_bits, None if own else Seen(seen, wanted))
             break
         else:
             _pool(folded, population, nodes, values)
         integer = Graph(folded.name, tuple(nodes))
-        seen[name] = apply(integer.output.op, propagate(integer, name, seen))
+        seen[name] = apply(integer.output.op, jnp.asarray(_arriving(integer, name, seen)))
     return _checked(Quantised(Graph(folded.name, tuple(nodes)), values.scales, values.origins))
 
 
-def rate(folded: Graph, counts: np.ndarray, input_levels: int, steps: int = 64, weight_bits: int = 8) -> Quantised:
-    """The classical rate-coded network: one threshold a layer at the 99.9th percentile of its activations.
+def rate(
+    folded: Graph,
+    counts: np.ndarray,
+    input_levels: int,
+    steps: int = 64,
+    weight_bits: int = 8,
+    rule: Rule = "percentile",
+    start: Literal["half", "zero"] = "half",
+    reset: Literal["subtract", "zero"] = "subtract",
+) -> Quantised:
+    """The classical rate-coded network. A spike stands for the threshold of its neuron, which `rule` chooses:
 
-    A spike stands for the percentile (Rueckauer 2017), so weights absorb the ratio of percentiles; weights of a layer
-    share one scale, so that a layer has one threshold. `levels` of the result is the number of steps.
+    percentile  the 99.9th percentile of a layer's activations (Rueckauer 2017)
+    max         a layer's largest activation (Diehl 2015)
+    mse         per channel what `steps` levels of least squared error need (Li 2021)
+
+    Weights absorb the ratio of thresholds; where a layer has one threshold, its weights share one scale. start, reset:
+    as in `Threshold`. `levels` of the result is the number of steps.
 
     Raises:
         BadInput: steps or bits out of range.
@@ -115,9 +149,17 @@ def rate(folded: Graph, counts: np.ndarray, input_levels: int, steps: int = 64, 
     for population in populations(folded)[1:]:
         name, channels = population.name, folded.shapes[population.name][0]
         if isinstance(population.op, Relu | Activation):
-            largest = min(percentile(evaluated[name]), function_of(population.op).high)
-            grid = Grid(np.zeros(channels), np.full(channels, largest), steps)
-            _fire(folded, population, nodes, values, weight_bits, grid, rate=True)
+            activation, highest = evaluated[name], function_of(population.op).high
+            if rule == "mse":
+                largest = np.minimum(least_squares_clip(activation, steps), highest)
+            else:
+                one = percentile(activation, 100.0 if rule == "max" else 99.9)
+                largest = np.full(channels, min(one, highest))
+            grid = Grid(np.zeros(channels), largest, steps)
+            _fire(folded, population, nodes, values, weight_bits, grid, rule=rule)
+            fires = nodes[-1].op
+            assert isinstance(fires, Threshold)
+            nodes[-1] = replace(nodes[-1], op=replace(fires, start=start, reset=reset))
         elif name == folded.output.name:
             _read_out(folded, nodes, values, weight_bits)
         else:
@@ -125,15 +167,24 @@ def rate(folded: Graph, counts: np.ndarray, input_levels: int, steps: int = 64, 
     return _checked(Quantised(Graph(folded.name, tuple(nodes)), values.scales, values.origins))
 
 
+def _as_counted(folded: Graph, population: Node, seen: dict[str, Array], values: Values) -> Array:
+    """The values of a layer when its sources have those that their counts stand for."""
+    feeds = {}
+    for name in sources(folded, population.name):
+        scale, origin = (jnp.asarray(maps[name], jnp.float32)[None] for maps in (values.scales, values.origins))
+        feeds[name] = seen[name] * scale + origin
+    return apply(population.op, propagate(folded, population.name, feeds))
+
+
+def _is_quantised(folded: Graph) -> bool:
+    """Whether every function has steps of its own, so that the network's weights are to be kept as they are."""
+    functions = [function_of(n.op) for n in folded.nodes if isinstance(n.op, Relu | Activation)]
+    return bool(functions) and all(f.steps is not None for f in functions)
+
+
 def _is_rate(function: Function) -> bool:
     """Whether a firing rate between zero and one follows the function up to a factor: ReLU, cut off or not."""
     return function.name == "clip" and function.low == 0
-
-
-def _real(counts, values: Values, name: str):
-    """What counts of a population stand for."""
-    scale, origin = (jnp.asarray(v[name], jnp.float32)[None] for v in (values.scales, values.origins))
-    return counts * scale + origin
 
 
 def _start(folded: Graph, levels: int, scale: float) -> tuple[list[Node], Values]:
@@ -149,17 +200,29 @@ def _fire(
     values: Values,
     weight_bits: int,
     grid: Grid,
-    rate: bool = False,
+    rule: Rule | None = None,
+    seen: Seen | None = None,
 ) -> None:
-    """Appends the stage of a population and its neurons; under the rate code a layer has one threshold."""
+    """Appends the stage of a population and its neurons; under the rate code they have equal steps.
+
+    rule: of the rate code. seen: what there is to fit weights, levels and bias to.
+    """
     assert isinstance(population.op, Relu | Activation)
     name, shape = population.name, folded.shapes[population.name]
     function = function_of(population.op)
-    placed = not rate and not staircase.is_straight(function, grid)
-    found = lower(folded, name, values, weight_bits, grid.unit, per_channel=not rate, smallest=placed)
+    placed = rule is None and not staircase.is_straight(function, grid)
+    found = lower(
+        folded, name, values, weight_bits, grid.unit, per_channel=rule in (None, "mse"), smallest=placed, seen=seen
+    )
     nodes += found.nodes
     grid = attention.matched(grid, found.scale) if attention.rounds(population) else grid
-    if rate:
+    if seen is not None:
+        behind = Graph(folded.name, (*nodes, Node(name, _never(len(shape)), (found.last,))))
+        arriving = _received(behind, found, seen)
+        wanted = np.asarray(apply(population.op, jnp.asarray(seen.wanted)))
+        grid, added = grids.fitted(function, arriving, wanted, grid)
+        found = replace(found, shift=found.shift + along(added, len(shape)))
+    if rule is not None:
         neuron = staircase.straight(grid, found.scale, found.shift)
     else:
         reach = _reach(Graph(folded.name, (*nodes, Node(name, _never(len(shape)), (found.last,)))), name)
@@ -167,6 +230,18 @@ def _fire(
     nodes.append(Node(name, neuron, (found.last,)))
     values.scales[name] = np.broadcast_to(along(grid.unit, len(shape)), shape)
     values.origins[name] = np.broadcast_to(along(grid.low, len(shape)), shape)
+
+
+def _arriving(graph: Graph, name: str, values: Mapping[str, Array]) -> Float[np.ndarray, "item ..."]:
+    """What arrives at a population."""
+    return np.asarray(propagate(graph, name, dict(values)))
+
+
+def _received(behind: Graph, found: Lowered, seen: Seen) -> Float[np.ndarray, "item ..."]:
+    """What the membranes of the last population of `behind` stand for on the calibration items."""
+    membranes = _arriving(behind, behind.output.name, seen.counts)
+    ndim = found.shift.ndim
+    return membranes * along(found.scale, ndim).astype(np.float32)[None] + found.shift.astype(np.float32)[None]
 
 
 def _never(ndim: int) -> Threshold:
@@ -189,11 +264,15 @@ def _peak(graph: Graph, name: str) -> int:
     return max(_peak(graph, s) for s in sources(graph, name))
 
 
-def _read_out(folded: Graph, nodes: list[Node], values: Values, weight_bits: int) -> None:
+def _read_out(folded: Graph, nodes: list[Node], values: Values, weight_bits: int, seen: Seen | None = None) -> None:
     """Appends the last stage; all outputs share one scale, so that their membranes compare."""
     name = folded.output.name
-    found = lower(folded, name, values, weight_bits)
+    found = lower(folded, name, values, weight_bits, seen=seen)
     shape = folded.shapes[name]
+    if seen is not None:
+        behind = Graph(folded.name, (*nodes, *found.nodes, Node(name, _never(len(shape)), (found.last,))))
+        missing = (seen.wanted - _received(behind, found, seen)).mean(axis=(0, *range(2, len(shape) + 1)))
+        found = replace(found, shift=found.shift + along(missing.astype(np.float64), len(shape)))
     bias = np.rint(found.shift / found.scale.max()).astype(np.int64)
     nodes += [*found.nodes, Node(name, Scale(np.ones_like(bias), bias), (found.last,))]
     values.scales[name], values.origins[name] = np.full(shape, found.scale.max()), np.zeros(shape)

@@ -47,7 +47,7 @@ def grid(function: Function, activation: Float[Array, "item channel ..."], level
     low = np.zeros(channels)
     if function.low < 0 or function.low > 0:
         lowest = np.asarray(activation.min(axis=axes)).astype(np.float64)
-        low = np.maximum(np.minimum(lowest, 0.0), function.low)
+        low = np.maximum(lowest, function.low)  # above zero where a channel is always on
     shaped = jnp.asarray(low.reshape(-1, *(1,) * (activation.ndim - 2)), jnp.float32)[None]
     clip = least_squares_clip(activation - shaped, levels)
     highest = function.high - low

@@ -1,6 +1,6 @@
 """One trained network as a spiking network: converted, executed on data, held against its integer form, and stored."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +14,7 @@ from converters.hybrid import whole_run
 from converters.network_file import Converted
 from converters.quantise import Quantised
 from converters.readout import real
-from experiments import decision
+from experiments import budget, decision
 from experiments.dataset import DataSet
 from experiments.forms import PILOT
 from experiments.prepared import Asked, Prepared, prepared
@@ -29,8 +29,8 @@ from neuro.evaluate import evaluate
 from neuro.graph import Graph, digest
 from neuro.layers import FIRING, Conv, Dense, Input, MaxPool
 
-Method = Literal["exact", "percentile"]
-"""How thresholds are chosen: least squared error and an exact code, or the 99.9th percentile and firing rates."""
+Method = Literal["exact", "percentile", "max", "mse"]
+"""How thresholds are chosen: an integer reference and an exact code, or a rule of `quantise.rate` and firing rates."""
 
 FORMS = ("float", "integer", "spiking")
 
@@ -48,6 +48,9 @@ class Task(Asked):
     levels: int | None = None
     weight_bits: int = 8
     steps: int = 64
+    budget: float | None = None
+    reset: Literal["subtract", "zero"] = "subtract"
+    v0: Literal["half", "zero"] | None = None
     out: Path | None = None
 
     def __post_init__(self) -> None:
@@ -55,6 +58,14 @@ class Task(Asked):
         if self.code is not None and is_exact(self.code) != (self.method == "exact"):
             wanted = "one of the exact codes" if self.method == "exact" else "--code rate, or leave the code out"
             raise BadInput(f"--method {self.method} does not give the {self.code} code; take {wanted}.")
+        if self.method == "exact" and (self.reset != "subtract" or self.v0 is not None):
+            raise BadInput(
+                "--reset and --v0 are for rate codes; take --method percentile, max or mse, or leave them out."
+            )
+        if self.budget is not None and (self.method != "exact" or self.levels is not None or not self.budget > 0):
+            raise BadInput(
+                f"--budget {self.budget:g} chooses the levels of --method exact; give a number above 0 and no --levels."
+            )
         if self.out is not None and self.out.suffix not in (".h5", ".hdf5"):
             raise BadInput(f"--out {self.out}: converted networks are HDF5 files; let its name end in .h5.")
 
@@ -69,7 +80,7 @@ class Conversion:
     """A network in all its forms and what each of them gave for the test items.
 
     values: outputs [item, output] by form, in the units of the network itself: float, integer and spiking.
-    fold_error: as `converters.fold.check`.
+    fold_error: as `converters.fold.check`. chosen: the levels that a budget led to.
     """
 
     source: Prepared
@@ -78,6 +89,7 @@ class Conversion:
     run: CodeRun
     values: dict[str, np.ndarray]
     fold_error: float
+    chosen: budget.Choice | None = None
 
     @property
     def dataset(self) -> DataSet:
@@ -107,7 +119,9 @@ def convert(source: Prepared, task: Task, progress: Progress = silent) -> Conver
     difference = fold.check(network, folded, dataset.calibration_input[:PILOT], dataset.calibration_counts[:PILOT])
     steps(1)
     given = source.converted
-    kept = given is not None and task.levels is None and task.method == given.method
+    kept = given is not None and task.levels is None and task.budget is None and task.method == given.method
+    chosen = None if task.budget is None else budget.choose(source, folded, task.budget, task.weight_bits)
+    task = task if chosen is None else replace(task, levels=chosen.levels, budget=None)
     integer = given.integer if given is not None and kept else _integer(folded, dataset, task)
     steps(1)
     code = task.sends
@@ -132,7 +146,7 @@ def convert(source: Prepared, task: Task, progress: Progress = silent) -> Conver
         offset=dataset.offset,
         origin=_origin(source, task),
     )
-    return Conversion(source, converted, spiking, done, values, difference)
+    return Conversion(source, converted, spiking, done, values, difference, chosen)
 
 
 def diverging(done: Conversion) -> Divergence | None:
@@ -156,8 +170,9 @@ def diverging(done: Conversion) -> Divergence | None:
 
 def _integer(folded: Graph, dataset: DataSet, task: Task) -> Quantised:
     calibration, levels = dataset.calibration_counts, dataset.levels
-    if task.method == "percentile":
-        return quantise.rate(folded, calibration, levels, task.steps, task.weight_bits)
+    if task.method != "exact":
+        start = task.v0 or ("zero" if task.method == "max" else "half")
+        return quantise.rate(folded, calibration, levels, task.steps, task.weight_bits, task.method, start, task.reset)
     return quantise.reference(folded, calibration, levels, task.levels, task.weight_bits)
 
 
@@ -213,6 +228,7 @@ def summary(done: Conversion, task: Task) -> dict[str, Any]:
         "steps": ran.steps,
         "neurons": ran.neurons,
         "fold_error": done.fold_error,
+        "budget": None if done.chosen is None else asdict(done.chosen),
         "hosted": [] if host is None else [n.name for n in host.nodes[1:]],
         "digest": digest(graph),
         "unsupported": [],

@@ -28,11 +28,14 @@ def convert(
     samples: int | None = None,
     calibration: Path | None = None,
     input_levels: int | None = None,
-    method: Literal["exact", "percentile"] = "exact",
+    method: Literal["exact", "percentile", "max", "mse"] = "exact",
     code: Literal["unary", "bits", "naf", "ttfs", "graded", "rate"] | None = None,
     levels: int | None = None,
     weight_bits: int = 8,
     steps: int = 64,
+    budget: float | None = None,
+    reset: Literal["subtract", "zero"] = "subtract",
+    v0: Literal["half", "zero"] | None = None,
     out: Path | None = None,
     diagnose: Annotated[bool, Parameter(negative="")] = False,
     figure: Path | None = None,
@@ -47,15 +50,23 @@ def convert(
     data, scale, mean, std, layout, size, samples, calibration, input_levels
         As for compare.
     method
-        Thresholds of least squared error and an exact code, or the 99.9th percentile and firing rates.
+        exact: an integer reference of least squared error and an exact code. The others fire at rates, with thresholds
+        at a layer's 99.9th percentile, at its largest activation (max), or of least squared error per channel (mse).
     code
-        Spike code; default bits, under percentile rate.
+        Spike code; default bits, where rates are asked for rate.
     levels
         Levels of an activation; default 15, or a quantised network's own.
     weight_bits
         Bits of a weight, sign included.
     steps
         Time steps of the rate code.
+    budget
+        In place of levels, the points that may be lost: the smallest of 1, 3, 7, 15, 31, 63, 127, 255 levels at which
+        the share of decisions that change, on the half of the calibration items that was not calibrated on, stays
+        within it. The upper end of its one-sided 80 % interval counts. For real targets it is their mean change.
+    reset, v0
+        Of rate codes: what a spike leaves of the membrane (its excess, or zero), and the membrane at the start (half a
+        threshold or zero; default zero under max, else half).
     out
         A file (.h5) for the converted network, which the other commands read.
     diagnose
@@ -73,8 +84,8 @@ def convert(
     task = Task(
         network=network, data=data, scale=scale, mean=numbers("--mean", mean), std=numbers("--std", std),
         layout=layout, size=size_(size), samples=samples, calibration=calibration, input_levels=input_levels,
-        method=method, code=code,
-        levels=levels, weight_bits=weight_bits, steps=steps, out=out,
+        method=method, code=code, levels=levels, weight_bits=weight_bits, steps=steps, budget=budget, reset=reset,
+        v0=v0, out=out,
     )  # fmt: skip
     try:
         with progress_bars() as progress:
@@ -155,6 +166,12 @@ def show(found: dict[str, Any]) -> None:
         f"{found['spikes_per_neuron']:.3f} spikes a neuron, {found['synops']:,.0f} synaptic operations, "
         f"{found['steps']:,} steps"
     )
+    if chosen := found["budget"]:
+        state = "within" if chosen["within"] else "no level count stays within"
+        console.print(
+            f"{chosen['levels']} levels: {state} the budget of {chosen['budget']:g}; at most {chosen['upper']:.3g} "
+            f"{chosen['unit']} on {chosen['items']:,} items left out"
+        )
     if found["file"]:
         console.print(f"network: {found['file']}")
 

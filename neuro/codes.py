@@ -134,7 +134,7 @@ def _remaining(steps: int, ndim: int) -> Float[Array, "step ..."]:
 def fire_rate(
     op: Threshold, currents: Float[Array, "step batch ..."], limit: float = float("inf")
 ) -> tuple[Bool[Array, "step batch ..."], Float[Array, "batch"]]:
-    """Integrate-and-fire with reset by subtraction, half a threshold at the start, the bias in every step.
+    """Integrate-and-fire with the start and the reset of `op`, the bias in every step.
 
     limit: the largest magnitude that a membrane holds; it saturates there. Result: spikes, and the largest magnitude
     that any membrane of a sample would have reached.
@@ -149,9 +149,13 @@ def fire_rate(
         peak = jnp.maximum(peak, jnp.abs(v))
         v = jnp.clip(v, -limit, limit)
         spike = v >= threshold
-        return (v - jnp.where(spike, threshold, jnp.float32(0)), peak), spike
+        left = v - threshold if op.reset == "subtract" else jnp.zeros_like(v)
+        return (jnp.where(spike, left, v), peak), spike
 
-    start = jnp.broadcast_to(jnp.floor(threshold / 2), currents.shape[1:])
+    initial = jnp.asarray(op.initial, jnp.float32)
+    start = jnp.broadcast_to(
+        initial.reshape((1,) * (threshold.ndim - initial.ndim) + initial.shape), currents.shape[1:]
+    )
     (_, peak), spikes = jax.lax.scan(step, (start, start), currents)
     return spikes, peak.reshape(peak.shape[0], -1).max(axis=1)
 

@@ -136,7 +136,7 @@ def _neurons(node: Node, layout: Layout, schedule: Schedule, size: int) -> np.nd
         threshold, start, each_step = (np.full((1,), v, np.int64) for v in (1, 0, 0))
     elif isinstance(op, Threshold):
         threshold, bias = op.threshold, op.bias
-        start = threshold // 2 + (0 if schedule.code == "rate" else bias)
+        start = op.initial + (0 if schedule.code == "rate" else bias)
         each_step = bias if schedule.code == "rate" else np.zeros_like(bias)
     else:
         assert isinstance(op, Scale)
@@ -186,13 +186,14 @@ def _run(program: Program, batch: Array, limit: float) -> Run:
             trains[name], _ = driven(drive, stage.neurons, stage.layout, emits, schedule.windows[name].steps, op.levels)
         elif isinstance(op, Threshold):
             steps = schedule.windows[name].steps
+            mode = RATE_HARD if emits == RATE_SOFT and op.reset == "zero" else emits
             if stage.synapses is None:
                 arrived = propagate(graph, name, {graph.input.name: batch}).astype(jnp.int32)
                 drive = unplaced(arrived, stage.layout)
-                trains[name], reached = driven(drive, stage.neurons, stage.layout, emits, steps, op.levels)
+                trains[name], reached = driven(drive, stage.neurons, stage.layout, mode, steps, op.levels)
             else:
                 bits, _, reached = fire(
-                    stage.synapses, stage.neurons, stage.biased, trains, emits, steps, op.levels, limit
+                    stage.synapses, stage.neurons, stage.biased, trains, mode, steps, op.levels, limit
                 )
                 trains[name] = Packed(bits, stage.layout)
         elif stage.synapses is None:

@@ -96,7 +96,7 @@ def apply(op: Op, *inputs: Float[Array, "batch ..."]) -> Float[Array, "batch ...
             return jax.nn.softmax(x, axis=-1)
         case Threshold():
             threshold = jnp.asarray(op.threshold, jnp.int32)
-            membrane = x.astype(jnp.int32) + _constant(op.bias + op.threshold // 2, x.ndim, jnp.int32)
+            membrane = x.astype(jnp.int32) + _constant(op.bias + op.initial, x.ndim, jnp.int32)
             levels = membrane // threshold.reshape((1,) * (x.ndim - threshold.ndim) + threshold.shape)
             return jnp.clip(levels, 0, op.levels).astype(jnp.float32)
         case MultiThreshold() | SoftmaxNeurons() | NormNeurons():

@@ -7,7 +7,7 @@ Float graphs use all but `SumPool` and those in `FIRING`; integer and spiking gr
 
 from dataclasses import dataclass
 from math import prod
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 
@@ -174,12 +174,21 @@ class Softmax:
 class Threshold:
     """Integer activation clip(⌊(V + bias + ⌊th/2⌋) / th⌋, 0, levels) of `reference` networks and of neurons.
 
-    threshold, bias: int64, broadcastable to the sample's shape, threshold >= 1.
+    threshold, bias: int64, broadcastable to the sample's shape, threshold >= 1. start: the membrane at the beginning,
+    ⌊th/2⌋ or 0 (then in place of ⌊th/2⌋ in the equation). reset: what a spike leaves of the membrane under the rate
+    code, V - th or 0; exact codes know subtraction alone.
     """
 
     threshold: np.ndarray
     bias: np.ndarray
     levels: int
+    start: Literal["half", "zero"] = "half"
+    reset: Literal["subtract", "zero"] = "subtract"
+
+    @property
+    def initial(self) -> np.ndarray:
+        """The membrane at the beginning, without the bias; shape of `threshold`."""
+        return self.threshold // 2 if self.start == "half" else np.zeros_like(self.threshold)
 
 
 @dataclass(frozen=True, eq=False)

@@ -171,7 +171,7 @@ class _Network:
             peak[node.name] = max(peak[node.name], int(np.abs(arrived + node.op.bias).max()))
             value = np.asarray(waited(node.op, jnp.asarray(arrived, jnp.int32))).astype(np.int64)
         else:
-            membrane = arrived + node.op.bias + node.op.threshold // 2
+            membrane = arrived + node.op.bias + node.op.initial
             peak[node.name] = max(peak[node.name], int(np.abs(membrane).max()))
             value = membrane // node.op.threshold
         return np.clip(value, 0, self.levels[node.name]) - self.tracers[node.name]

@@ -123,7 +123,7 @@ def _fire(
 ) -> tuple[Array, Array]:
     if code == "rate":
         return codes.fire_rate(op, currents, limit)
-    start = jnp.asarray(op.bias + op.threshold // 2, jnp.float32)
+    start = jnp.asarray(op.bias + op.initial, jnp.float32)
     membrane = codes.integrate(code, currents)
     membrane = membrane + start.reshape((1,) * (membrane.ndim - start.ndim) + start.shape)
     return codes.emit(code, op, membrane), jnp.zeros(membrane.shape[0], jnp.float32)

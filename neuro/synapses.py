@@ -152,7 +152,12 @@ def _model(graph: Graph, node: Node) -> Dynamics | None:
         case Input():
             return None
         case Threshold():
-            return Dynamics(each(op.threshold), each(op.bias), reset="soft", start=each(op.threshold // 2))
+            return Dynamics(
+                each(op.threshold),
+                each(op.bias),
+                reset="soft" if op.reset == "subtract" else "hard",
+                start=each(op.initial),
+            )
         case MaxPool():
             return Dynamics(1.0, decay=0.0)
         case Scale():

@@ -191,3 +191,13 @@ def test_a_map_of_unlike_scales_before_a_pool_is_refused():
     folded = fold(Graph("decoder", nodes), np.array(1.0), np.array(0.0))
     with pytest.raises(Unsupported, match="different scales"):
         reference(folded, rng.integers(0, 8, (20, 6)), 7)
+
+
+def test_a_spike_stands_for_what_the_rule_says(numpy_evaluate):
+    folded, counts = network("plain")
+    largest = numpy_evaluate(folded, counts.astype(np.float64))["r1"]
+    quantised = rate(folded, counts, 16, 8, rule="max", start="zero", reset="zero")
+    np.testing.assert_allclose(quantised.scales["r1"], largest.max(), rtol=1e-4)
+    assert (quantised.graph["r1"].op.start, quantised.graph["r1"].op.reset) == ("zero", "zero")
+    each = rate(folded, counts, 16, 255, rule="mse").scales["r1"][:, 0, 0]
+    np.testing.assert_allclose(each, largest.max(axis=(0, 2, 3)), rtol=0.06)  # many levels need no clipping

@@ -338,3 +338,20 @@ def test_faults_are_seen_in_the_counts(fault, code):
     seen = (counts_of(code) != counts_of(code, fault)).any(axis=1).mean()
     least = OR_IS_WRONG[code] if fault == "or pool" else 0.4
     assert seen >= least if least else seen == 0, seen
+
+
+@pytest.mark.parametrize(
+    ("start", "reset", "want"),
+    [
+        ("half", "subtract", [1, 0, 0, 1]),
+        ("zero", "subtract", [0, 0, 1, 1]),
+        ("zero", "zero", [0, 0, 1, 0]),
+        ("half", "zero", [1, 0, 0, 1]),
+    ],
+)
+def test_starts_and_resets_by_hand(start, reset, want):
+    """Threshold 4, currents 2, 1, 2, 3. From 2: 4 fires, 0 + 1, 3, 6 fires. From 0: 2, 3, 5 fires, 1 or 0, 4 or 3."""
+    op = Threshold(np.array([4]), np.array([0]), 4, start, reset)
+    currents = jnp.asarray([2, 1, 2, 3], jnp.float32).reshape(4, 1, 1)
+    got = np.asarray(codes.fire_rate(op, currents)[0]).ravel().astype(int).tolist()
+    assert got == want
