@@ -44,15 +44,6 @@ class Quantised:
     scales: dict[str, np.ndarray]
     origins: dict[str, np.ndarray]
 
-    def real(
-        self, membranes: Float[np.ndarray, "item ..."], last: Function | None = None
-    ) -> Float[np.ndarray, "item output"]:
-        """Membranes of the read-out as outputs of the network; last: the function that `fold` left out."""
-        name = self.graph.output.name
-        scale, origin = (maps[name].reshape(-1) for maps in (self.scales, self.origins))
-        values = membranes.reshape(len(membranes), -1) * scale + origin
-        return values if last is None else last.exact(values)
-
 
 def check_ranges(**options: int) -> None:
     """Refuses `levels`, `input_levels`, `weight_bits` or `steps` outside `RANGES`.

@@ -6,7 +6,8 @@ from functools import partial
 import numpy as np
 from scipy import stats
 
-from converters import fold, quantise
+from converters import quantise
+from converters.readout import real
 from experiments.decision import classes
 from experiments.prepared import Prepared
 from experiments.run import outputs
@@ -53,7 +54,7 @@ def choose(source: Prepared, folded: Graph, budget: float, weight_bits: int) -> 
 
     def within(levels: int) -> bool:
         form = quantise.reference(folded, counts[::2], dataset.levels, levels, weight_bits)
-        tried[levels] = bound(wanted, form.real(outputs(form.graph, counts[1::2]), fold.last_function(source.network)))
+        tried[levels] = bound(wanted, real(source.network, form, outputs(form.graph, counts[1::2])))
         return tried[levels] <= budget
 
     low, high = 0, len(LEVELS) - 1

@@ -26,7 +26,7 @@ def test_the_summary(done):
     assert accuracy["float"] > 0.9
     assert accuracy["spiking"] == accuracy["integer"] > accuracy["float"] - 0.03
     assert summary["equivalence"] == {
-        "checked": 150 * (summary["neurons"] + 10), "mismatches": 0, "code": "bits",
+        "checked": 150 * (summary["neurons"] + 10), "mismatches": 0, "code": "bits", "first": None,
     }  # fmt: skip
     assert summary["steps"] == 26
     assert (summary["levels"], summary["weight_bits"], summary["unsupported"]) == ([15], 8, [])
@@ -66,7 +66,7 @@ def test_data_prepared_otherwise_are_refused(done):
 
 def test_firing_rates():
     conversion, summary = carry_out(Task("digits-cnn", samples=60, method="percentile", steps=32))
-    assert summary["equivalence"] == {"checked": None, "mismatches": None, "code": "rate"}
+    assert summary["equivalence"] == {"checked": None, "mismatches": None, "code": "rate", "first": None}
     assert summary["accuracy"]["spiking"] > 0.8
     assert summary["accuracy"]["integer"] > 0.9
     want, got = conversion.values["float"], conversion.values["spiking"]
@@ -124,7 +124,7 @@ def test_regression_is_shown_in_its_units(capsys):
     found = {
         "network": "n", "format": "keras", "data": {"name": "d", "items": 3, "preprocessing": "p"}, "input_levels": 255,
         "hosted": ["table"], "error": dict.fromkeys(("float", "integer", "spiking"), error),
-        "equivalence": {"checked": None, "mismatches": None, "code": "rate"}, "levels": [], "neurons": 3,
+        "equivalence": {"checked": None, "mismatches": None, "code": "rate", "first": None}, "levels": [], "neurons": 3,
         "weight_bits": 8, "spikes_per_neuron": 0.1, "synops": 3.0, "steps": 4, "file": "net.h5",
     }  # fmt: skip
     convert_command.show(found)
