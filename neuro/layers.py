@@ -244,7 +244,8 @@ class NormNeurons:
 
 Op: TypeAlias = (
     Input | Conv | Dense | Scale | Relu | Activation | Embedding | MaxPool | AvgPool | SumPool | Add | Concat | Reshape
-    | Transpose | Pad | Slice | Product | LayerNorm | Softmax | Threshold | MultiThreshold | SoftmaxNeurons | NormNeurons
+    | Transpose | Pad | Slice | Product | LayerNorm | Softmax
+    | Threshold | MultiThreshold | SoftmaxNeurons | NormNeurons
 )  # fmt: skip
 GROUPED = (SoftmaxNeurons, NormNeurons)
 """The operators of integer graphs whose neurons need the membranes of their whole group, the last axis."""

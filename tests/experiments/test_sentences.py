@@ -51,11 +51,11 @@ def test_texts_need_a_rule(neuro_data):
     ("content", "match"),
     [
         (b"rubbish", "not a readable gzipped"),
-        (gzip.compress(b"fine\t1\nno label\n"), "line 2 has the label 'no label'"),
-        (gzip.compress(b"fine\t2\n"), "label '2', not one of 0, 1"),
-        (gzip.compress(b"\xff\t1\n"), "not a readable gzipped"),
-        (gzip.compress(b"fine\t1\n")[:-9], "not a readable gzipped"),
-        (gzip.compress(b""), "line 1 has the label ''"),
+        (gzip.compress(b"fine\t1\nno label\n", mtime=0), "line 2 has the label 'no label'"),
+        (gzip.compress(b"fine\t2\n", mtime=0), "label '2', not one of 0, 1"),
+        (gzip.compress(b"\xff\t1\n", mtime=0), "not a readable gzipped"),
+        (gzip.compress(b"fine\t1\n", mtime=0)[:-9], "not a readable gzipped"),
+        (gzip.compress(b"", mtime=0), "line 1 has the label ''"),
     ],
 )
 def test_malformed_files(tmp_path, content, match):
@@ -68,6 +68,6 @@ def test_malformed_files(tmp_path, content, match):
 
 def test_too_few_messages(tmp_path):
     (tmp_path / "text").mkdir()
-    (tmp_path / "text/sms_spam.tsv.gz").write_bytes(gzip.compress(b"ham\ta\nspam\tb\tc\n"))
+    (tmp_path / "text/sms_spam.tsv.gz").write_bytes(gzip.compress(b"ham\ta\nspam\tb\tc\n", mtime=0))
     with pytest.raises(BadInput, match="2 messages"):
         raw("sms_spam", tmp_path)
