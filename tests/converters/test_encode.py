@@ -58,7 +58,7 @@ def test_spike_counts_equal_the_integer_network(seed, code, random_network, nump
 def test_no_mismatch_in_many_networks(random_network, numpy_evaluate):
     """NEURO_NETWORKS says how many; every other one has concatenations and neurons of several thresholds."""
     wrong = compared = active = 0
-    number = int(os.environ.get("NEURO_NETWORKS", "200"))
+    number = int(os.environ.get("NEURO_NETWORKS", "60"))
     for seed in range(number):
         graph, counts = drawn(random_network, seed, rich=seed // STRUCTURES % 2 == 1)
         want = numpy_evaluate(graph, counts)
