@@ -29,13 +29,14 @@ def test_the_mean_change_of_real_outputs():
 @pytest.mark.parametrize(("needed", "levels", "within"), [(15, 15, True), (1, 1, True), (999, 255, False)])
 def test_the_fewest_levels_within_the_budget(monkeypatch, needed, levels, within):
     def form(levels):
-        return SimpleNamespace(graph=levels, real=lambda values, last: values)
+        return SimpleNamespace(graph=levels)
 
     counts = np.zeros((40, 2), np.int32)
     data = SimpleNamespace(
         calibration_counts=counts, x_calibration=counts, calibration_input=counts, levels=1, targets=None, unit=""
     )
     monkeypatch.setattr(budget.quantise, "reference", lambda folded, c, i, levels, bits: form(levels))
+    monkeypatch.setattr(budget, "real", lambda network, form, values: values)
     monkeypatch.setattr(budget, "outputs", lambda graph, x: graph)
     monkeypatch.setattr(budget, "changed_share", lambda network, wanted, got: 0.5 if got >= needed else 9.0)
     source = Prepared.__new__(Prepared)
