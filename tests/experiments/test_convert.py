@@ -125,7 +125,7 @@ def test_regression_is_shown_in_its_units(capsys):
         "network": "n", "format": "keras", "data": {"name": "d", "items": 3, "preprocessing": "p"}, "input_levels": 255,
         "hosted": ["table"], "error": dict.fromkeys(("float", "integer", "spiking"), error),
         "equivalence": {"checked": None, "mismatches": None, "code": "rate", "first": None}, "levels": [], "neurons": 3,
-        "weight_bits": 8, "spikes_per_neuron": 0.1, "synops": 3.0, "steps": 4, "file": "net.h5",
+        "weight_bits": 8, "spikes_per_neuron": 0.1, "synops": 3.0, "steps": 4, "file": "net.h5", "budget": None,
     }  # fmt: skip
     convert_command.show(found)
     text = capsys.readouterr().out
