@@ -66,7 +66,7 @@ def exported(module: Any, shape: Shape, name: str, whole: bool = False) -> Progr
     Raises:
         BadInput: PyTorch cannot export it.
     """
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
 
     training = {m: m.training for m in module.modules()}
     try:
@@ -159,7 +159,7 @@ def checked(
 
 def array_of(tensor: Any) -> np.ndarray:
     """A tensor's values; half precisions that NumPy lacks become float32."""
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
 
     tensor = tensor.detach().cpu()
     tensor = tensor.dequantize() if tensor.is_quantized else tensor
@@ -173,7 +173,7 @@ def _shape(value: Any) -> Shape | None:
 
 def _plain(value: Any) -> Any:
     """An argument without PyTorch's own types."""
-    from torch.fx import Node
+    from torch.fx import Node  # pyright: ignore[reportMissingImports]
 
     if isinstance(value, Node):
         return Tensor(value.name)
