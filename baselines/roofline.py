@@ -64,7 +64,7 @@ def arithmetic() -> Arithmetic:
 
 
 def predict(device: Device, work: Workload, precision: str, batch: int, quantity: str) -> float:
-    """What the roofline says of a measured quantity (see ``experiments.measurement``), SI."""
+    """What the roofline says of a measured quantity (see ``experiments.replays.measurement``), SI."""
     time, energy = seconds(device, work, precision, batch), joules(work, native(device, precision))
     if quantity == "latency":
         return time

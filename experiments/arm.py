@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from experiments import model_error
-from experiments.target import model_of
+from experiments.replays import model_error
+from experiments.replays.target import model_of
 from experiments.uncertainty import Draws, Latent
 from neuro.constants import Description, leaves
 from neuro.cost import Prices, Scalar, cost

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 from cyclopts import App, CycloptsError, Parameter
 
 from experiments.cli_listings import listings
-from experiments.convert_command import convert
-from experiments.export_command import export
+from experiments.conversion.convert_command import convert
+from experiments.conversion.export_command import export
 from experiments.options import Codes, Numbers, Size, names, numbers
 from experiments.options import size as size_
 from neuro.errors import NeuroError
@@ -170,10 +170,10 @@ def map_(
     json_
         Print one JSON object and nothing else.
     """
-    from experiments.chip_figure import draw
-    from experiments.chip_map import chip_map, figure_path, summary
-    from experiments.chip_table import print_map
     from experiments.job import Request
+    from experiments.maps.chip_figure import draw
+    from experiments.maps.chip_map import chip_map, figure_path, summary
+    from experiments.maps.chip_table import print_map
     from experiments.terminal import progress_bars
 
     request = Request(

@@ -52,7 +52,7 @@ def doctor(*, json_: Annotated[bool, Parameter(name="--json", help="Print JSON a
 
 def codes(*, json_: Annotated[bool, Parameter(name="--json", help="Print JSON alone.")] = False) -> None:
     """Every spike code: how it sends and is received, in how many steps, and which chips can run it at what cost."""
-    from experiments.code_table import print_table, table
+    from experiments.conversion.code_table import print_table, table
 
     found = table()
     if json_:

@@ -16,7 +16,7 @@ from converters import quantise
 from converters.network_file import Converted
 from experiments import same_silicon
 from experiments.arm import Arm, Machine, Priced
-from experiments.dataset import DataSet
+from experiments.datasets.dataset import DataSet
 from experiments.forms import PILOT, forms, tried
 from experiments.judge import judge
 from experiments.measured import arms as measured_arms

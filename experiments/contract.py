@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from experiments.record_rows import ArmRow, Record
+from experiments.records.record_rows import ArmRow, Record
 from experiments.verdict import TOLERANCE
 
 Status = Literal["held", "broken", "not applicable"]

@@ -4,7 +4,7 @@ from typing import TypedDict
 
 import numpy as np
 
-from experiments.dataset import DataSet
+from experiments.datasets.dataset import DataSet
 from experiments.regression import errors
 from neuro.graph import Graph
 from neuro.layers import Activation

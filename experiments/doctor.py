@@ -9,7 +9,7 @@ from typing import Any
 import jax
 from rich.table import Table
 
-from experiments.provenance import environment, versions
+from experiments.records.provenance import environment, versions
 from experiments.terminal import screen
 from neuro import native
 

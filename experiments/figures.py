@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
 
-from experiments.record_rows import ArmRow, Record, Scenario
+from experiments.records.record_rows import ArmRow, Record, Scenario
 from neuro.units import show
 
 Point: TypeAlias = tuple[float, float]

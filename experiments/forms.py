@@ -6,7 +6,7 @@ from typing import Literal
 from converters import fold, quantise
 from converters.encode import encode
 from converters.network_file import Converted
-from experiments.dataset import DataSet
+from experiments.datasets.dataset import DataSet
 from experiments.progress import Progress, silent
 from neuro.codes import CODES, Code, is_exact
 from neuro.errors import Unsupported

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from baselines import device
-from experiments import measured, record
+from experiments import measured
 from experiments.compare import Comparison, Options, compare
 from experiments.prepared import Asked, prepared
 from experiments.progress import Progress, silent
+from experiments.records import record
 from experiments.summary import summary
 from neuro import chip
 from neuro.codes import Code

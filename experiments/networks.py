@@ -36,7 +36,7 @@ def load(name: str) -> Graph:
 def open_network(name: str) -> Source:
     """As `load`, with the format."""
     if name in BUNDLED:
-        from experiments.digits import digits_cnn
+        from experiments.datasets.digits import digits_cnn
 
         return Source(digits_cnn(), "bundled")
     path = Path(name)

@@ -8,11 +8,12 @@ import numpy as np
 
 from converters.hosted import looked_up, split
 from converters.network_file import Converted
-from experiments import data, networks
-from experiments.arrays import Arrays
-from experiments.dataset import DataSet, Layout, Preprocessing
-from experiments.text import TextRule, encode_texts, encoding, vocabulary
-from experiments.text import Texts as Texts
+from experiments import networks
+from experiments.datasets import data
+from experiments.datasets.arrays import Arrays
+from experiments.datasets.dataset import DataSet, Layout, Preprocessing
+from experiments.datasets.text import TextRule, encode_texts, encoding, vocabulary
+from experiments.datasets.text import Texts as Texts
 from neuro.errors import BadInput
 from neuro.graph import Graph
 

@@ -10,10 +10,11 @@ from baselines.description import precisions
 from baselines.device import Device
 from baselines.from_graph import workload
 from baselines.workload import Mode, Workload
-from experiments import model_error, networks
-from experiments.replay import drawn_prices, quantity
+from experiments import networks
+from experiments.replays import model_error
+from experiments.replays.replay import drawn_prices, quantity
+from experiments.replays.target import Conventional
 from experiments.summary import band
-from experiments.target import Conventional
 from experiments.terminal import screen
 from experiments.uncertainty import widened
 from neuro.errors import BadInput, DoesNotFit

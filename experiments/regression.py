@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 
-from experiments.dataset import DataSet
+from experiments.datasets.dataset import DataSet
 from neuro.errors import BadInput
 
 

@@ -10,8 +10,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from experiments import figures
 from experiments.contract import clauses
 from experiments.figures import chance, distinct, times
-from experiments.record import check_writable, read
-from experiments.record_rows import ArmRow, Band, ConstantRow, Record, Scenario, held_against
+from experiments.records.record import check_writable, read
+from experiments.records.record_rows import ArmRow, Band, ConstantRow, Record, Scenario, held_against
 from experiments.verdict import Verdict
 from neuro.errors import BadInput
 from neuro.units import show

@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from experiments import model_error
 from experiments.arm import Arm, Priced
 from experiments.compare import Comparison
+from experiments.replays import model_error
 from experiments.verdict import Verdict
 from neuro.bottleneck import bound
 from neuro.chip import Chip

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from experiments.compare import Comparison
-from experiments.record_rows import held_against
+from experiments.records.record_rows import held_against
 from neuro.chip import Chip
 from neuro.constants import Description, leaves
 from neuro.units import show

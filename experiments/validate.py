@@ -5,10 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from experiments import fit, measurement, model_error, record
-from experiments.measurement import Kind
 from experiments.progress import Progress, silent
-from experiments.validation import Validation, validate
+from experiments.records import record
+from experiments.replays import fit, measurement, model_error
+from experiments.replays.measurement import Kind
+from experiments.replays.validation import Validation, validate
 from experiments.validation_output import figure
 from experiments.validation_summary import summary, tree
 from neuro.errors import BadInput

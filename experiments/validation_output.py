@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from rich.markup import escape
 from rich.table import Table
 
-from experiments.replay import Replay
+from experiments.replays.replay import Replay
+from experiments.replays.validation import Row, Summary, Validation
 from experiments.terminal import screen
-from experiments.validation import Row, Summary, Validation
 from neuro.units import show
 
 LONG = 60

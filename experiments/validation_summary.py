@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from experiments.record_array import array, labelled
-from experiments.validation import Row, Summary, Validation
+from experiments.records.record_array import array, labelled
+from experiments.replays.validation import Row, Summary, Validation
 
 SCHEMA = "neuro.validation/1"
 

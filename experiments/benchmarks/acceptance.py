@@ -20,11 +20,11 @@ from rich.table import Table
 from converters import fold, quantise
 from converters.calibrate import percentile
 from converters.encode import encode
-from experiments.arrays import CALIBRATION
 from experiments.benchmarks.small import LARGEST_COUNT, Kind, trained
-from experiments.convert import Task, carry_out
+from experiments.conversion.convert import Task, carry_out
+from experiments.datasets.arrays import CALIBRATION
+from experiments.datasets.images import digit_images
 from experiments.decision import classes
-from experiments.images import digit_images
 from experiments.run import outputs, run
 from neuro.evaluate import evaluate
 from neuro.graph import Graph

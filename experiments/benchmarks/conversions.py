@@ -17,8 +17,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from experiments.convert import Task, carry_out
-from experiments.convert_command import refused
+from experiments.conversion.convert import Task, carry_out
+from experiments.conversion.convert_command import refused
 from neuro.errors import NeuroError, Unsupported
 
 PIXEL = 1 / 255

@@ -6,8 +6,8 @@ import jax
 
 from baselines import device as conventional
 from baselines import from_shapes
-from experiments.replay import nominal_prices, quantity
-from experiments.target import Conventional
+from experiments.replays.replay import nominal_prices, quantity
+from experiments.replays.target import Conventional
 from experiments.terminal import screen
 from neuro.errors import DoesNotFit
 

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from baselines import device
-from experiments import data
-from experiments.arrays import Arrays
 from experiments.compare import Comparison, Options, compare
-from experiments.dataset import DataSet
+from experiments.datasets import data
+from experiments.datasets.arrays import Arrays
+from experiments.datasets.dataset import DataSet
 from neuro import chip
 from neuro.evaluate import evaluate
 from neuro.graph import Graph, Node

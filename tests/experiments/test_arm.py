@@ -8,9 +8,9 @@ import pytest
 
 from baselines import device
 from baselines.device import load
-from experiments import model_error
 from experiments.arm import Arm, Machine, half_widths, item_events, latents, mean_counts, price, pricer
-from experiments.model_error import ModelError
+from experiments.replays import model_error
+from experiments.replays.model_error import ModelError
 from experiments.uncertainty import Draws
 from neuro import chip
 from neuro.constants import leaves

@@ -12,7 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from experiments import cli
-from experiments.digits import digits_cnn
+from experiments.datasets.digits import digits_cnn
 
 QUICK = ("--chips", "loihi2", "--devices", "eyeriss_v1", "--samples", "24")
 

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from experiments import record
 from experiments.contract import clauses
+from experiments.records import record
 
 
 @pytest.fixture(scope="module")

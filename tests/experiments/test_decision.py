@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from experiments import data, decision
-from experiments.arrays import Arrays
+from experiments import decision
+from experiments.datasets import data
+from experiments.datasets.arrays import Arrays
 from neuro.activations import Function
 from neuro.graph import Graph, Node
 from neuro.layers import Activation, Dense, Input

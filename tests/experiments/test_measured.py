@@ -136,7 +136,7 @@ def test_prediction_is_the_models(digits_graph):
 def digits_graph():
     import jax
 
-    from experiments.digits import Training, graph, initial
+    from experiments.datasets.digits import Training, graph, initial
 
     parameters = {k: np.asarray(v) for k, v in initial(Training(), jax.random.key(0)).items()}
     for layer, width in (("conv1", 16), ("conv2", 32)):

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from experiments import data
-from experiments.arrays import Arrays
-from experiments.dataset import resize
+from experiments.datasets import data
+from experiments.datasets.arrays import Arrays
+from experiments.datasets.dataset import resize
 from experiments.prepared import Asked, prepared
 from neuro.errors import BadInput
 

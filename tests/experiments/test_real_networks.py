@@ -3,8 +3,9 @@
 import pytest
 
 from baselines import device
-from experiments import data, networks
+from experiments import networks
 from experiments.compare import Options, compare
+from experiments.datasets import data
 from experiments.job import Request
 from experiments.prepared import dataset_for
 from experiments.summary import summary

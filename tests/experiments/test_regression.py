@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from experiments.arrays import Arrays
-from experiments.data import from_arrays
+from experiments.datasets.arrays import Arrays
+from experiments.datasets.data import from_arrays
 from experiments.regression import errors
 from neuro.errors import BadInput
 

@@ -10,7 +10,8 @@ from html.parser import HTMLParser
 import pytest
 
 from baselines import device
-from experiments import figures, record
+from experiments import figures
+from experiments.records import record
 from experiments.report import page, report, sentence
 from neuro import chip, constants
 from neuro.errors import BadInput

@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 
 from experiments.arm import Arm, Machine
-from experiments.record_rows import held_against
+from experiments.records.record_rows import held_against
 from experiments.summary import band, basis, waits_for
 from neuro import chip
 from neuro.counts import Counts, Path

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from experiments import fit, measurement, model_error
-from experiments.replay import replay
+from experiments.replays import fit, measurement, model_error
+from experiments.replays.replay import replay
 from experiments.validate import carry_out
 
 

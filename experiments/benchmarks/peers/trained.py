@@ -18,9 +18,9 @@ import optax
 from jax import lax
 from jaxtyping import Array, Float
 
-from experiments.arrays import idx
 from experiments.benchmarks.peers.layered import CONVOLUTIONAL, DENSE, LEVELS, Form
 from experiments.benchmarks.peers.network import Network
+from experiments.datasets.arrays import idx
 from experiments.progress import Progress, silent
 
 PERCENTILE = 99.9

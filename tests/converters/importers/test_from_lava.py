@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from converters.importers import from_lava
-from experiments import data
+from experiments.datasets import data
 from neuro import codes
 from neuro.errors import BadInput, Unsupported
 from neuro.stepped import decisions, steps

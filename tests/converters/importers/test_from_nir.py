@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from converters.importers import from_nir
-from experiments import events
+from experiments.datasets import events
 from neuro.errors import BadInput, Unsupported
 from neuro.layers import AvgPool, Conv, Dense, Reshape, SumPool
 from neuro.stepped import Stepped, decisions, run, steps

@@ -2,8 +2,8 @@
 
 from baselines import device, from_shapes
 from experiments.benchmarks import machines
-from experiments.replay import nominal_prices
-from experiments.target import Conventional
+from experiments.replays.replay import nominal_prices
+from experiments.replays.target import Conventional
 
 
 def test_every_device_is_timed_and_what_it_cannot_run_is_left_out():

@@ -3,8 +3,8 @@
 import numpy as np
 
 from experiments.benchmarks.small import layers, trained
+from experiments.datasets.images import digit_images
 from experiments.decision import classes
-from experiments.images import digit_images
 from experiments.run import outputs
 from neuro.layers import Conv, Dense
 

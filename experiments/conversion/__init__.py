@@ -1,0 +1,1 @@
+"""Conversion, its diagnosis and its exports."""

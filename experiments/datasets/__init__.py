@@ -1,0 +1,1 @@
+"""Data sets by name or from files, as integer input counts."""

@@ -1,0 +1,1 @@
+"""Networks on chips: how full each core is, and a drawing."""

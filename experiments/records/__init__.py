@@ -1,0 +1,1 @@
+"""One run on disk: an HDF5 file that tables and figures are redrawn from."""

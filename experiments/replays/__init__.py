@@ -1,0 +1,1 @@
+"""Published measurements, and the models held against them."""
