@@ -1,29 +1,25 @@
 """Integer networks back from the NIR files that `converters.exporters.to_nir` writes, by their metadata."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from converters.importers.nir_file import File, operator, ordered
 from neuro.errors import BadInput
 from neuro.graph import Graph, Node
 from neuro.layers import Add, Conv, Dense, Input, Op, Reshape, Scale, Threshold
-
-if TYPE_CHECKING:
-    from converters.importers.from_nir import File
 
 VERSION = 1
 LEVELS = 65535
 """Most levels of a population."""
 
 
-def integer_graph(file: "File") -> Graph:
+def integer_graph(file: File) -> Graph:
     """The integer network of a file that says it holds one.
 
     Raises:
         BadInput: another version, or a node that is not as the exporter writes it.
     """
-    from converters.importers.from_nir import operator, ordered
-
     if int(np.asarray(file.metadata.get("version", 0))) != VERSION:
         raise BadInput(f"{file.name}: its metadata are of another version; export the network again.")
     nodes: list[Node] = []
@@ -34,7 +30,7 @@ def integer_graph(file: "File") -> Graph:
             continue
         try:
             names[key] = str(node["metadata"]["name"])
-            op = _op(kind, node, operator)
+            op = _op(kind, node)
             nodes.append(Node(names[key], op, tuple(names[a] for a, b in file.edges if b == key)))
         except BadInput:
             raise
@@ -43,7 +39,7 @@ def integer_graph(file: "File") -> Graph:
     return Graph(str(file.metadata.get("name", file.name)), tuple(nodes))
 
 
-def _op(kind: str, node: dict[str, Any], operator: Any) -> Op:
+def _op(kind: str, node: dict[str, Any]) -> Op:
     about = node["metadata"]
     match kind:
         case "Input":

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from converters.importers.from_nir import File
+from converters.importers.nir_file import File
 from converters.importers.nir_integer import integer_graph
 from neuro.errors import BadInput
 from neuro.layers import Add, Dense, Input, Scale, Threshold
