@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from neuro.errors import BadInput, Unsupported
+from neuro.file import content
 
-FILE_LIMIT = 2 * 2**30
-"""Largest file in bytes: that of the format."""
 SIZE_LIMIT = 2**40
 """Most values of a tensor."""
 SMALL = 4096
@@ -114,18 +113,11 @@ def _parsed(path: Path) -> Any:
     import onnx
     from google.protobuf.message import DecodeError
 
-    if not path.is_file():
-        raise BadInput(f"{path}: there is no such file; give the path of an .onnx file.")
+    data = content(path, "an .onnx file")
     try:
-        if (size := path.stat().st_size) > FILE_LIMIT:
-            raise BadInput(
-                f"{path.name} has {size:,} bytes, more than {FILE_LIMIT:,}; keep its weights in a file apart."
-            )
-        return onnx.load_model_from_string(path.read_bytes())
+        return onnx.load_model_from_string(data)
     except DecodeError:
         raise BadInput(f"{path.name} is not an ONNX file, or is cut short; copy or export it again.") from None
-    except OSError as error:
-        raise BadInput(f"{path.name} cannot be read: {error.strerror}; check its permissions.") from None
 
 
 def _refuse_unsupported(file: str, graph: Any, supported: frozenset[str]) -> None:

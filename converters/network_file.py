@@ -1,7 +1,6 @@
 """A converted network on disk: HDF5 with the float network, its integer form and what its counts stand for."""
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -14,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from converters.quantise import Quantised
 from neuro.activations import Function
 from neuro.errors import BadInput
+from neuro.file import replacing
 from neuro.graph import Graph, Node
 from neuro.layers import Op
 from neuro.schedule import Code
@@ -51,28 +51,20 @@ def save(converted: Converted, path: Path) -> Path:
     Raises:
         BadInput: `path` cannot be written.
     """
-    part = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with h5py.File(part, "w") as file:
-            file.attrs["format"], file.attrs["version"] = FORMAT, VERSION
-            file.attrs["about"] = json.dumps(
-                {key: getattr(converted, key) for key in ("method", "code", "steps", "levels")}
-                | {"origin": dict(converted.origin)}
-            )
-            file["gain"], file["offset"] = converted.gain, converted.offset
-            _write(file.create_group("float"), converted.network)
-            _write(file.create_group("integer"), converted.integer.graph)
-            for kind, maps in (("scales", converted.integer.scales), ("origins", converted.integer.origins)):
-                group = file.create_group(kind)
-                for place, (name, values) in enumerate(maps.items()):
-                    _write_map(group, str(place), values)
-                    group[str(place)].attrs["population"] = name
-        os.replace(part, path)
-    except OSError as error:
-        raise BadInput(f"{path}: cannot be written: {error}. Give another place with --out.") from None
-    finally:
-        part.unlink(missing_ok=True)
+    with replacing(path) as part, h5py.File(part, "w") as file:
+        file.attrs["format"], file.attrs["version"] = FORMAT, VERSION
+        file.attrs["about"] = json.dumps(
+            {key: getattr(converted, key) for key in ("method", "code", "steps", "levels")}
+            | {"origin": dict(converted.origin)}
+        )
+        file["gain"], file["offset"] = converted.gain, converted.offset
+        _write(file.create_group("float"), converted.network)
+        _write(file.create_group("integer"), converted.integer.graph)
+        for kind, maps in (("scales", converted.integer.scales), ("origins", converted.integer.origins)):
+            group = file.create_group(kind)
+            for place, (name, values) in enumerate(maps.items()):
+                _write_map(group, str(place), values)
+                group[str(place)].attrs["population"] = name
     return path
 
 

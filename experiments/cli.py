@@ -10,8 +10,7 @@ from cyclopts import App, CycloptsError, Parameter
 from experiments.cli_listings import listings
 from experiments.conversion.convert_command import convert
 from experiments.conversion.export_command import export
-from experiments.options import Codes, Numbers, Size, names, numbers
-from experiments.options import size as size_
+from experiments.options import AS_IS, Codes, DataOptions, Flag, Json, Names
 from neuro.errors import NeuroError
 
 app = App(
@@ -19,15 +18,6 @@ app = App(
     help="Should this trained network run on a spiking chip, and how sure are we?",
     help_format="markdown",
 )
-
-Chips = Annotated[
-    str | None, Parameter(help="Names or .toml files, separated by commas, or all; default those mapped core by core.")
-]
-Machines = Annotated[str | None, Parameter(help="Names or .toml files, separated by commas; default all.")]
-Names = Annotated[
-    str | None,
-    Parameter(help="Names or .toml files, separated by commas, or all; default the strongest of each kind."),
-]
 
 app.command(convert)
 app.command(export)
@@ -37,53 +27,35 @@ app.command(export)
 def compare(
     network: str,
     *,
-    data: str | None = None,
-    scale: float | None = None,
-    mean: Numbers = None,
-    std: Numbers = None,
-    layout: Literal["NCHW", "NHWC"] | None = None,
-    size: Size = None,
-    samples: int | None = None,
-    calibration: Path | None = None,
-    chips: Chips = None,
+    data: DataOptions = AS_IS,
+    chips: Names = None,
     devices: Names = None,
     code: Codes = "auto",
     levels: int | None = None,
-    input_levels: int | None = None,
     weight_bits: int = 8,
     steps: int = 64,
     boundary: Literal["chip", "board", "system"] = "chip",
     rate: float | None = None,
-    measure: Annotated[bool, Parameter(negative="")] = False,
-    allow_violations: Annotated[bool, Parameter(negative="")] = False,
+    measure: Flag = False,
+    allow_violations: Flag = False,
     seed: int = 0,
     out: Path | None = None,
-    json_: Annotated[bool, Parameter(name="--json")] = False,
+    json_: Json = False,
 ) -> None:
     """Compare a trained network on spiking chips with the same network on conventional machines.
 
     Parameters
     ----------
     network
-        A bundled name (digits-cnn) or an .onnx file.
-    data
-        A name (digits, mnist, cifar10) or an .npz or .h5 file with x and, if known, y and x_calibration.
-    scale, mean, std
-        The network reads (x * scale - mean) / std; default from NETWORK.input.toml, else as the data are.
-    layout
-        Where the network has its channels, if both ways fit.
-    size
-        Rows and columns that images are resized to, such as 48,48.
-    samples
-        First test items to use; default all.
-    calibration
-        File with x to calibrate thresholds on; default the first 1,000 training items.
+        A bundled name (digits-cnn) or a file; docs/importers.md lists the formats.
+    chips
+        Names or .toml files, separated by commas, or all; default those mapped core by core.
+    devices
+        Names or .toml files, separated by commas, or all; default the strongest of each kind.
     code
         Spike code; auto prices unary, bits, graded and rate (the others are exact too, and slower to simulate).
     levels
         Levels of an activation; default 15, or a quantised network's own.
-    input_levels
-        Levels of the input; default the data's own range.
     weight_bits
         Bits of a weight, sign included.
     steps
@@ -98,17 +70,13 @@ def compare(
         Run where limits of a chip do not hold too, and mark the result.
     out
         The record to write; default runs/NAME-HASH.h5.
-    json_
-        Print one JSON object and nothing else.
     """
     from experiments.job import Request, carry_out
     from experiments.terminal import progress_bars, table
 
     request = Request(
-        network=network, data=data, scale=scale, mean=numbers("--mean", mean), std=numbers("--std", std),
-        layout=layout, size=size_(size), samples=samples, calibration=calibration,
-        chips=names(chips), devices=names(devices),
-        code=code, levels=levels, input_levels=input_levels, weight_bits=weight_bits, steps=steps,
+        network=network, **vars(data), chips=chips, devices=devices,
+        code=code, levels=levels, weight_bits=weight_bits, steps=steps,
         boundary=boundary, rate=rate, measure=measure, seed=seed, allow_violations=allow_violations, out=out,
     )  # fmt: skip
     with progress_bars() as progress:
@@ -124,34 +92,28 @@ def map_(
     network: str,
     *,
     chip: str,
-    data: str | None = None,
-    scale: float | None = None,
-    mean: Numbers = None,
-    std: Numbers = None,
-    layout: Literal["NCHW", "NHWC"] | None = None,
-    size: Size = None,
+    data: DataOptions = AS_IS,
     code: Codes = "auto",
     levels: int | None = None,
-    input_levels: int | None = None,
     weight_bits: int = 8,
     steps: int = 64,
     regime: Literal["single", "stream"] = "single",
-    detailed: Annotated[bool, Parameter(negative="")] = False,
-    allow_violations: Annotated[bool, Parameter(negative="")] = False,
+    detailed: Flag = False,
+    allow_violations: Flag = False,
     seed: int = 0,
     all_: Annotated[bool, Parameter(name="--all")] = False,
     out: Path | None = None,
-    json_: Annotated[bool, Parameter(name="--json")] = False,
+    json_: Json = False,
 ) -> None:
     """Map a network onto a spiking chip: use of every limit and core, traffic, what bounds the run; draws the chip.
 
     Parameters
     ----------
     network
-        A bundled name (digits-cnn) or an .onnx file.
+        A bundled name (digits-cnn) or a file; docs/importers.md lists the formats.
     chip
         A bundled chip (neuro chips lists them) or a .toml file.
-    data, scale, mean, std, layout, size, levels, input_levels, weight_bits, steps
+    levels, weight_bits, steps
         As for compare.
     code
         Spike code; auto takes the first of bits, unary, ttfs, rate that the chip can run.
@@ -167,8 +129,6 @@ def map_(
         Print every core.
     out
         The figure to draw (.png); default runs/map-NETWORK-CHIP.png.
-    json_
-        Print one JSON object and nothing else.
     """
     from experiments.job import Request
     from experiments.maps.chip_figure import draw
@@ -177,9 +137,7 @@ def map_(
     from experiments.terminal import progress_bars
 
     request = Request(
-        network=network, data=data, scale=scale, mean=numbers("--mean", mean), std=numbers("--std", std),
-        layout=layout, size=size_(size), code=code, levels=levels, input_levels=input_levels,
-        weight_bits=weight_bits, steps=steps,
+        network=network, **vars(data), code=code, levels=levels, weight_bits=weight_bits, steps=steps,
         seed=seed, allow_violations=allow_violations,
     )  # fmt: skip
     path = figure_path(out, network, chip)
@@ -216,7 +174,7 @@ def validate(
     cases: Path | None = None,
     all_: Annotated[bool, Parameter(name="--all")] = False,
     out: Path | None = None,
-    json_: Annotated[bool, Parameter(name="--json")] = False,
+    json_: Json = False,
 ) -> None:
     """Hold the models against published measurements, or against your own.
 
@@ -230,8 +188,6 @@ def validate(
         Print long sets in full.
     out
         The record to write, with a figure beside it; default runs/validation-WHAT.h5.
-    json_
-        Print one JSON object and nothing else.
     """
     from experiments.terminal import progress_bars
     from experiments.validate import carry_out
@@ -250,12 +206,12 @@ def validate(
 def price(
     network: str,
     *,
-    devices: Machines = None,
+    devices: Names = None,
     precision: str | None = None,
     batch: Annotated[str, Parameter(help="A number, or best: the batch of least energy.")] = "1",
     mode: Literal["compiled", "eager"] = "compiled",
     boundary: Literal["chip", "board", "system"] = "chip",
-    json_: Annotated[bool, Parameter(name="--json")] = False,
+    json_: Json = False,
 ) -> None:
     """Price any network on conventional machines, without converting it to spikes.
 
@@ -263,18 +219,18 @@ def price(
     ----------
     network
         An .onnx file, a name such as resnet50 or bert_large:sequence=177, gemm:MxNxK, or a .toml file of shapes.
+    devices
+        Names or .toml files, separated by commas; default all.
     precision
         Such as int8 or fp16; the next wider one where a machine lacks it; default the narrowest floating point.
     mode
         As a graph compiler runs it, or kernel by kernel as a framework does.
     boundary
         What is inside the energy bill.
-    json_
-        Print one JSON object and nothing else.
     """
     from experiments.pricing import prices, print_prices
 
-    rows = prices(network, names(devices), precision, batch, mode, boundary)
+    rows = prices(network, devices, precision, batch, mode, boundary)
     if json_:
         print(json.dumps(rows))
     else:
@@ -291,14 +247,14 @@ def measure(
     seed: int = 0,
     predict: bool = True,
     out: Path | None = None,
-    json_: Annotated[bool, Parameter(name="--json")] = False,
+    json_: Json = False,
 ) -> None:
     """Run a network on this machine: latency sample by sample, throughput, and energy where a counter can be read.
 
     Parameters
     ----------
     network
-        A bundled name (digits-cnn) or an .onnx file.
+        A bundled name (digits-cnn) or a file; docs/importers.md lists the formats.
     seconds
         Time for each runtime.
     platform
@@ -311,8 +267,6 @@ def measure(
         Probe the CPU as well and print what its model predicts.
     out
         A JSON file to write as well.
-    json_
-        Print one JSON object and nothing else.
     """
     from experiments.job import Request
     from experiments.measured import carry_out

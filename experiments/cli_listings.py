@@ -1,9 +1,8 @@
 """The commands that list what is known: chips, devices, codes, and what runs here."""
 
 import json
-from typing import Annotated
 
-from cyclopts import Parameter
+from experiments.options import Json
 
 
 def chips(name: str | None = None) -> None:
@@ -43,14 +42,14 @@ def devices(name: str | None = None) -> None:
         description(device.load(name))
 
 
-def doctor(*, json_: Annotated[bool, Parameter(name="--json", help="Print JSON alone.")] = False) -> None:
+def doctor(*, json_: Json = False) -> None:
     """Which engine runs here and why: compiled kernels, their cache, JAX, cores, packages, data."""
     from experiments.doctor import show
 
     show(json_)
 
 
-def codes(*, json_: Annotated[bool, Parameter(name="--json", help="Print JSON alone.")] = False) -> None:
+def codes(*, json_: Json = False) -> None:
     """Every spike code: how it sends and is received, in how many steps, and which chips can run it at what cost."""
     from experiments.conversion.code_table import print_table, table
 

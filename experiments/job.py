@@ -16,6 +16,7 @@ from experiments.summary import summary
 from neuro import chip
 from neuro.codes import Code
 from neuro.errors import BadInput
+from neuro.file import check_writable
 
 RIVALS = (
     "h100_pcie", "a100_pcie_40gb", "l4", "tpu_v4", "epyc_9654",
@@ -65,7 +66,7 @@ def carry_out(request: Request, progress: Progress = silent) -> tuple[Comparison
     devices = [device.load(name) for name in _chosen(request.devices, RIVALS, device.known())]
     _unique([c.name for c in chips] + [d.name for d in devices])
     path = request.out or record.default_path(Path(request.network).stem, record.config_hash(_identity(request)))
-    record.check_writable(path)
+    check_writable(path)
     ready = prepared(request)
     here = (
         measured.carry_out(request.network, inputs=ready.dataset.network_input, progress=progress)

@@ -1,7 +1,6 @@
 """What a person or a program sees of a measurement of this machine."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from rich.table import Table
 from baselines.measure import Energy, Measured
 from experiments.measured import Result, title
 from experiments.terminal import screen
+from neuro.file import replacing
 from neuro.units import show
 
 
@@ -107,11 +107,6 @@ def _energy_text(energy: Energy | str) -> str:
 
 
 def store(result: Result, path: Path) -> None:
-    """Writes the summary to `path` under another name and renames it, so that no half file is ever left."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
+    """Writes the summary to `path`, whole or not at all. Raises BadInput: it cannot be written."""
+    with replacing(path) as part:
         part.write_text(json.dumps(summary(result), indent=1), encoding="utf-8")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)

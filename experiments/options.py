@@ -1,39 +1,85 @@
-"""Options that several commands share, as they are typed."""
+"""Options that several commands share: as they are typed, and what they become."""
 
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from cyclopts import Parameter
-
-from neuro.errors import BadInput
-
-Numbers = Annotated[str | None, Parameter(help="One number, or one per channel, separated by commas.")]
-Size = Annotated[str | None, Parameter(help="Rows and columns that images are resized to, such as 48,48.")]
-Codes = Literal["auto", "unary", "bits", "naf", "ttfs", "graded", "rate"]
+from cyclopts import Parameter, Token
 
 
-def names(text: str | None) -> tuple[str, ...] | None:
-    """Names separated by commas. Raises BadInput."""
-    if text is None:
-        return None
+def split(kind: Any, tokens: Sequence[Token]) -> tuple[str, ...]:
+    """Names separated by commas. Raises ValueError."""
+    text = tokens[0].value
     if not (found := tuple(part.strip() for part in text.split(",") if part.strip())):
-        raise BadInput(f"{text!r} names nothing; write names separated by commas, or leave the option out.")
+        raise ValueError(f"{text!r} names nothing; write names separated by commas, or leave the option out.")
     return found
 
 
-def size(text: str | None) -> tuple[int, int] | None:
-    """Rows and columns separated by a comma. Raises BadInput."""
-    if text is None:
-        return None
+def numbers(kind: Any, tokens: Sequence[Token]) -> tuple[float, ...]:
+    """Numbers separated by commas. Raises ValueError."""
+    text = tokens[0].value
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError(f"{text!r} is not a list of numbers; write 0.5 or 0.49,0.48,0.45.") from None
+
+
+def rows_and_columns(kind: Any, tokens: Sequence[Token]) -> tuple[int, int]:
+    """Rows and columns separated by a comma. Raises ValueError."""
+    text = tokens[0].value
     try:
         rows, columns = (int(part) for part in text.split(","))
     except ValueError:
-        raise BadInput(f"--size {text!r} is not a size; write rows and columns, such as 48,48.") from None
+        raise ValueError(f"{text!r} is not a size; write rows and columns, such as 48,48.") from None
     return rows, columns
 
 
-def numbers(option: str, text: str | None) -> tuple[float, ...] | None:
-    """Numbers separated by commas. Raises BadInput."""
-    try:
-        return None if text is None else tuple(float(part) for part in text.split(","))
-    except ValueError:
-        raise BadInput(f"{option} {text!r} is not a list of numbers; write 0.5 or 0.49,0.48,0.45.") from None
+Names = Annotated[tuple[str, ...] | None, Parameter(converter=split, n_tokens=1, negative="")]
+Numbers = Annotated[tuple[float, ...] | None, Parameter(converter=numbers, n_tokens=1, negative="")]
+Size = Annotated[tuple[int, int] | None, Parameter(converter=rows_and_columns, n_tokens=1, negative="")]
+Flag = Annotated[bool, Parameter(negative="")]
+Json = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object and nothing else.")]
+Codes = Literal["auto", "unary", "bits", "naf", "ttfs", "graded", "rate"]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class DataOptions:
+    """The options that choose and prepare the data of a network.
+
+    Parameters
+    ----------
+    data
+        A name (docs/data.md lists them) or an .npz or .h5 file with x and, if known, y and x_calibration.
+    scale
+        The network reads (x * scale - mean) / std; default from NETWORK.input.toml, else as the data are.
+    mean
+        See --scale; one number, or one per channel, separated by commas.
+    std
+        See --scale; one number, or one per channel, separated by commas.
+    layout
+        Where the network has its channels, if both ways fit.
+    size
+        Rows and columns that images are resized to, such as 48,48.
+    samples
+        First test items to use; default all.
+    calibration
+        File with x to calibrate thresholds on; default the first 1,000 training items.
+    input_levels
+        Levels of the input; default the data's own range.
+    """
+
+    data: str | None = None
+    scale: float | None = None
+    mean: Numbers = None
+    std: Numbers = None
+    layout: Literal["NCHW", "NHWC"] | None = None
+    size: Size = None
+    samples: int | None = None
+    calibration: Path | None = None
+    input_levels: int | None = None
+
+
+AS_IS = DataOptions()
+"""A network's own data, as its sidecar says."""

@@ -11,9 +11,10 @@ from converters.network_file import Converted
 from experiments import networks
 from experiments.datasets import data
 from experiments.datasets.arrays import Arrays
-from experiments.datasets.dataset import DataSet, Layout, Preprocessing
+from experiments.datasets.dataset import DataSet, Preprocessing
 from experiments.datasets.text import TextRule, encode_texts, encoding, vocabulary
 from experiments.datasets.text import Texts as Texts
+from experiments.options import DataOptions
 from neuro.errors import BadInput
 from neuro.graph import Graph
 
@@ -23,19 +24,10 @@ VOCABULARY, START, UNKNOWN = "vocab.txt", "<START>", "<UNKNOWN>"
 
 
 @dataclass(frozen=True)
-class Asked:
-    """The options that name a network and prepare its data; None stands for the default named in the commands' help."""
+class Asked(DataOptions):
+    """A network, by its name or file, and the options of its data; None stands for the default named in their help."""
 
     network: str
-    data: str | None = None
-    scale: float | None = None
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
-    layout: Layout | None = None
-    size: tuple[int, int] | None = None
-    samples: int | None = None
-    calibration: Path | None = None
-    input_levels: int | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,6 +1,5 @@
 """A record redrawn as one HTML page that needs nothing else: no network, no script, no file of the run."""
 
-import os
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,10 +9,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from experiments import figures
 from experiments.contract import clauses
 from experiments.figures import chance, distinct, times
-from experiments.records.record import check_writable, read
+from experiments.records.record import read
 from experiments.records.record_rows import ArmRow, Band, ConstantRow, Record, Scenario, held_against
 from experiments.verdict import Verdict
-from neuro.errors import BadInput
+from neuro.file import check_writable, replacing
 from neuro.units import show
 
 WORDS = {
@@ -45,14 +44,8 @@ def report(record_path: Path, out: Path) -> Path:
     record = read(record_path)
     check_writable(out)
     text = page(record)
-    part = out.with_name(out.name + ".part")
-    try:
+    with replacing(out) as part:
         part.write_text(text, encoding="utf-8")
-        os.replace(part, out)
-    except OSError as error:
-        raise BadInput(f"{out}: cannot be written: {error.strerror}. Give another place with --out.") from None
-    finally:
-        part.unlink(missing_ok=True)
     return out
 
 

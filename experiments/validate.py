@@ -13,6 +13,7 @@ from experiments.replays.validation import Validation, validate
 from experiments.validation_output import figure
 from experiments.validation_summary import summary, tree
 from neuro.errors import BadInput
+from neuro.file import check_writable
 
 
 def carry_out(
@@ -33,7 +34,7 @@ def carry_out(
     path = out or record.default_path("validation", cases.stem if cases else kind)
     if path.suffix == ".png":
         raise BadInput(f"{path}: the figure goes there; give the record the ending .h5.")
-    record.check_writable(path)
+    check_writable(path)
     validation = validate(measurements, fits, errors, progress("measurements", len(measurements)))
     found = summary(validation, str(path))
     record.store(tree(validation, " ".join(["neuro", *sys.argv[1:]]), record.now()), path)

@@ -1,7 +1,6 @@
 """Replay vectors: what a converted network does on some items, to be held against any program that runs it."""
 
 import json
-import os
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from neuro.codes import is_exact
 from neuro.divergence import Divergence, first_divergence
 from neuro.errors import BadInput
 from neuro.evaluate import evaluate
+from neuro.file import replacing
 from neuro.graph import Graph, digest
 from neuro.schedule import Code
 from neuro.simulate import simulate
@@ -94,18 +94,10 @@ def save(replay: Replay, path: Path) -> Path:
     about = {"format": "neuro replay", "version": VERSION, "network": replay.network, "code": replay.code}
     about |= {"steps": replay.steps, "populations": list(replay.values)}
     arrays: dict[str, Any] = {f"value_{i}": value for i, value in enumerate(replay.values.values())}
-    part = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
-            np.savez_compressed(
-                file, about=np.array(json.dumps(about)), counts=replay.counts, outputs=replay.outputs, **arrays
-            )
-        os.replace(part, path)
-    except OSError as error:
-        raise BadInput(f"{path}: cannot be written: {error.strerror}; give another place with --to.") from None
-    finally:
-        part.unlink(missing_ok=True)
+    with replacing(path, "--to") as part, part.open("wb") as file:
+        np.savez_compressed(
+            file, about=np.array(json.dumps(about)), counts=replay.counts, outputs=replay.outputs, **arrays
+        )
     return path
 
 

@@ -13,7 +13,8 @@ import numpy as np
 
 from converters.network_file import Converted
 from neuro.codes import is_exact
-from neuro.errors import BadInput, Refusal, unsupported
+from neuro.errors import Refusal, unsupported
+from neuro.file import replacing
 from neuro.graph import Graph, Node
 from neuro.layers import Add, Conv, Dense, Input, Pads, Reshape, Scale, SumPool, Threshold
 
@@ -36,15 +37,8 @@ def export(converted: Converted, path: Path) -> list[str]:
     import nir
 
     made, lost = graph(converted)
-    part = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path, "--to") as part:
         nir.write(str(part), made)
-        part.replace(path)
-    except OSError as error:
-        raise BadInput(f"{path}: cannot be written: {error}; give another place with --to.") from None
-    finally:
-        part.unlink(missing_ok=True)
     return lost
 
 

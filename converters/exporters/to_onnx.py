@@ -6,7 +6,6 @@ added up. Outputs: `output` in the network's own units, and every population by 
 """
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from converters.fold import last_function
 from converters.network_file import Converted
 from neuro.codes import is_exact
 from neuro.errors import BadInput
+from neuro.file import replacing
 from neuro.graph import Graph, Node, digest
 from neuro.layers import (
     Add,
@@ -77,15 +77,8 @@ def export(converted: Converted, path: Path) -> list[str]:
             "--method exact, or export it as .nir."
         )
     found = model(converted)
-    part = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path, "--to") as part:
         part.write_bytes(found.SerializeToString())
-        os.replace(part, path)
-    except OSError as error:
-        raise BadInput(f"{path}: cannot be written: {error.strerror}; give another place with --to.") from None
-    finally:
-        part.unlink(missing_ok=True)
     lost = [f"spikes and their times: the file holds the values that the {converted.code} code carries, in one pass"]
     if (last := last_function(converted.network)) is not None and last.name not in FUNCTIONS:
         lost.append(f"the last function, {last.name}, which changes no decision: {OUTPUT} is its argument")

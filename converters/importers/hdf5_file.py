@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from neuro import file
 from neuro.errors import BadInput
 
-FILE_LIMIT = 2 * 2**30
-"""Largest file in bytes."""
 TIME_LIMIT = 300
 """Longest time in seconds that reading may take."""
 
@@ -23,21 +22,13 @@ def content(path: Path) -> dict[str, dict[str, Any]]:
     Raises:
         BadInput: there is none, or it cannot be read.
     """
-    if not path.is_file():
-        raise BadInput(f"{path}: there is no such file.")
-    try:
-        if path.stat().st_size > FILE_LIMIT:
-            raise BadInput(f"{path.name} exceeds the limit of {FILE_LIMIT // 2**30} GiB; use a smaller network.")
-        data = path.read_bytes()
-    except OSError as error:
-        raise BadInput(f"{path.name} cannot be read: {error.strerror}; check its permissions.") from None
-    return store(path.name, data)
+    return store(path.name, file.content(path, "an HDF5 file"))
 
 
-def store(file: str, data: bytes) -> dict[str, dict[str, Any]]:
+def store(name: str, data: bytes) -> dict[str, dict[str, Any]]:
     """What an HDF5 file holds by path: see `importers.hdf5_extract`, with the `values` of arrays.
 
-    Another process reads it, since the library may crash on a damaged file. file: its name, for messages.
+    Another process reads it, since the library may crash on a damaged file. name: the file's, for messages.
 
     Raises:
         BadInput: damaged, too large, or not HDF5.
@@ -46,11 +37,11 @@ def store(file: str, data: bytes) -> dict[str, dict[str, Any]]:
     try:
         done = subprocess.run(command, input=data, capture_output=True, timeout=TIME_LIMIT, check=False)
     except subprocess.TimeoutExpired:
-        raise BadInput(f"{file} is not read within {TIME_LIMIT} s; it is damaged. Copy or save it again.") from None
+        raise BadInput(f"{name} is not read within {TIME_LIMIT} s; it is damaged. Copy or save it again.") from None
     if done.returncode:
         text = done.stderr.decode("utf-8", "replace").strip().split("\n")[-1][:120].rstrip(".")
         why = text if done.returncode == 1 else f"reading it ends with status {done.returncode}"
-        raise BadInput(f"{file} is not an HDF5 file, or is damaged or cut short ({why}); copy or save it again.")
+        raise BadInput(f"{name} is not an HDF5 file, or is damaged or cut short ({why}); copy or save it again.")
     length = int.from_bytes(done.stdout[:8], "little")
     entries, offset = json.loads(done.stdout[8 : 8 + length]), 8 + length
     for entry in entries.values():

@@ -12,11 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from converters.importers.hdf5_file import store as _store
+from converters.importers.hdf5_file import store
 from neuro.errors import BadInput
+from neuro.file import LIMIT, content
 
-FILE_LIMIT = 2 * 2**30
-"""Largest file or archive member in bytes."""
 TEXT_LIMIT = 64 * 2**20
 """Largest JSON text in bytes."""
 RATIO_LIMIT = 1100
@@ -79,14 +78,7 @@ def read(path: str | Path) -> Source:
         BadInput: the file is missing, damaged, too large, or holds weights alone.
     """
     path = Path(path)
-    if not path.is_file():
-        raise BadInput(f"{path}: there is no such file; give the path of an .h5 or .keras file.")
-    try:
-        if path.stat().st_size > FILE_LIMIT:
-            raise BadInput(f"{path.name} exceeds the limit of {FILE_LIMIT // 2**30} GiB; use a smaller network.")
-        data = path.read_bytes()
-    except OSError as error:
-        raise BadInput(f"{path.name} cannot be read: {error.strerror}; check its permissions.") from None
+    data = content(path, "an .h5 or .keras file")
     return _archive(path.name, data) if data[:2] == b"PK" else _legacy(path.name, data)
 
 
@@ -95,13 +87,13 @@ def _archive(file: str, data: bytes) -> Source:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             config = _member(file, archive, "config.json", TEXT_LIMIT)
             metadata = _member(file, archive, "metadata.json", TEXT_LIMIT)
-            weights = _member(file, archive, "model.weights.h5", FILE_LIMIT)
+            weights = _member(file, archive, "model.weights.h5", LIMIT)
     except BadInput:
         raise
     except Exception as error:  # the reader's own, of many kinds
         raise BadInput(f"{file} is a damaged archive ({error}); save the model again.") from None
     version = _mapping(file, metadata).get("keras_version")
-    return Source(file, _mapping(file, config), _major(version), _store(file, weights), "", True)
+    return Source(file, _mapping(file, config), _major(version), store(file, weights), "", True)
 
 
 def _member(file: str, archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
@@ -119,14 +111,14 @@ def _member(file: str, archive: zipfile.ZipFile, name: str, limit: int) -> bytes
 
 
 def _legacy(file: str, data: bytes) -> Source:
-    store = _store(file, data)
-    top = store[""]
+    held = store(file, data)
+    top = held[""]
     if "model_config" not in top:
         raise BadInput(f"{file} holds no model_config, only weights; save the whole model with model.save(path).")
-    if store.get("model_weights", {}).get("kind") != "group":
+    if held.get("model_weights", {}).get("kind") != "group":
         raise BadInput(f"{file} holds no model_weights; save the whole model with model.save(path).")
     version = _major(_text(top.get("keras_version")))
-    return Source(file, _mapping(file, _text(top["model_config"])), version, store, "model_weights/", False)
+    return Source(file, _mapping(file, _text(top["model_config"])), version, held, "model_weights/", False)
 
 
 def _mapping(file: str, text: bytes | str | None) -> dict[str, Any]:

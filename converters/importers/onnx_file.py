@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from neuro.errors import BadInput
+from neuro.file import content
 from neuro.layers import Shape
 
 TENSOR_LIMIT = 4 * 2**30
@@ -78,14 +79,11 @@ def _parse(path: Path) -> Any:
     import onnx
     from google.protobuf.message import DecodeError
 
-    if not path.is_file():
-        raise BadInput(f"{path}: there is no such file; give the path of an .onnx file.")
+    data = content(path, "an .onnx file")
     try:
-        return onnx.load_model_from_string(path.read_bytes())
+        return onnx.load_model_from_string(data)
     except DecodeError:
         raise BadInput(f"{path.name} is not an ONNX file, or is cut short; copy or export it again.") from None
-    except OSError as error:
-        raise BadInput(f"{path.name} cannot be read: {error.strerror}; check its permissions.") from None
 
 
 def _names(graph: Any) -> Iterator[Any]:

@@ -15,10 +15,9 @@ import numpy as np
 
 from converters.importers.onnx_call import Refused
 from neuro.errors import BadInput
+from neuro.file import content
 from neuro.layers import Shape
 
-FILE_LIMIT = 2 * 2**30
-"""Largest file in bytes; flatbuffers cannot be larger."""
 COUNT_LIMIT = 2**15
 """Most tensors, operators, buffers and operator codes each."""
 AXES_LIMIT = 8
@@ -155,14 +154,7 @@ def read(path: str | Path) -> Source:
     path = Path(path)
     if find_spec("tflite") is None:
         raise BadInput(f"{path.name}: TFLite files are read with the package tflite; install neuro-verdict[formats].")
-    if not path.is_file():
-        raise BadInput(f"{path}: there is no such file; give the path of a .tflite file.")
-    try:
-        if path.stat().st_size > FILE_LIMIT:
-            raise BadInput(f"{path.name} exceeds the limit of {FILE_LIMIT // 2**30} GiB; use a smaller network.")
-        data = path.read_bytes()
-    except OSError as error:
-        raise BadInput(f"{path.name} cannot be read: {error.strerror}; check its permissions.") from None
+    data = content(path, "a .tflite file")
     if len(data) < 8 or data[4:8] != b"TFL3":
         raise BadInput(f"{path.name} is not a TFLite file (schema 3); convert the network again.")
     try:

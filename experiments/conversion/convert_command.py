@@ -2,12 +2,9 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from cyclopts import Parameter
-
-from experiments.options import Numbers, Size, numbers
-from experiments.options import size as size_
+from experiments.options import AS_IS, DataOptions, Flag, Json
 from neuro.errors import BadInput, Unsupported
 
 if TYPE_CHECKING:
@@ -19,15 +16,7 @@ if TYPE_CHECKING:
 def convert(
     network: str,
     *,
-    data: str | None = None,
-    scale: float | None = None,
-    mean: Numbers = None,
-    std: Numbers = None,
-    layout: Literal["NCHW", "NHWC"] | None = None,
-    size: Size = None,
-    samples: int | None = None,
-    calibration: Path | None = None,
-    input_levels: int | None = None,
+    data: DataOptions = AS_IS,
     method: Literal["exact", "percentile", "max", "mse"] = "exact",
     code: Literal["unary", "bits", "naf", "ttfs", "graded", "rate"] | None = None,
     levels: int | None = None,
@@ -37,9 +26,9 @@ def convert(
     reset: Literal["subtract", "zero"] = "subtract",
     v0: Literal["half", "zero"] | None = None,
     out: Path | None = None,
-    diagnose: Annotated[bool, Parameter(negative="")] = False,
+    diagnose: Flag = False,
     figure: Path | None = None,
-    json_: Annotated[bool, Parameter(name="--json")] = False,
+    json_: Json = False,
 ) -> None:
     """Convert a trained network to a spiking one, run it, and prove it equal to its integer form.
 
@@ -47,8 +36,6 @@ def convert(
     ----------
     network
         A bundled name (digits-cnn) or a file; docs/importers.md lists the formats.
-    data, scale, mean, std, layout, size, samples, calibration, input_levels
-        As for compare.
     method
         exact: an integer reference of least squared error and an exact code. The others fire at rates, with thresholds
         at a layer's 99.9th percentile, at its largest activation (max), or of least squared error per channel (mse).
@@ -73,8 +60,6 @@ def convert(
         Attribute the loss to its causes, layer by layer: print a table and draw a picture.
     figure
         The picture of the diagnosis (.png); default runs/NAME-diagnosis.png, or beside --out.
-    json_
-        Print one JSON object and nothing else.
     """
     from experiments.conversion.convert import Task, carry_out
     from experiments.terminal import progress_bars
@@ -82,8 +67,7 @@ def convert(
     if figure is not None and (figure.suffix != ".png" or not diagnose):
         raise BadInput(f"--figure {figure}: the picture of --diagnose; let its name end in .png, and add --diagnose.")
     task = Task(
-        network=network, data=data, scale=scale, mean=numbers("--mean", mean), std=numbers("--std", std),
-        layout=layout, size=size_(size), samples=samples, calibration=calibration, input_levels=input_levels,
+        network=network, **vars(data),
         method=method, code=code, levels=levels, weight_bits=weight_bits, steps=steps, budget=budget, reset=reset,
         v0=v0, out=out,
     )  # fmt: skip

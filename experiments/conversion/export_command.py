@@ -2,9 +2,9 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from cyclopts import Parameter
+from experiments.options import Json
 
 
 def export(
@@ -13,7 +13,7 @@ def export(
     to: Path,
     data: str | None = None,
     items: int = 16,
-    json_: Annotated[bool, Parameter(name="--json")] = False,
+    json_: Json = False,
 ) -> None:
     """Write a converted network for other programs, with vectors to replay there, and say what is lost.
 
@@ -27,8 +27,6 @@ def export(
         Data whose first items are replayed, as for convert; default random input counts.
     items
         Number of items to replay.
-    json_
-        Print one JSON object and nothing else.
     """
     from experiments.conversion.export import Export, carry_out
 

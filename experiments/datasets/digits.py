@@ -1,6 +1,5 @@
 """The bundled reference task: a small convolutional network for 8x8 digits, trained in JAX on first use."""
 
-import os
 import sys
 import zipfile
 from collections.abc import Callable
@@ -21,6 +20,8 @@ from rich.progress import Progress
 
 from experiments.datasets.arrays import CALIBRATION
 from experiments.datasets.images import digit_images
+from neuro.errors import BadInput
+from neuro.file import replacing
 from neuro.graph import Graph, Node
 from neuro.layers import AvgPool, Conv, Dense, Input, Relu, Reshape, Scale
 
@@ -211,12 +212,5 @@ def _stored(path: Path, training: Training) -> dict[str, np.ndarray] | None:
 
 def _store(path: Path, weights: dict[str, np.ndarray]) -> None:
     """Write under another name and rename, so that a killed run leaves no half file; a cache may fail silently."""
-    part = path.with_name(f"{path.stem}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
-            np.savez(file, allow_pickle=False, **weights)
-        part.replace(path)
-    except OSError:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
+    with suppress(BadInput), replacing(path) as part, part.open("wb") as file:
+        np.savez(file, allow_pickle=False, **weights)

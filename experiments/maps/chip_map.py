@@ -12,7 +12,6 @@ from experiments.forms import PILOT, forms
 from experiments.job import Request
 from experiments.prepared import prepared
 from experiments.progress import Progress, silent
-from experiments.records import record
 from experiments.run import mean_spikes
 from neuro import chip as chip_file
 from neuro.bottleneck import bound, causes
@@ -25,6 +24,7 @@ from neuro.count import count
 from neuro.counts import Counts, average
 from neuro.detailed import Step
 from neuro.errors import BadInput, DoesNotFit, NeuroError
+from neuro.file import check_writable
 from neuro.graph import Graph
 from neuro.ledger import ledger
 from neuro.loads import core_prices, effects, sweep_time
@@ -146,7 +146,7 @@ def figure_path(asked: Path | None, network: str, chip: str) -> Path:
     path = asked or Path("runs") / f"map-{Path(network).stem}-{Path(chip).stem}.png"
     if path.suffix != ".png":
         raise BadInput(f"{path}: the figure is a PNG; give it the ending .png.")
-    record.check_writable(path)
+    check_writable(path)
     return path
 
 

@@ -1,7 +1,6 @@
 """One comparison on disk: netCDF-4 compatible HDF5, written whole or not at all."""
 
 import json
-import os
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from experiments.compare import Comparison
 from experiments.records.record_rows import Record, rows
 from experiments.records.record_tree import SCHEMA, tree
 from neuro.errors import BadInput
+from neuro.file import check_writable, replacing
 
 
 def write(comparison: Comparison, path: Path, command: str, created: str | None = None) -> Path:
@@ -41,14 +41,8 @@ def store(content: xr.DataTree, path: Path) -> Path:
         BadInput: `path` cannot be written.
     """
     check_writable(path)
-    part = _part(path)
-    try:
+    with replacing(path) as part:
         content.to_netcdf(part, mode="w", engine="h5netcdf", encoding=_encoding(content))
-        os.replace(part, path)
-    except OSError as error:
-        raise BadInput(f"{path}: cannot be written: {error}. Give another place with --out.") from None
-    finally:
-        part.unlink(missing_ok=True)
     return path
 
 
@@ -69,23 +63,6 @@ def read(path: Path) -> Record:
         raise BadInput(f"{path}: a damaged record: {error}. Run 'neuro compare' again to write a new one.") from None
 
 
-def check_writable(path: Path) -> None:
-    """Makes the folder of `path` where it is missing and tries to write there.
-
-    Raises:
-        BadInput: a folder in the way, or one that cannot be made or written to.
-    """
-    if path.is_dir():
-        raise BadInput(f"{path}: is a folder. Give a file with --out, such as {path / 'run.h5'}.")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = _part(path)
-        part.touch()
-        part.unlink()
-    except OSError as error:
-        raise BadInput(f"{path}: cannot be written: {error.strerror}. Give another place with --out.") from None
-
-
 def config_hash(options: Mapping[str, Any]) -> str:
     """Eight hexadecimal digits that stand for `options`, in whatever order."""
     text = json.dumps(options, sort_keys=True, default=str)
@@ -96,10 +73,6 @@ def default_path(network: str, digits: str) -> Path:
     """Where a record goes unless the user says: ``runs/<network>-<digits>.h5``."""
     slug = re.sub(r"[^a-z0-9]+", "-", network.lower()).strip("-")
     return Path("runs") / f"{slug or 'network'}-{digits}.h5"
-
-
-def _part(path: Path) -> Path:
-    return path.with_name(path.name + ".part")
 
 
 def _check_schema(path: Path) -> None:

@@ -1,27 +1,43 @@
-"""Options as they are typed."""
+"""Options as they are typed, and what they become."""
+
+from typing import Any
 
 import pytest
+from cyclopts import App, CoercionError
 
-from experiments.options import names, numbers, size
-from neuro.errors import BadInput
+from experiments.options import AS_IS, DataOptions, Flag, Json, Names
+
+
+def typed(line: str) -> dict[str, Any]:
+    """What a command gets that has the shared options."""
+    app = App()
+
+    @app.default
+    def command(*, data: DataOptions = AS_IS, chips: Names = None, measure: Flag = False, json_: Json = False):
+        return {**vars(data), "chips": chips, "measure": measure, "json": json_}
+
+    return app(line, exit_on_error=False, print_error=False, result_action="return_value")
 
 
 def test_what_is_typed():
-    assert names("a, b,") == ("a", "b")
-    assert numbers("--mean", "0.5,1") == (0.5, 1.0)
-    assert size("48,32") == (48, 32)
-    assert (names(None), numbers("--mean", None), size(None)) == (None, None, None)
+    found = typed("--data mnist --mean 0.5,1 --size 48,32 --samples 7 --chips 'a, b,' --measure --json")
+    assert (found["data"], found["mean"], found["size"], found["samples"]) == ("mnist", (0.5, 1.0), (48, 32), 7)
+    assert (found["chips"], found["measure"], found["json"]) == (("a", "b"), True, True)
+
+
+def test_nothing_typed():
+    assert set(typed("").values()) == {None, False}
 
 
 @pytest.mark.parametrize(
-    ("read", "message"),
+    ("line", "message"),
     [
-        (lambda: names(" , "), "names nothing"),
-        (lambda: numbers("--std", "a"), r"--std 'a' is not a list of numbers"),
-        (lambda: size("48"), "rows and columns, such as 48,48"),
-        (lambda: size("48,x"), "is not a size"),
+        ("--chips ' , '", "names nothing"),
+        ("--std a", "'a' is not a list of numbers"),
+        ("--size 48", "rows and columns, such as 48,48"),
+        ("--size 48,x", "is not a size"),
     ],
 )
-def test_mistyped(read, message):
-    with pytest.raises(BadInput, match=message):
-        read()
+def test_mistyped(line, message):
+    with pytest.raises(CoercionError, match=message):
+        typed(line)

@@ -7,6 +7,8 @@ from typing import Literal, TypeAlias
 import numpy as np
 from jaxtyping import Shaped
 
+from neuro.file import replacing
+
 Pool: TypeAlias = Literal["max", "average"]
 
 
@@ -61,7 +63,5 @@ def load(path: Path) -> Network:
 
 def write(path: Path, **arrays: np.ndarray) -> None:
     """`arrays` as .npz, whole or not at all: a run that was stopped leaves no half file behind."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.stem}.part.npz")
-    np.savez(part, allow_pickle=False, **arrays)
-    part.replace(path)
+    with replacing(path) as part, part.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)

@@ -13,6 +13,7 @@ from rich.table import Table
 from experiments.benchmarks.peers import roster
 from experiments.benchmarks.peers.bound import Rates
 from experiments.benchmarks.peers.workloads import Case
+from neuro.file import replacing
 
 Clock: TypeAlias = Literal["wall", "cpu"]
 
@@ -101,9 +102,7 @@ def table(m: Measured) -> Table:
 
 def store(measured: list[Measured], path: Path, rates: Rates | None) -> None:
     """All times to HDF5: workload/density/threads/runner with `wall` and `cpu` [round] in s; replaced if it exists."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    with h5py.File(part, "w") as file:
+    with replacing(path) as part, h5py.File(part, "w") as file:
         file.attrs["machine"] = f"{platform.machine()} {platform.processor()} {platform.system()}"
         if rates is not None:
             file.attrs["l2_bytes_per_s"], file.attrs["update_s"] = rates.bandwidth, rates.update
@@ -116,4 +115,3 @@ def store(measured: list[Measured], path: Path, rates: Rates | None) -> None:
                     runner.create_dataset(name, data=values).attrs["unit"] = "s"
                 more = {k: v for k, v in t.ready.items() if v is not None}
                 runner.attrs.update({"kind": t.entry.kind, "peak_mib": t.peak_mib, "differs": t.differs or ""} | more)
-    part.replace(path)

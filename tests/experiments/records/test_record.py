@@ -17,6 +17,7 @@ from experiments.records import provenance, record
 from experiments.records.record_tree import SCHEMA
 from neuro import chip
 from neuro.errors import BadInput
+from neuro.file import check_writable
 
 CREATED = "2026-01-02T03:04:05+00:00"
 
@@ -233,16 +234,16 @@ def test_a_failed_rename_leaves_nothing_behind(comparison, tmp_path, monkeypatch
 def test_places_that_cannot_be_written_are_refused_at_once(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(BadInput, match=r"run\.h5: cannot be written"):
-        record.check_writable(tmp_path / "file" / "run.h5")
+        check_writable(tmp_path / "file" / "run.h5")
     with pytest.raises(BadInput, match="is a folder"):
-        record.check_writable(tmp_path)
+        check_writable(tmp_path)
 
 
 def test_a_place_that_can_be_written_is_left_as_it_was(tmp_path):
-    record.check_writable(tmp_path / "new" / "folder" / "run.h5")
+    check_writable(tmp_path / "new" / "folder" / "run.h5")
     assert os.listdir(tmp_path / "new" / "folder") == []
     (tmp_path / "old.h5").write_text("last good one")
-    record.check_writable(tmp_path / "old.h5")
+    check_writable(tmp_path / "old.h5")
     assert (tmp_path / "old.h5").read_text() == "last good one"
 
 
