@@ -216,7 +216,7 @@ def _integer(folded: Graph, dataset: DataSet, task: Task) -> Quantised:
     if task.method in methods.OTHER:
         choices = task.choices
         return methods.quantised(task.method, folded, calibration, levels, task.levels, task.weight_bits, choices)
-    if task.method != "exact":
+    if task.method in ("percentile", "max", "mse", "ltb"):
         start = task.v0 or ("zero" if task.method == "max" else "half")
         return quantise.rate(folded, calibration, levels, task.steps, task.weight_bits, task.method, start, task.reset)
     return quantise.reference(folded, calibration, levels, task.levels, task.weight_bits)
