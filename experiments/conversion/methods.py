@@ -140,17 +140,17 @@ def carry_out(
         if not isinstance(own, Differential):
             form = quantise.checked(whole_run(integer, choices.steps, own.members))
         pieces = _sent(integer.graph, form.graph, counts, choices.steps, own)
-    last = form.graph.output.name
+    order = [n.name for n in populations(form.graph)]  # jitted functions sort what they return
+    last = order[-1]
     outputs, wanted, spikes, synops = [], [], [], []
     layers: dict[str, float] = {}
     checked = mismatches = steps = done = 0
     first: Divergence | None = None
     for piece in pieces:
-        names = [*(n for n in piece.wanted if n != last), last]
-        for name in names:
+        for name in order:
             checked += piece.wanted[name].size
             mismatches += int((piece.values[name] != piece.wanted[name]).sum())
-        found = first_divergence({n: piece.wanted[n] for n in names}, piece.values) if first is None else None
+        found = first_divergence({n: piece.wanted[n] for n in order}, piece.values) if first is None else None
         if found is not None:
             first = Divergence(found.layer, found.index, done + found.item, found.expected, found.got, found.differing)
         items = len(piece.synops)
@@ -158,8 +158,8 @@ def carry_out(
         wanted.append(piece.wanted[last].reshape(items, -1).astype(np.float64))
         spikes.append(np.sum(list(piece.spikes.values()), axis=0).astype(np.float64))
         synops.append(piece.synops)
-        for name, number in piece.spikes.items():
-            layers[name] = layers.get(name, 0.0) + float(number.sum()) / len(counts)
+        for name in [n for n in order if n in piece.spikes]:
+            layers[name] = layers.get(name, 0.0) + float(piece.spikes[name].sum()) / len(counts)
         steps, done = max(steps, piece.steps), done + items
         advance(items)
     return MethodRun(
