@@ -13,6 +13,8 @@ PROBES = 16
 """Values of a channel that are tried first when looking for the grid of its weights."""
 WHOLE = 1e-4
 """A multiple of a number up to the rounding of float32."""
+BALANCED = 50
+"""Items of a batch in local threshold balancing."""
 SMALLEST = 1e-9  # in place of the largest value of a layer that never fires
 
 
@@ -37,6 +39,18 @@ def least_squares_clip(activation: Float[Array, "item channel ..."], levels: int
 def percentile(activation: Float[Array, "item ..."], share: float = 99.9) -> float:
     """The percentile of all activations of a layer, above zero."""
     return max(float(np.percentile(np.asarray(activation), share)), SMALLEST)
+
+
+def balanced(activation: Float[Array, "item channel ..."], batch: int = BALANCED) -> Float[np.ndarray, "channel"]:
+    """Per channel the threshold c of local threshold balancing (Bu, CVPR 2025): c += 2 mean(max(a - c, 0)), one batch
+    of items after the other, from zero. It rests where hardly any value exceeds it."""
+    axes = (0, *range(2, activation.ndim))
+    clip = np.zeros(activation.shape[1])
+    for first in range(0, len(activation), batch):
+        values = np.asarray(activation[first : first + batch], np.float64)
+        excess = np.maximum(values - clip.reshape(1, -1, *(1,) * (activation.ndim - 2)), 0)
+        clip = clip + 2 * excess.mean(axis=axes)
+    return np.where(clip > 0, clip, max(clip.max(), SMALLEST))
 
 
 def weight_scale(

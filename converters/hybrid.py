@@ -60,14 +60,15 @@ class Pair:
         return counts * scale + origin
 
 
-def whole_run(quantised: Quantised, steps: int) -> Quantised:
+def whole_run(quantised: Quantised, steps: int, members: int = 1) -> Quantised:
     """The integer form of a rate-coded network over `steps` steps: what its neurons would send if all input came
-    before the first spike. Every bias counts once a step; input counts are spikes of the run."""
+    before the first spike, up to `members` spikes in a step. Every bias counts once a step; input counts are spikes of
+    the run."""
 
     def widened(node: Node) -> Node:
         match node.op:
             case Threshold():
-                return replace(node, op=replace(node.op, bias=node.op.bias * steps, levels=steps))
+                return replace(node, op=replace(node.op, bias=node.op.bias * steps, levels=steps * members))
             case Scale():
                 return replace(node, op=replace(node.op, offset=node.op.offset * steps))
         return node

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from converters import attention, grids, staircase
-from converters.calibrate import least_squares_clip, percentile
+from converters.calibrate import balanced, least_squares_clip, percentile
 from converters.lower import Lowered, Seen, Values, lower, uniform
 from converters.staircase import Grid, along, function_of
 from neuro.activations import Function
@@ -29,7 +29,7 @@ EXACT_FLOAT32 = 2**24
 """Integers up to here are exact in float32."""
 LEVELS = 15
 """Levels of a layer unless the user or the network itself says otherwise."""
-Rule: TypeAlias = Literal["percentile", "max", "mse"]
+Rule: TypeAlias = Literal["percentile", "max", "mse", "ltb"]
 """How the rate code chooses thresholds; see `rate`."""
 RANGES = {"levels": (1, 255), "input_levels": (1, 65535), "weight_bits": (2, 8), "steps": (1, 4096)}
 """Smallest and largest value of each option."""
@@ -103,7 +103,7 @@ def reference(
             _pool(folded, population, nodes, values)
         integer = Graph(folded.name, tuple(nodes))
         seen[name] = apply(integer.output.op, jnp.asarray(_arriving(integer, name, seen)))
-    return _checked(Quantised(Graph(folded.name, tuple(nodes)), values.scales, values.origins))
+    return checked(Quantised(Graph(folded.name, tuple(nodes)), values.scales, values.origins))
 
 
 def rate(
@@ -115,15 +115,18 @@ def rate(
     rule: Rule = "percentile",
     start: Literal["half", "zero"] = "half",
     reset: Literal["subtract", "zero"] = "subtract",
+    members: int = 1,
 ) -> Quantised:
     """The classical rate-coded network. A spike stands for the threshold of its neuron, which `rule` chooses:
 
     percentile  the 99.9th percentile of a layer's activations (Rueckauer 2017)
     max         a layer's largest activation (Diehl 2015)
     mse         per channel what `steps` levels of least squared error need (Li 2021)
+    ltb         per channel, balanced on clipped activations of the layers before (see `calibrate.balanced`)
 
     Weights absorb the ratio of thresholds; where a layer has one threshold, its weights share one scale. start, reset:
-    as in `Threshold`. `levels` of the result is the number of steps.
+    as in `Threshold`. members: spikes that a neuron can send in a step, of which each stands for that part of the
+    threshold. `levels` of the result is the number of spikes that a run can have.
 
     Raises:
         BadInput: steps or bits out of range.
@@ -135,18 +138,24 @@ def rate(
     other = attention.refusals(folded)
     if other := [*other, *(Refusal(name, function.name, reason) for name, function in acts if not _is_rate(function))]:
         raise unsupported(folded.name, "have no rate code", other, "Use an exact code, or train with ReLU.")
-    evaluated = evaluate(folded, jnp.asarray(counts, jnp.float32))
-    nodes, values = _start(folded, input_levels, float(input_levels))
+    evaluated = {} if rule == "ltb" else evaluate(folded, jnp.asarray(counts, jnp.float32))
+    clipped = {folded.input.name: jnp.asarray(counts, jnp.float32)}
+    nodes, values = _start(folded, input_levels, input_levels / members)
     for population in populations(folded)[1:]:
         name, channels = population.name, folded.shapes[population.name][0]
         if isinstance(population.op, Relu | Activation):
-            activation, highest = evaluated[name], function_of(population.op).high
-            if rule == "mse":
-                largest = np.minimum(least_squares_clip(activation, steps), highest)
+            highest = function_of(population.op).high
+            if rule == "ltb":
+                activation = apply(population.op, propagate(folded, name, clipped))
+                largest = np.minimum(balanced(activation), highest)
+                ceiling = along(largest, activation.ndim - 1)[None]
+                clipped[name] = jnp.minimum(activation, jnp.asarray(ceiling, jnp.float32))
+            elif rule == "mse":
+                largest = np.minimum(least_squares_clip(evaluated[name], steps * members), highest)
             else:
-                one = percentile(activation, 100.0 if rule == "max" else 99.9)
+                one = percentile(evaluated[name], 100.0 if rule == "max" else 99.9)
                 largest = np.full(channels, min(one, highest))
-            grid = Grid(np.zeros(channels), largest, steps)
+            grid = Grid(np.zeros(channels), largest / members, steps * members)
             _fire(folded, population, nodes, values, weight_bits, grid, rule=rule)
             fires = nodes[-1].op
             assert isinstance(fires, Threshold)
@@ -155,7 +164,9 @@ def rate(
             _read_out(folded, nodes, values, weight_bits)
         else:
             _pool(folded, population, nodes, values)
-    return _checked(Quantised(Graph(folded.name, tuple(nodes)), values.scales, values.origins))
+            if rule == "ltb":
+                clipped[name] = apply(population.op, propagate(folded, name, clipped))
+    return checked(Quantised(Graph(folded.name, tuple(nodes)), values.scales, values.origins))
 
 
 def _as_counted(folded: Graph, population: Node, seen: dict[str, Array], values: Values) -> Array:
@@ -203,7 +214,14 @@ def _fire(
     function = function_of(population.op)
     placed = rule is None and not staircase.is_straight(function, grid)
     found = lower(
-        folded, name, values, weight_bits, grid.unit, per_channel=rule in (None, "mse"), smallest=placed, seen=seen
+        folded,
+        name,
+        values,
+        weight_bits,
+        grid.unit,
+        per_channel=rule in (None, "mse", "ltb"),
+        smallest=placed,
+        seen=seen,
     )
     nodes += found.nodes
     grid = attention.matched(grid, found.scale) if attention.rounds(population) else grid
@@ -284,7 +302,12 @@ def _pool(folded: Graph, population: Node, nodes: list[Node], values: Values) ->
         maps[name] = np.broadcast_to(along(channel, len(shape)), shape)
 
 
-def _checked(quantised: Quantised) -> Quantised:
+def checked(quantised: Quantised) -> Quantised:
+    """The network itself, if float32 holds all its sums exactly.
+
+    Raises:
+        BadInput: a layer that may reach more.
+    """
     over = {name: bound for name, bound in bounds(quantised.graph).items() if bound >= EXACT_FLOAT32}
     if over:
         worst = max(over, key=lambda name: over[name])

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from math import ceil
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from neuro import codes
 from neuro.chip import Chip
@@ -10,6 +10,9 @@ from neuro.codes import Code
 from neuro.graph import Graph
 from neuro.layers import GROUPED, MultiThreshold, Product, Threshold
 from neuro.stages import bounds
+
+Method: TypeAlias = Literal["burst", "srp", "cos", "differential", "sd-ternary", "sd-pow2", "sd-graded"]
+"""Neurons of their own: `neuro.rectified`, `neuro.multispike` and `neuro.sigma_delta`."""
 
 
 @dataclass(frozen=True)
@@ -78,11 +81,50 @@ def realise(chip: Chip, code: Code, graph: Graph | None = None) -> Realisation:
     return Realisation("gadget", compartments, clock=_gate(neuron.clock_weight.value, graph), clock_bias=2)
 
 
+def realise_neurons(chip: Chip, method: Method) -> Realisation:
+    """The realisation of neurons that `neuro.codes` does not know, from what the chip states.
+
+    All need a program: for several spikes in a step, a state beside the membrane, or a run before that decides on the
+    next. Slots: bursts the membrane; silent neurons (srp) a mask too; shifted ones (cos) the start, the lowest membrane
+    that fired, the highest that did not, and their train; differential ones what they have told and two expectations;
+    online ones the tracer. Bursts, changes of any size and differential neurons divide.
+    """
+    neuron = chip.neuron
+    carries = {"srp": "", "cos": "", "burst": "an integer"}.get(method, "a sign and a size")
+    if method == "sd-ternary":
+        carries = "a sign"
+    if carries and not neuron.graded:
+        return Realisation("impossible", missing=f"spikes that carry {carries}")
+    if not neuron.program:
+        return Realisation("impossible", missing=f"{NEEDS[method]} (a neuron program)")
+    if neuron.soft_reset is None:
+        return Realisation("impossible", missing="reset by subtraction")
+    divides = neuron.divides or method not in ("burst", "sd-graded", "differential")
+    return Realisation(
+        "native" if divides else "gadget",
+        membranes={"burst": 1, "srp": 2, "cos": 5, "differential": 4}.get(method, 2),
+        update="neuron_program",
+        streams=True,
+        synop="synop_graded" if carries else "",
+        divides=divides,
+    )
+
+
 def attention(graph: Graph) -> list[str]:
     """The layers that no chip here can map: products of two populations, softmax and layer norm."""
     return [n.name for n in graph.nodes if isinstance(n.op, (Product, *GROUPED))]
 
 
+NEEDS: dict[Method, str] = {
+    "burst": "several spikes in a step",
+    "srp": "a run before that silences neurons",
+    "cos": "a run before that shifts the membrane's start",
+    "differential": "expectations beside the membrane",
+    "sd-ternary": "a tracer beside the membrane",
+    "sd-pow2": "a tracer beside the membrane",
+    "sd-graded": "a tracer beside the membrane",
+}
+"""What only a program has, by method."""
 PHASE = "a phase in which neurons wait (a neuron program, or a clock axon)"
 
 

@@ -16,13 +16,13 @@ what has arrived, and for the product of two populations: a change dQ adds dQ K,
 sends changes of the largest tracer that it has heard of. State is kept from frame to frame: only changes cost events.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from neuro.evaluate import apply, waited
 from neuro.graph import Graph, Node
@@ -48,7 +48,8 @@ class Settled:
 
     tracers: by population, what each neuron has told, the integer reference's value. output: of the read-out. events
     [batch]: sent since the frame came, by population. steps: until the last event had arrived. peak: largest magnitude
-    of the membranes, by population; extremes: lowest and highest tracer on the way.
+    of the membranes, by population; extremes: lowest and highest tracer on the way. synops [batch]: events times the
+    synapses that they reach, zero where no fans are given.
     """
 
     tracers: dict[str, Int[np.ndarray, "batch ..."]]
@@ -57,6 +58,7 @@ class Settled:
     steps: int
     peak: dict[str, int]
     extremes: dict[str, tuple[int, int]]
+    synops: Float[np.ndarray, "batch"]
 
 
 def change(code: OnlineCode, error: Int[np.ndarray, "*shape"]) -> Int[np.ndarray, "*shape"]:
@@ -91,15 +93,20 @@ def bounds(graph: Graph, code: OnlineCode) -> dict[str, int]:
 
 
 def stream(
-    graph: Graph, frames: Iterable[Int[np.ndarray, "batch ..."]], code: OnlineCode, delays: Delays | None = None
+    graph: Graph,
+    frames: Iterable[Int[np.ndarray, "batch ..."]],
+    code: OnlineCode,
+    delays: Delays | None = None,
+    fans: Mapping[str, np.ndarray] | None = None,
 ) -> Iterator[Settled]:
     """An integer graph run online on frames of input counts, each held until the network is at rest.
 
     All neurons work in the same step, whatever their layer; an event sent in step t has arrived in step t + 1 + delay.
+    fans: of `neuro.activity.fan_outs`, to count synaptic operations.
     """
     network: _Network | None = None
     for frame in frames:
-        network = network or _Network(graph, code, delays or Delays(), len(frame))
+        network = network or _Network(graph, code, delays or Delays(), len(frame), fans or {})
         yield network.settle(np.asarray(frame, np.int64))
 
 
@@ -111,6 +118,7 @@ class _Network:
     code: OnlineCode
     delays: Delays
     batch: int
+    fans: Mapping[str, np.ndarray] = field(default_factory=dict)
     tracers: dict[str, np.ndarray] = field(default_factory=dict)
     heard: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
     levels: dict[str, int] = field(default_factory=dict)
@@ -136,16 +144,20 @@ class _Network:
         events = {name: np.zeros(self.batch, np.int64) for name in self.tracers}
         peak = dict.fromkeys((n.name for n in self.order[1:] if not isinstance(n.op, MaxPool)), 0)
         extremes = {name: (int(s.min()), int(s.max())) for name, s in self.tracers.items()}
+        synops = np.zeros(self.batch)
         for steps in range(self._longest()):
             for source, target, d in self.flight.pop(0):
                 self.heard[target][source] = self.heard[target][source] + d
             self.flight.append([])
             sent = {n.name: change(self.code, self._error(n, frame, peak)) for n in self.order if is_population(n)}
             if not any(d.any() for d in sent.values()) and not any(self.flight):
-                return Settled(dict(self.tracers), self._output(), events, steps, peak, extremes)
+                return Settled(dict(self.tracers), self._output(), events, steps, peak, extremes, synops)
             for name, d in sent.items():
                 self.tracers[name] = self.tracers[name] + d
-                events[name] += (d != 0).reshape(self.batch, -1).sum(axis=1)
+                fires = (d != 0).reshape(self.batch, -1)
+                events[name] += fires.sum(axis=1)
+                if name in self.fans:
+                    synops += fires @ self.fans[name].astype(np.float64)
                 low, high = extremes[name]
                 extremes[name] = min(low, int(self.tracers[name].min())), max(high, int(self.tracers[name].max()))
                 if d.any():

@@ -1,12 +1,12 @@
 """What ``neuro codes`` prints: every spike code, and which chips can run it at what cost."""
 
-from typing import Any
+from typing import Any, get_args
 
 from rich.markup import escape
 from rich.table import Table
 
 from experiments.terminal import screen
-from neuro.capability import Realisation, realise
+from neuro.capability import Method, Realisation, realise, realise_neurons
 from neuro.chip import Chip, known, load
 from neuro.codes import CODES, Code, is_binary, is_exact, steps
 
@@ -22,6 +22,17 @@ WORDS: dict[Code, tuple[str, str]] = {
     "rate": ("V += W s + B each step", "in every step: s = [V >= th], V -= th s"),
 }
 """Receiver and sender. L: levels, K: their bits."""
+
+METHODS: dict[Method, tuple[str, bool, bool]] = {
+    "burst": ("in every step: s = floor(V/th), at most m; V -= th s", False, False),
+    "srp": ("as rate, if a run before ends at V > 0", False, True),
+    "cos": ("as rate, from a start that a run before shifts by a spike", False, True),
+    "differential": ("in every step: the largest +-th/2^k that V holds to 3/4; worth 1/t", False, False),
+    "sd-ternary": ("e = N - S; sign(e) until N is told; S += s", True, False),
+    "sd-pow2": ("e = N - S; sign(e) 2^floor(log2(4 |e|/3)); S += s", True, False),
+    "sd-graded": ("e = N - S; e; S += s", True, False),
+}
+"""Of ``neuro convert --method``: the sender, whether it is exact, and whether its spikes carry nothing."""
 
 MARKS = {"native": "native", "gadget": "gadget", "impossible": "-"}
 
@@ -45,14 +56,23 @@ def table(chips: list[Chip] | None = None) -> dict[str, Any]:
             }
             for code in CODES
         ],
+        "methods": [
+            {"method": method, "sender": sender, "exact": exact, "binary": binary}
+            for method, (sender, exact, binary) in METHODS.items()
+        ],
         "chips": [
-            {"chip": chip.name, "scope": chip.scope, "codes": {code: row(realise(chip, code), code) for code in CODES}}
+            {
+                "chip": chip.name,
+                "scope": chip.scope,
+                "codes": {code: row(realise(chip, code)) for code in CODES},
+                "methods": {method: row(realise_neurons(chip, method)) for method in get_args(Method)},
+            }
             for chip in chips or [load(name) for name in known()]
         ],
     }
 
 
-def row(way: Realisation, code: Code) -> dict[str, Any]:
+def row(way: Realisation) -> dict[str, Any]:
     """A realisation in numbers.
 
     compartments, slots: swept for a neuron, and state that it fills; clock_axons: into every core with gated neurons,
@@ -108,6 +128,22 @@ def print_table(found: dict[str, Any]) -> None:
     out.print(grid)
     for code in CODES:
         _explain(out, code, {chip["chip"]: chip["codes"][code] for chip in found["chips"]})
+    _print_methods(out, found)
+
+
+def _print_methods(out: Any, found: dict[str, Any]) -> None:
+    """The neurons of ``neuro convert --method`` that are run here and mapped to no chip."""
+    out.print("\nMethods of neuro convert with neurons of their own; no chip here is mapped with them.\n", style="dim")
+    rows = Table("method", "sender", "exact", "spikes", box=None, pad_edge=False)
+    for method in found["methods"]:
+        carries = "binary" if method["binary"] else "signed or graded"
+        rows.add_row(method["method"], escape(method["sender"]), "yes" if method["exact"] else "no", carries)
+    out.print(rows)
+    for method in found["methods"]:
+        name = method["method"]
+        native = [chip["chip"] for chip in found["chips"] if chip["methods"][name]["status"] == "native"]
+        out.print(f"  {name}: {', '.join(native) or 'no chip'}: native", style="dim")
+        _explain(out, name, {chip["chip"]: chip["methods"][name] for chip in found["chips"]})
 
 
 def _explain(out: Any, code: str, by_chip: dict[str, dict[str, Any]]) -> None:

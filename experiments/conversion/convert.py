@@ -15,9 +15,11 @@ from converters.network_file import Converted
 from converters.quantise import Quantised
 from converters.readout import real
 from experiments import decision
-from experiments.conversion import budget
+from experiments.conversion import budget, methods
+from experiments.conversion.methods import Choices, MethodRun
 from experiments.datasets.dataset import DataSet
 from experiments.forms import PILOT
+from experiments.options import Methods
 from experiments.prepared import Asked, Prepared, prepared
 from experiments.progress import Progress, silent
 from experiments.run import CodeRun, chunk_size, outputs, run
@@ -30,8 +32,8 @@ from neuro.evaluate import evaluate
 from neuro.graph import Graph, digest
 from neuro.layers import FIRING, Conv, Dense, Input, MaxPool
 
-Method = Literal["exact", "percentile", "max", "mse"]
-"""How thresholds are chosen: an integer reference and an exact code, or a rule of `quantise.rate` and firing rates."""
+"""How thresholds are chosen: an integer reference and an exact code, or a rule of `quantise.rate` and firing rates; or
+neurons of their own: see `experiments.conversion.methods`."""
 
 FORMS = ("float", "integer", "spiking")
 
@@ -44,7 +46,7 @@ class Task(Asked):
         BadInput: options that do not go together.
     """
 
-    method: Method = "exact"
+    method: Methods = "exact"
     code: Code | None = None
     levels: int | None = None
     weight_bits: int = 8
@@ -53,15 +55,27 @@ class Task(Asked):
     reset: Literal["subtract", "zero"] = "subtract"
     v0: Literal["half", "zero"] | None = None
     out: Path | None = None
+    members: int = 4
+    values: int = 6
+    prerun: int | None = None
+    rounds: int = 1
 
     def __post_init__(self) -> None:
         quantise.check_ranges(levels=self.levels or quantise.LEVELS, weight_bits=self.weight_bits, steps=self.steps)
+        methods.check(self.method, self.choices)
+        other = self.method in methods.OTHER
+        if other and (self.code is not None or self.out is not None):
+            given = f"--code {self.code}" if self.code is not None else f"--out {self.out}"
+            raise BadInput(
+                f"{given}: the neurons of --method {self.method} are run here alone; leave it out, or take --method "
+                "exact, percentile, max, mse or ltb."
+            )
         if self.code is not None and is_exact(self.code) != (self.method == "exact"):
             wanted = "one of the exact codes" if self.method == "exact" else "--code rate, or leave the code out"
             raise BadInput(f"--method {self.method} does not give the {self.code} code; take {wanted}.")
-        if self.method == "exact" and (self.reset != "subtract" or self.v0 is not None):
+        if (other or self.method == "exact") and (self.reset != "subtract" or self.v0 is not None):
             raise BadInput(
-                "--reset and --v0 are for rate codes; take --method percentile, max or mse, or leave them out."
+                "--reset and --v0 are for rate codes; take --method percentile, max, mse or ltb, or leave them out."
             )
         if self.budget is not None and (self.method != "exact" or self.levels is not None or not self.budget > 0):
             raise BadInput(
@@ -69,6 +83,11 @@ class Task(Asked):
             )
         if self.out is not None and self.out.suffix not in (".h5", ".hdf5"):
             raise BadInput(f"--out {self.out}: converted networks are HDF5 files; let its name end in .h5.")
+
+    @property
+    def choices(self) -> Choices:
+        """The options of the methods with neurons of their own."""
+        return Choices(self.steps, self.members, self.values, self.prerun, self.rounds)
 
     @property
     def sends(self) -> Code:
@@ -81,13 +100,14 @@ class Conversion:
     """A network in all its forms and what each of them gave for the test items.
 
     values: outputs [item, output] by form, in the units of the network itself: float, integer and spiking.
-    fold_error: as `converters.fold.check`. chosen: the levels that a budget led to.
+    fold_error: as `converters.fold.check`. chosen: the levels that a budget led to. spiking: without a schedule where
+    a method has neurons of its own.
     """
 
     source: Prepared
     converted: Converted
     spiking: Graph
-    run: CodeRun
+    run: CodeRun | MethodRun
     values: dict[str, np.ndarray]
     fold_error: float
     chosen: budget.Choice | None = None
@@ -125,6 +145,8 @@ def convert(source: Prepared, task: Task, progress: Progress = silent) -> Conver
     task = task if chosen is None else replace(task, levels=chosen.levels, budget=None)
     integer = given.integer if given is not None and kept else _integer(folded, dataset, task)
     steps(1)
+    if task.method in methods.OTHER:
+        return _other(source, integer, task, difference, progress)
     code = task.sends
     spiking = encode(integer.graph, code, task.steps if code == "rate" else None)
     exact = is_exact(code)
@@ -136,22 +158,42 @@ def convert(source: Prepared, task: Task, progress: Progress = silent) -> Conver
         "integer": real(network, form, outputs(form.graph, entering)),
         "spiking": real(network, form, done.outputs),
     }
-    converted = Converted(
-        network=network,
+    return Conversion(source, _stored(source, integer, task), spiking, done, values, difference, chosen)
+
+
+def _other(source: Prepared, integer: Quantised, task: Task, difference: float, progress: Progress) -> Conversion:
+    """The conversion by a method whose neurons are its own."""
+    network, dataset = source.network, source.dataset
+    advance = progress(task.method, len(dataset.x))
+    done = methods.carry_out(task.method, integer, dataset.counts, task.choices, advance)
+    values = {
+        "float": outputs(network, dataset.network_input, progress("float network", len(dataset.x))),
+        "integer": real(network, done.form, done.integer),
+        "spiking": real(network, done.form, done.outputs),
+    }
+    return Conversion(source, _stored(source, integer, task), integer.graph, done, values, difference)
+
+
+def _stored(source: Prepared, integer: Quantised, task: Task) -> Converted:
+    """What goes into a file."""
+    dataset = source.dataset
+    return Converted(
+        network=source.network,
         integer=integer,
         method=task.method,
-        code=code,
+        code=task.sends,
         steps=task.steps,
         levels=dataset.levels,
         gain=dataset.gain,
         offset=dataset.offset,
         origin=_origin(source, task),
     )
-    return Conversion(source, converted, spiking, done, values, difference, chosen)
 
 
 def diverging(done: Conversion) -> Divergence | None:
     """The first neuron whose decoded spikes differ from the integer network, over all test items, or None."""
+    if isinstance(done.run, MethodRun):
+        return done.run.first
     reference, code = done.converted.integer.graph, done.converted.code
     program, _ = engine(done.spiking)
     size = chunk_size(done.spiking, len(done.dataset.counts))
@@ -171,7 +213,10 @@ def diverging(done: Conversion) -> Divergence | None:
 
 def _integer(folded: Graph, dataset: DataSet, task: Task) -> Quantised:
     calibration, levels = dataset.calibration_counts, dataset.levels
-    if task.method != "exact":
+    if task.method in methods.OTHER:
+        choices = task.choices
+        return methods.quantised(task.method, folded, calibration, levels, task.levels, task.weight_bits, choices)
+    if task.method in ("percentile", "max", "mse", "ltb"):
         start = task.v0 or ("zero" if task.method == "max" else "half")
         return quantise.rate(folded, calibration, levels, task.steps, task.weight_bits, task.method, start, task.reset)
     return quantise.reference(folded, calibration, levels, task.levels, task.weight_bits)
@@ -216,6 +261,8 @@ def summary(done: Conversion, task: Task) -> dict[str, Any]:
             form: decision.accuracy(decision.classes(done.source.network, values), dataset)
             for form, values in done.values.items()
         }
+        said = [decision.classes(done.source.network, done.values[form]) for form in ("integer", "spiking")]
+        result["agreement"] = float((said[0] == said[1]).mean())
     host = done.source.host
     return result | {
         "equivalence": {

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from experiments.options import AS_IS, DataOptions, Flag, Json
+from experiments.options import AS_IS, DataOptions, Flag, Json, Methods
 from neuro.errors import BadInput, Unsupported
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ def convert(
     network: str,
     *,
     data: DataOptions = AS_IS,
-    method: Literal["exact", "percentile", "max", "mse"] = "exact",
+    method: Methods = "exact",
     code: Literal["unary", "bits", "naf", "ttfs", "graded", "rate"] | None = None,
     levels: int | None = None,
     weight_bits: int = 8,
@@ -25,6 +25,10 @@ def convert(
     budget: float | None = None,
     reset: Literal["subtract", "zero"] = "subtract",
     v0: Literal["half", "zero"] | None = None,
+    members: int = 4,
+    values: int = 6,
+    prerun: int | None = None,
+    rounds: int = 1,
     out: Path | None = None,
     diagnose: Flag = False,
     figure: Path | None = None,
@@ -37,8 +41,10 @@ def convert(
     network
         A bundled name (digits-cnn) or a file; docs/importers.md lists the formats.
     method
-        exact: an integer reference of least squared error and an exact code. The others fire at rates, with thresholds
-        at a layer's 99.9th percentile, at its largest activation (max), or of least squared error per channel (mse).
+        exact: an integer reference of least squared error and an exact code; sd-ternary, sd-pow2 and sd-graded send
+        changes until it is reached. percentile, max, mse and ltb fire at rates, with thresholds at a layer's 99.9th
+        percentile, at its largest activation, of least squared error per channel, or balanced per channel. burst, srp,
+        cos and differential are approximate neurons: docs/conversion.md.
     code
         Spike code; default bits, where rates are asked for rate.
     levels
@@ -46,7 +52,7 @@ def convert(
     weight_bits
         Bits of a weight, sign included.
     steps
-        Time steps of the rate code.
+        Time steps of the rate code and of the approximate methods.
     budget
         In place of levels, the points that may be lost: the smallest of 1, 3, 7, 15, 31, 63, 127, 255 levels at which
         the share of decisions that change, on the half of the calibration items that was not calibrated on, stays
@@ -54,6 +60,10 @@ def convert(
     reset, v0
         Of rate codes: what a spike leaves of the membrane (its excess, or zero), and the membrane at the start (half a
         threshold or zero; default zero under max, else half).
+    members, values
+        Spikes that a neuron can send in a step (burst), and sizes that a spike can have (differential).
+    prerun, rounds
+        Steps of the run before (srp, cos; default: steps), and how often cos repeats it.
     out
         A file (.h5) for the converted network, which the other commands read.
     diagnose
@@ -66,10 +76,12 @@ def convert(
 
     if figure is not None and (figure.suffix != ".png" or not diagnose):
         raise BadInput(f"--figure {figure}: the picture of --diagnose; let its name end in .png, and add --diagnose.")
+    if diagnose and method in ("burst", "srp", "cos", "differential", "sd-ternary", "sd-pow2", "sd-graded"):
+        raise BadInput(f"--diagnose knows exact and rate codes, not --method {method}; leave one of them out.")
     task = Task(
         network=network, **vars(data),
         method=method, code=code, levels=levels, weight_bits=weight_bits, steps=steps, budget=budget, reset=reset,
-        v0=v0, out=out,
+        v0=v0, out=out, members=members, values=values, prerun=prerun, rounds=rounds,
     )  # fmt: skip
     try:
         with progress_bars() as progress:
@@ -144,6 +156,8 @@ def show(found: dict[str, Any]) -> None:
         console.print(f"{equal['code']} code: {share} values differ from the integer network")
         if equal["first"]:
             console.print(f"  {equal['first']}")
+    if (agreement := found.get("agreement")) is not None and equal["mismatches"] != 0:
+        console.print(f"{100 * agreement:.2f} % of the decisions are those of the integer network")
     levels = ", ".join(map(str, found["levels"])) or "no"
     console.print(
         f"{found['neurons']:,} neurons, {levels} levels, {found['weight_bits']} bit weights: "

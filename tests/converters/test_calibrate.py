@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from converters.calibrate import CLIPS, SHRINKS, least_squares_clip, percentile, weight_scale
+from converters.calibrate import CLIPS, SHRINKS, balanced, least_squares_clip, percentile, weight_scale
 
 
 @pytest.mark.parametrize("levels", [1, 3, 15])
@@ -60,3 +60,11 @@ def test_weights_on_a_grid_are_kept():
 def test_percentile_is_above_zero():
     assert percentile(jnp.zeros((3, 2))) > 0
     assert percentile(jnp.arange(1001.0)[None], 99.9) == pytest.approx(999)
+
+
+def test_balancing_by_hand():
+    """Batches of two. Channel 0: 0 + 2 mean(1, 3) = 4; 4 + 2 mean(0, 2) = 6. Channel 1 never fires: the other's."""
+    activation = np.array([[1.0, 0], [3, 0], [2, 0], [6, 0]])
+    np.testing.assert_allclose(balanced(jnp.asarray(activation, jnp.float32), batch=2), [6, 6])
+    maps = np.stack([activation, activation], axis=2)  # two places of a map do not change a mean
+    np.testing.assert_allclose(balanced(jnp.asarray(maps, jnp.float32), batch=2), [6, 6])

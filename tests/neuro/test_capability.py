@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from converters.encode import encode
-from neuro.capability import Realisation, realise, signed_bits, state_bits
+from neuro.capability import Realisation, realise, realise_neurons, signed_bits, state_bits
 from neuro.chip import load
 from neuro.codes import CODES, is_exact
 from neuro.graph import Graph, Node
@@ -169,3 +169,25 @@ def test_gates_are_as_strong_as_the_membrane(tiny_network):
     weight = chip.neuron.clock_weight.model_copy(update={"value": 4.0})
     weak = chip.model_copy(update={"neuron": chip.neuron.model_copy(update={"clock_weight": weight})})
     assert realise(weak, "unary", spiking).clock == 2
+
+
+@pytest.mark.parametrize(
+    ("chip", "method", "missing"),
+    [
+        (load("speck"), "srp", "a run before that silences neurons"),
+        (load("loihi1"), "burst", "spikes that carry an integer"),
+        (load("loihi1"), "sd-ternary", "spikes that carry a sign"),
+        (without("loihi2", "program"), "sd-pow2", "a tracer beside the membrane"),
+        (without("loihi2", "soft_reset"), "cos", "reset by subtraction"),
+    ],
+)
+def test_neurons_of_their_own_need_what_is_named(chip, method, missing):
+    found = realise_neurons(chip, method)
+    assert found.status == "impossible"
+    assert missing in found.missing
+
+
+def test_a_quotient_takes_a_division():
+    assert realise_neurons(load("spinnaker2"), "burst") == replace(NATIVE_PROGRAM, membranes=1, synop="synop_graded")
+    assert realise_neurons(load("loihi2"), "burst").status == "gadget"
+    assert realise_neurons(load("loihi2"), "sd-pow2").status == "native"

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from experiments.conversion.code_table import WORDS, cost, print_table, table
+from experiments.conversion.code_table import METHODS, WORDS, cost, print_table, table
 from neuro.chip import known, load
 from neuro.codes import CODES, is_exact
 
@@ -58,3 +58,25 @@ def test_what_is_printed(found, capsys):
     assert "s = [V >= th 2^k]" in out
     assert "bits: loihi1, speck, truenorth, truenorth_eedn, xylo: lacks a membrane that doubles in every step" in out
     assert "graded: loihi2, spinnaker1: gadget: 4 subtractions in an update" in out
+
+
+def test_methods_come_from_capabilities_too(found, capsys):
+    """A program and spikes that carry a value, or a program alone; a division where a quotient is sent."""
+    assert [m["method"] for m in found["methods"]] == list(METHODS) == list(OTHER_ORDER)
+    status = {c["chip"]: c["methods"] for c in found["chips"]}
+    assert {name: row["status"] for name, row in status["loihi2"].items()} == {
+        "burst": "gadget", "srp": "native", "cos": "native", "differential": "gadget",
+        "sd-ternary": "native", "sd-pow2": "native", "sd-graded": "gadget",
+    }  # fmt: skip
+    assert all(row["status"] == "native" for row in status["spinnaker2"].values())
+    assert status["loihi1"]["sd-pow2"]["missing"] == "spikes that carry a sign and a size"
+    assert status["loihi1"]["srp"]["missing"] == "a run before that silences neurons (a neuron program)"
+    assert status["darwin3"]["burst"]["missing"] == "spikes that carry an integer"
+    assert (status["darwin3"]["cos"]["status"], status["darwin3"]["cos"]["slots"]) == ("native", 5)
+    assert (status["loihi2"]["sd-graded"]["synapse"], status["loihi2"]["srp"]["synapse"]) == ("synop_graded", "synop")
+    print_table(found)
+    out = capsys.readouterr().out
+    assert "sd-graded: loihi2, spinnaker1: gadget: 4 subtractions in an update" in out
+
+
+OTHER_ORDER = ("burst", "srp", "cos", "differential", "sd-ternary", "sd-pow2", "sd-graded")
