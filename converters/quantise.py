@@ -100,10 +100,10 @@ def reference(
             _read_out(folded, nodes, values, weight_bits, None if own else Seen(seen, wanted))
             break
         else:
-            _pool(folded, population, nodes, values)
+            pool(folded, population, nodes, values)
         integer = Graph(folded.name, tuple(nodes))
         seen[name] = apply(integer.output.op, jnp.asarray(_arriving(integer, name, seen)))
-    return _checked(Quantised(Graph(folded.name, tuple(nodes)), values.scales, values.origins))
+    return checked(Quantised(Graph(folded.name, tuple(nodes)), values.scales, values.origins))
 
 
 def rate(
@@ -154,8 +154,8 @@ def rate(
         elif name == folded.output.name:
             _read_out(folded, nodes, values, weight_bits)
         else:
-            _pool(folded, population, nodes, values)
-    return _checked(Quantised(Graph(folded.name, tuple(nodes)), values.scales, values.origins))
+            pool(folded, population, nodes, values)
+    return checked(Quantised(Graph(folded.name, tuple(nodes)), values.scales, values.origins))
 
 
 def _as_counted(folded: Graph, population: Node, seen: dict[str, Array], values: Values) -> Array:
@@ -269,7 +269,7 @@ def _read_out(folded: Graph, nodes: list[Node], values: Values, weight_bits: int
     values.scales[name], values.origins[name] = np.full(shape, found.scale.max()), np.zeros(shape)
 
 
-def _pool(folded: Graph, population: Node, nodes: list[Node], values: Values) -> None:
+def pool(folded: Graph, population: Node, nodes: list[Node], values: Values) -> None:
     """Appends a max-pool of counts with what reshapes them before it, as it is."""
     name, feeds = population.name, sources(folded, population.name)
     inner = stage(folded, name)
@@ -284,7 +284,12 @@ def _pool(folded: Graph, population: Node, nodes: list[Node], values: Values) ->
         maps[name] = np.broadcast_to(along(channel, len(shape)), shape)
 
 
-def _checked(quantised: Quantised) -> Quantised:
+def checked(quantised: Quantised) -> Quantised:
+    """`quantised`, if no sum in it can leave the integers that float32 holds exactly.
+
+    Raises:
+        BadInput: naming the layer.
+    """
     over = {name: bound for name, bound in bounds(quantised.graph).items() if bound >= EXACT_FLOAT32}
     if over:
         worst = max(over, key=lambda name: over[name])
