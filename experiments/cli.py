@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import App, CycloptsError, Parameter
 
 from experiments.cli_listings import listings
+from experiments.conversion.compress_command import compress
 from experiments.conversion.convert_command import convert
 from experiments.conversion.export_command import export
 from experiments.options import Codes, Numbers, Size, names, numbers
@@ -29,6 +30,7 @@ Names = Annotated[
     Parameter(help="Names or .toml files, separated by commas, or all; default the strongest of each kind."),
 ]
 
+app.command(compress)
 app.command(convert)
 app.command(export)
 

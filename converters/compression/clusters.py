@@ -36,6 +36,13 @@ def clustered(graph: Graph, bits: int) -> tuple[Graph, dict[str, Shared]]:
     return with_weights(graph, {name: s.values[s.index] for name, s in found.items()}), found
 
 
+def moved(found: Shared, weight: Float[np.ndarray, "neuron ..."]) -> Shared:
+    """Who shares what, with the values that the weights have by now."""
+    values = found.values.astype(np.float64).copy()
+    values[found.index.ravel()] = weight.ravel()
+    return Shared(values, found.index)
+
+
 def shared(weight: Float[np.ndarray, "neuron ..."], most: int) -> Shared:
     """At most `most` values for the weights, float64, and the index of each weight's value."""
     flat = weight.astype(np.float64).ravel()

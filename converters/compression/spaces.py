@@ -99,7 +99,7 @@ def marks(graph: Graph, found: Spaces, gone: Gone) -> dict[str, Bool[np.ndarray,
     for node in graph.nodes:
         shape = graph.shapes[node.name]
         space = found.of.get(node.name)
-        if space in gone:
+        if space is not None and space in gone:
             result[node.name] = np.broadcast_to(gone[space].reshape(-1, *(1,) * (len(shape) - 1)), shape)
         elif space is None:
             result[node.name] = _moved(node.op, [result[i] for i in node.inputs], shape)
@@ -149,8 +149,8 @@ def _moved(op: Op, given: list[np.ndarray], shape: tuple[int, ...]) -> np.ndarra
 
 
 def _any(values: np.ndarray) -> np.ndarray:
-    return values.reshape(len(values), -1).any(axis=1)
+    return np.asarray(values.reshape(len(values), -1).any(axis=1))
 
 
 def _channels(left: np.ndarray) -> np.ndarray:
-    return left.reshape(len(left), -1).all(axis=1)
+    return np.asarray(left.reshape(len(left), -1).all(axis=1))
