@@ -30,8 +30,8 @@ def tried(asked: Code | Literal["auto"]) -> tuple[Code, ...]:
 @dataclass(frozen=True)
 class Forms:
     """fold_error: relative difference between the network and its folded form. integer: the matched network; spiking:
-    by code, the exact ones equal to it; without_rate: why the rate code is not among them, if it is not. is_given: whether
-    the integer network came with the float one."""
+    by code, the exact ones equal to it; without_rate: why the rate code is not among them, if it is not. is_given:
+    whether the integer network came with the float one."""
 
     fold_error: float
     integer: Graph

@@ -24,7 +24,7 @@ class Schedule:
 
     epochs: int = 10
     batch: int = 50
-    rate: float = 3e-3
+    rate: float = 0.01
     seed: int = 0
 
     def __post_init__(self) -> None:

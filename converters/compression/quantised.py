@@ -177,6 +177,7 @@ def integer(of: Layers, parameters: Parameters, input_levels: int) -> tuple[Quan
     graph = tuned(of.net, parameters)
     lambdas = {name: float(jnp.exp(own)) for name, own in parameters["thresholds"].items()}
     weights = layer_weights(of.net, parameters)
+    every = jax.jit(lambda p, w: {name: vars(whole(of, p, name, w)) for name in of.stages})(parameters, weights)
     first, shape = graph.input.name, graph.shapes[graph.input.name]
     nodes = [Node(first, Input(shape, input_levels))]
     values = Values({first: np.ones(shape)}, {first: np.zeros(shape)})
@@ -186,7 +187,7 @@ def integer(of: Layers, parameters: Parameters, input_levels: int) -> tuple[Quan
         if isinstance(population.op, MaxPool):
             pool(graph, population, nodes, values)
             continue
-        here, own = of.stages[name], jax.jit(lambda p, w, n=name: vars(whole(of, p, n, w)))(parameters, weights)
+        here, own = of.stages[name], every[name]
         found = {key: np.rint(np.asarray(w)).astype(np.int64) for key, w in own["weights"].items()}
         nodes += [replace(n, op=replace(n.op, weight=found[n.name])) if n.name in found else n for n in here.skeleton]
         ndim, scale = len(graph.shapes[name]), np.asarray(own["scale"], np.float64)

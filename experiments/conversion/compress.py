@@ -49,7 +49,7 @@ class Task(Asked):
     levels: int | None = None
     weight_bits: int | None = None
     finetune: int = 0
-    rate: float = 3e-3
+    rate: float = 0.01
     seed: int = 0
     out: Path = field(default=Path("compressed.h5"))
 

@@ -29,7 +29,7 @@ def compress(
     levels: int | None = None,
     weight_bits: int | None = None,
     finetune: int = 0,
-    rate: float = 3e-3,
+    rate: float = 0.01,
     seed: int = 0,
     out: Path | None = None,
     json_: Annotated[bool, Parameter(name="--json")] = False,
