@@ -38,10 +38,14 @@ def with_weights(graph: Graph, changed: Mapping[str, np.ndarray]) -> Graph:
     return Graph(graph.name, tuple(nodes))
 
 
+def size(graph: Graph, zeros: bool = True) -> int:
+    """How many weights there are, or how many that are not zero."""
+    return sum(int(w.size if zeros else (w != 0).sum()) for w in weights(graph).values())
+
+
 def zero_share(graph: Graph) -> float:
     """Share of the weights that are zero."""
-    found = weights(graph).values()
-    return sum(int((w == 0).sum()) for w in found) / max(sum(w.size for w in found), 1)
+    return 1 - size(graph, zeros=False) / max(size(graph), 1)
 
 
 def pruned(graph: Graph, share: float, scope: Scope = "global") -> Graph:

@@ -14,7 +14,7 @@ from converters import fold, network_file, quantise
 from converters.compression import quantised, tunable
 from converters.compression.clusters import BITS, Shared, clustered, moved
 from converters.compression.finetuning import Forward, Schedule, finetuned
-from converters.compression.pruning import pruned, two_of_four, weights, zero_share
+from converters.compression.pruning import pruned, size, two_of_four, weights, zero_share
 from converters.compression.thinning import dead, thinned
 from converters.compression.tunable import Parameters
 from converters.compression.unfold import unfolded
@@ -22,7 +22,7 @@ from converters.network_file import Converted
 from converters.readout import real
 from experiments import decision
 from experiments.datasets.dataset import DataSet
-from experiments.forms import PILOT
+from experiments.forms import PILOT, weight_bits
 from experiments.prepared import Asked, Prepared, prepared, training_set
 from experiments.progress import Progress, silent
 from experiments.run import outputs
@@ -186,7 +186,7 @@ def summary(done: Compression, task: Task) -> dict[str, Any]:
     source, dataset = done.source, done.source.dataset
     before, after, integer = done.steps[0].graph, done.steps[-1].graph, done.converted.integer.graph
     firing = [n.op for n in integer.nodes if isinstance(n.op, FIRING)]
-    bits = max((_bits(w) for w in weights(integer).values()), default=0)
+    bits = weight_bits(integer)
     return {
         "network": task.network,
         "format": source.format,
@@ -194,7 +194,7 @@ def summary(done: Compression, task: Task) -> dict[str, Any]:
         "steps": [
             {
                 "step": s.name,
-                "weights": _size(s.graph),
+                "weights": size(s.graph),
                 "zeros": zero_share(s.graph),
                 **_judged(done, s.values),
                 **s.note,
@@ -202,11 +202,11 @@ def summary(done: Compression, task: Task) -> dict[str, Any]:
             for s in done.steps
         ],
         "integer": {"zeros": zero_share(integer), **_judged(done, done.values)},
-        "parameters": {"before": _size(before), "after": _size(after), "not_zero": _size(after, zeros=False)},
+        "parameters": {"before": size(before), "after": size(after), "not_zero": size(after, zeros=False)},
         "levels": sorted({op.levels for op in firing}),
         "weight_bits": bits,
         "values_per_layer": max((len(np.unique(w)) for w in weights(integer).values()), default=0),
-        "weight_storage_bits": {"before": 32 * _size(before), "after": bits * _size(after)},
+        "weight_storage_bits": {"before": 32 * size(before), "after": bits * size(after)},
         "finetune": {"epochs": task.finetune, "rate": task.rate, "seed": task.seed},
         "digest": digest(integer),
         "file": str(task.out),
@@ -232,15 +232,6 @@ def _finetuned(
     assert training.y is not None
     schedule = Schedule(epochs=task.finetune, rate=task.rate, seed=task.seed)
     return finetuned(forward, parameters, training.counts, training.y, schedule, done)
-
-
-def _size(graph: Graph, zeros: bool = True) -> int:
-    return sum(int(w.size if zeros else (w != 0).sum()) for w in weights(graph).values())
-
-
-def _bits(weight: np.ndarray) -> int:
-    """Of the widest weight, sign included."""
-    return int(np.abs(weight).max()).bit_length() + 1
 
 
 def _origin(source: Prepared, task: Task) -> dict[str, str]:
