@@ -55,7 +55,7 @@ class Lowered:
 
 
 @dataclass(frozen=True)
-class _Synapses:
+class Synapses:
     """A weighted operator with the scale of its input counts, and of pools behind it, in its float weight."""
 
     op: Conv | Dense
@@ -95,7 +95,7 @@ def lower(
     assert isinstance(offset.op, Scale)
     if (product := next((n for n in stage(folded, name) if isinstance(n.op, Product)), None)) is not None:
         return _product(folded, name, offset, product, values)
-    synapses, aligned = _synapses(folded, name, offset.name, values.scales)
+    synapses, aligned = synapses_of(folded, name, offset.name, values.scales)
     full = 2 ** (weight_bits - 1) - 1
     channels = folded.shapes[name][0]
     origins = {s: jnp.asarray(values.origins[s], jnp.float32)[None] for s in sources(folded, name)}
@@ -116,14 +116,14 @@ def lower(
         if key in fits:
             weight = whole(fits[key], np.broadcast_to(scale, (len(synapse.weight),)), full)
         integer[key] = replace(synapse.op, weight=weight)
-    nodes = _rebuild(folded, name, offset.name, integer)
+    nodes = rebuilt(folded, name, offset.name, integer)
     scale = np.broadcast_to(scale, (channels,))
     last = nodes[-1].name if nodes else offset.inputs[0]
     return Lowered(nodes, last, scale, shift)
 
 
 def _fitted(
-    folded: Graph, name: str, offset: str, synapses: dict[str, _Synapses], seen: Seen, shift: np.ndarray
+    folded: Graph, name: str, offset: str, synapses: dict[str, Synapses], seen: Seen, shift: np.ndarray
 ) -> dict[str, Fit]:
     """The weights of a stage fitted to its float output, one operator after the other.
 
@@ -171,15 +171,21 @@ def _product(folded: Graph, name: str, offset: Node, product: Node, values: Valu
         unit, origin = (float(maps[side].flat[0]) for maps in (values.scales, values.origins))
         scale *= unit
         zeros.append(round(-origin / unit))
-    nodes = _rebuild(folded, name, offset.name, {product.name: Product((zeros[0], zeros[1]))})
+    nodes = rebuilt(folded, name, offset.name, {product.name: Product((zeros[0], zeros[1]))})
     shape = folded.shapes[name]
     return Lowered(nodes, nodes[-1].name, np.full(shape[:1], scale), np.broadcast_to(offset.op.offset, shape))
 
 
-def _synapses(folded: Graph, name: str, offset: str, scales) -> tuple[dict[str, _Synapses], bool]:
-    """The weighted nodes of a stage, and whether axis 0 of every weight is axis 0 of the population."""
+def synapses_of(folded: Graph, name: str, offset: str, scales) -> tuple[dict[str, Synapses], bool]:
+    """The weighted nodes of a stage, and whether axis 0 of every weight is axis 0 of the population.
+
+    scales: by source, a map of what one count stands for.
+
+    Raises:
+        Unsupported: as `lower`.
+    """
     values: dict[str, np.ndarray | None] = {s: scales[s] for s in sources(folded, name)}  # None: weights are behind
-    found: dict[str, _Synapses] = {}
+    found: dict[str, Synapses] = {}
     behind: dict[str, dict[str, int]] = {s: {} for s in values}  # weighted nodes, and how many values pools add up
     aligned, faults = True, []
     for node in stage(folded, name):
@@ -228,21 +234,21 @@ def _synapses(folded: Graph, name: str, offset: str, scales) -> tuple[dict[str, 
     return {key: replace(s, weight=s.weight / pooled[key]) for key, s in found.items()}, aligned
 
 
-def _absorb(op: Conv | Dense | Scale, scale: np.ndarray, shape: tuple[int, ...]) -> _Synapses:
+def _absorb(op: Conv | Dense | Scale, scale: np.ndarray, shape: tuple[int, ...]) -> Synapses:
     """`op` with the scale of its input counts in its float weights; a `Scale` becomes one synapse per neuron."""
     if isinstance(op, Dense):
-        return _Synapses(op, op.weight * scale)
+        return Synapses(op, op.weight * scale)
     if isinstance(op, Conv):
         channel = uniform(scale)
         grouped = channel.reshape(op.groups, 1, -1).repeat(op.weight.shape[0] // op.groups, axis=1)
         spread = grouped.reshape(op.weight.shape[0], -1, *(1,) * (op.weight.ndim - 2))
-        return _Synapses(op, op.weight * spread)
+        return Synapses(op, op.weight * spread)
     gain = np.broadcast_to(op.factor * scale, shape)
     if len(shape) == 1:
-        return _Synapses(Dense(np.diag(gain), None), np.diag(gain))
+        return Synapses(Dense(np.diag(gain), None), np.diag(gain))
     space = len(shape) - 1
     weight = uniform(gain).reshape(-1, *(1,) * (space + 1))
-    return _Synapses(Conv(weight, None, (1,) * space, ((0, 0),) * space, shape[0]), weight)
+    return Synapses(Conv(weight, None, (1,) * space, ((0, 0),) * space, shape[0]), weight)
 
 
 def uniform(scale: np.ndarray) -> np.ndarray:
@@ -257,7 +263,7 @@ def uniform(scale: np.ndarray) -> np.ndarray:
     return flat[:, 0]
 
 
-def _rebuild(folded: Graph, name: str, offset: str, integer: dict[str, Op]) -> list[Node]:
+def rebuilt(folded: Graph, name: str, offset: str, integer: dict[str, Op]) -> list[Node]:
     """The stage's nodes with integer operators, named after the population, since two stages may share nodes."""
     renamed: dict[str, str] = {}
     nodes: list[Node] = []

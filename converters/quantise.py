@@ -100,7 +100,7 @@ def reference(
             _read_out(folded, nodes, values, weight_bits, None if own else Seen(seen, wanted))
             break
         else:
-            _pool(folded, population, nodes, values)
+            pool(folded, population, nodes, values)
         integer = Graph(folded.name, tuple(nodes))
         seen[name] = apply(integer.output.op, jnp.asarray(_arriving(integer, name, seen)))
     return checked(Quantised(Graph(folded.name, tuple(nodes)), values.scales, values.origins))
@@ -163,7 +163,7 @@ def rate(
         elif name == folded.output.name:
             _read_out(folded, nodes, values, weight_bits)
         else:
-            _pool(folded, population, nodes, values)
+            pool(folded, population, nodes, values)
             if rule == "ltb":
                 clipped[name] = apply(population.op, propagate(folded, name, clipped))
     return checked(Quantised(Graph(folded.name, tuple(nodes)), values.scales, values.origins))
@@ -287,7 +287,7 @@ def _read_out(folded: Graph, nodes: list[Node], values: Values, weight_bits: int
     values.scales[name], values.origins[name] = np.full(shape, found.scale.max()), np.zeros(shape)
 
 
-def _pool(folded: Graph, population: Node, nodes: list[Node], values: Values) -> None:
+def pool(folded: Graph, population: Node, nodes: list[Node], values: Values) -> None:
     """Appends a max-pool of counts with what reshapes them before it, as it is."""
     name, feeds = population.name, sources(folded, population.name)
     inner = stage(folded, name)
@@ -303,10 +303,10 @@ def _pool(folded: Graph, population: Node, nodes: list[Node], values: Values) ->
 
 
 def checked(quantised: Quantised) -> Quantised:
-    """The network itself, if float32 holds all its sums exactly.
+    """`quantised`, if no sum in it can leave the integers that float32 holds exactly.
 
     Raises:
-        BadInput: a layer that may reach more.
+        BadInput: naming the layer.
     """
     over = {name: bound for name, bound in bounds(quantised.graph).items() if bound >= EXACT_FLOAT32}
     if over:

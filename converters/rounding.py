@@ -8,7 +8,8 @@ calibration items, both with the second moments H of the centred inputs:
               w_j+1.. -= e_j U_j,j+1.. / U_jj with U^T U = (H + a d I)^-1 (as in Frantar 2022, GPTQ)
 
 a is chosen by the error of a fit on half of the items on the other half; where no fit helps, weights are rounded to
-the nearest. Means are left to the bias.
+the nearest. Means are left to the bias. A weight of zero is no synapse and stays none: a neuron is fitted on the inputs
+that it has.
 """
 
 from dataclasses import dataclass
@@ -27,6 +28,9 @@ ROWS_EACH, LEAST, MOST = 16, 2**12, 2**15
 are drawn evenly from all items."""
 WIDEST = 2304
 """Inputs of a neuron up to which a layer is fitted: the effort grows with their third power."""
+EFFORT = 5e10
+"""Of neurons that lack some inputs, each with its own equations: up to which sum of cubes of their inputs they are
+solved."""
 ENOUGH = 0.98
 """A fit must leave at most this share of the squared error on the items left out."""
 CHUNK = 2**25  # values of patches that are held at once
@@ -91,19 +95,20 @@ def fitted(taken: Rows, weight: Float[np.ndarray, "neuron ..."], target: Float[n
     flat = weight.reshape(len(taken.patches), weight.shape[0] // len(taken.patches), -1)
     inputs = flat.shape[2]
     middle = np.median(taken.items)
-    if inputs > WIDEST or middle == 0:
+    kept = flat != 0
+    if inputs > WIDEST or middle == 0 or (not kept.all() and (kept.sum(axis=2) ** 3.0).sum() > EFFORT):
         return Fit(weight, np.zeros((len(flat), 0, 0)), np.inf)
     missing = _centred(target - np.matmul(taken.patches, flat.swapaxes(1, 2).astype(np.float32)))
     centred = _centred(taken.patches)
     halves = (taken.items < middle, taken.items >= middle)
     fit, check = (_moments(centred[:, half], missing[:, half]) for half in halves)
     size = np.maximum(np.square(missing[:, halves[1]]).sum(axis=1, dtype=np.float64), 1e-30)
-    scores = [float(np.median(_change(check, _solve(*fit, a)) / size)) for a in RIDGES]
+    scores = [float(np.median(_change(check, _solve(*fit, a, kept)) / size)) for a in RIDGES]
     moments, cross = (one + two for one, two in zip(fit, check, strict=True))
     if 1 + min(scores) > ENOUGH:
         return Fit(weight, moments, np.inf)
     a = RIDGES[int(np.argmin(scores))]
-    return Fit((flat + _solve(moments, cross, a)).reshape(weight.shape), moments, a)
+    return Fit((flat + _solve(moments, cross, a, kept)).reshape(weight.shape), moments, a)
 
 
 def whole(fit: Fit, scale: Float[np.ndarray, "neuron"], full: int) -> Int[np.ndarray, "neuron ..."]:
@@ -117,10 +122,11 @@ def whole(fit: Fit, scale: Float[np.ndarray, "neuron"], full: int) -> Int[np.nda
         order = np.argsort(-np.diag(moments), kind="stable")
         upper = np.linalg.cholesky(np.linalg.inv(_damped(moments[np.ix_(order, order)], fit.damping))).T
         left, done = own[:, order], np.empty(own.shape, np.int64)
+        kept = left != 0
         for j in range(len(order)):
             done[:, j] = np.clip(np.rint(left[:, j]), -full, full)
             error = (left[:, j] - done[:, j]) / upper[j, j]
-            left[:, j + 1 :] -= error[:, None] * upper[j, j + 1 :]
+            left[:, j + 1 :] -= error[:, None] * upper[j, j + 1 :] * kept[:, j + 1 :]
         result[group][:, order] = done
     return result.reshape(weight.shape)
 
@@ -148,5 +154,15 @@ def _damped(moments: np.ndarray, a: float) -> np.ndarray:
     return moments + (a * np.maximum(mean, 1e-12))[..., None, None] * np.eye(size)
 
 
-def _solve(moments: np.ndarray, cross: np.ndarray, a: float) -> Float[np.ndarray, "group output input"]:
-    return np.linalg.solve(_damped(moments, a), cross).swapaxes(1, 2)
+def _solve(
+    moments: np.ndarray, cross: np.ndarray, a: float, kept: np.ndarray
+) -> Float[np.ndarray, "group output input"]:
+    """The step of every weight; none for one that is not kept."""
+    damped = _damped(moments, a)
+    if kept.all():
+        return np.linalg.solve(damped, cross).swapaxes(1, 2)
+    result = np.zeros(kept.shape)
+    for group, output in np.argwhere(kept.any(axis=2)):
+        own = np.flatnonzero(kept[group, output])
+        result[group, output, own] = np.linalg.solve(damped[group][np.ix_(own, own)], cross[group][own, output])
+    return result

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import App, CycloptsError, Parameter
 
 from experiments.cli_listings import listings
+from experiments.conversion.compress_command import compress
 from experiments.conversion.convert_command import convert
 from experiments.conversion.export_command import export
 from experiments.options import AS_IS, Codes, DataOptions, Flag, Json, Names
@@ -19,6 +20,7 @@ app = App(
     help_format="markdown",
 )
 
+app.command(compress)
 app.command(convert)
 app.command(export)
 

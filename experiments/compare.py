@@ -17,7 +17,7 @@ from converters.network_file import Converted
 from experiments import same_silicon
 from experiments.arm import Arm, Machine, Priced
 from experiments.datasets.dataset import DataSet
-from experiments.forms import PILOT, forms, tried
+from experiments.forms import PILOT, forms, tried, weight_bits, with_zeros
 from experiments.judge import judge
 from experiments.measured import arms as measured_arms
 from experiments.progress import Progress, silent
@@ -149,7 +149,10 @@ def compare(
     for machine in machines:
         arms += same_silicon.arms(machine, integer, counts[:ZEROS], integer_accuracy, once)
     dense = [Machine(d.kind, d, partial(conventional.prices, d)) for d in devices]
-    arms += _dense_arms(dense, network, zeros, float_accuracy, integer_accuracy, options)
+    matched = workload(network, zeros, options.weight_bits)
+    if converted is not None and found.is_given:
+        matched = workload(with_zeros(network, integer), zeros, weight_bits(integer))
+    arms += _dense_arms(dense, workload(network), matched, float_accuracy, integer_accuracy, options)
     machines = [*machines, *dense]
     for here in measured:
         own = measured_arms(here, float_accuracy)
@@ -264,12 +267,14 @@ def _spiking_arms(machines, runs, labels, accuracies, placements, refused) -> li
     return arms
 
 
-def _dense_arms(machines, network: Graph, zeros, float_accuracy, integer_accuracy, options: Options) -> list[Arm]:
+def _dense_arms(
+    machines, own: Workload, matched: Workload, float_accuracy, integer_accuracy, options: Options
+) -> list[Arm]:
     """Float and matched integer network on every device, at batch 1 and at the batch of least energy."""
     arms = []
     forms: tuple[tuple[Literal["float", "integer"], float | None, Workload], ...] = (
-        ("float", float_accuracy, workload(network)),
-        ("integer", integer_accuracy, workload(network, zeros, options.weight_bits)),
+        ("float", float_accuracy, own),
+        ("integer", integer_accuracy, matched),
     )
     for form, accuracy, work in forms:
         for machine in machines:

@@ -1,7 +1,9 @@
 """The forms that a trained network takes on its way to a chip: folded, integer, spiking under every code."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
+
+import numpy as np
 
 from converters import fold, quantise
 from converters.encode import encode
@@ -10,7 +12,8 @@ from experiments.datasets.dataset import DataSet
 from experiments.progress import Progress, silent
 from neuro.codes import CODES, Code, is_exact
 from neuro.errors import Unsupported
-from neuro.graph import Graph
+from neuro.graph import Graph, Node
+from neuro.layers import Conv, Dense
 
 AUTO: tuple[Code, ...] = ("unary", "bits", "graded", "rate")
 """Codes that are tried unless one is chosen: naf and ttfs have no compiled kernel, and would make the run half as long
@@ -27,12 +30,14 @@ def tried(asked: Code | Literal["auto"]) -> tuple[Code, ...]:
 @dataclass(frozen=True)
 class Forms:
     """fold_error: relative difference between the network and its folded form. integer: the matched network; spiking:
-    by code, the exact ones equal to it; without_rate: why the rate code is not among them, if it is not."""
+    by code, the exact ones equal to it; without_rate: why the rate code is not among them, if it is not. is_given:
+    whether the integer network came with the float one."""
 
     fold_error: float
     integer: Graph
     spiking: dict[Code, Graph]
     without_rate: str = ""
+    is_given: bool = False
 
 
 def forms(
@@ -73,4 +78,29 @@ def forms(
     spiking: dict[Code, Graph] = {code: encode(exact.graph, code) for code in CODES if is_exact(code)}
     if rate is not None:
         spiking["rate"] = encode(rate.graph, "rate", steps)
-    return Forms(fold_error=difference, integer=exact.graph, spiking=spiking, without_rate=without)
+    given = converted is not None and exact is converted.integer
+    return Forms(fold_error=difference, integer=exact.graph, spiking=spiking, without_rate=without, is_given=given)
+
+
+def weight_bits(integer: Graph) -> int:
+    """Of the widest weight of an integer network, sign included."""
+    widest = max((int(np.abs(n.op.weight).max()) for n in integer.nodes if isinstance(n.op, Conv | Dense)), default=0)
+    return widest.bit_length() + 1
+
+
+def with_zeros(network: Graph, integer: Graph) -> Graph:
+    """`network` with zeros where the integer form of a layer has them, so that rivals skip what no synapse is stored
+    for. Layers that have another shape there stay as they are; of several forms of one all must be zero."""
+    found: dict[str, np.ndarray] = {}
+    for node in integer.nodes:
+        if isinstance(node.op, Conv | Dense):
+            name, there = node.name.split("/", 1)[-1], node.op.weight != 0
+            before = found.get(name)
+            found[name] = there | before if before is not None and before.shape == there.shape else there
+    return Graph(network.name, tuple(_masked(node, found.get(node.name)) for node in network.nodes))
+
+
+def _masked(node: Node, there: np.ndarray | None) -> Node:
+    if there is None or not isinstance(node.op, Conv | Dense) or there.shape != node.op.weight.shape:
+        return node
+    return replace(node, op=replace(node.op, weight=np.where(there, node.op.weight, 0)))

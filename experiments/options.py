@@ -41,7 +41,8 @@ Size = Annotated[tuple[int, int] | None, Parameter(converter=rows_and_columns, n
 Flag = Annotated[bool, Parameter(negative="")]
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object and nothing else.")]
 Methods = Literal[
-    "exact", "percentile", "max", "mse", "ltb", "burst", "srp", "cos", "differential", "sd-ternary", "sd-pow2", "sd-graded"
+    "exact", "percentile", "max", "mse", "ltb", "burst", "srp", "cos", "differential",
+    "sd-ternary", "sd-pow2", "sd-graded",
 ]  # fmt: skip
 """Of conversion."""
 Codes = Literal["auto", "unary", "bits", "naf", "ttfs", "graded", "rate"]

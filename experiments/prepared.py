@@ -14,6 +14,7 @@ from experiments.datasets.arrays import Arrays
 from experiments.datasets.dataset import DataSet, Preprocessing
 from experiments.datasets.text import TextRule, encode_texts, encoding, vocabulary
 from experiments.datasets.text import Texts as Texts
+from experiments.datasets.training import training_items
 from experiments.options import DataOptions
 from neuro.errors import BadInput
 from neuro.graph import Graph
@@ -61,8 +62,10 @@ def prepared(asked: Asked) -> Prepared:
     return Prepared(network, dataset, source.format, host, converted)
 
 
-def dataset_for(asked: Asked, network: Graph) -> DataSet:
+def dataset_for(asked: Asked, network: Graph, items: tuple[np.ndarray, np.ndarray] | None = None) -> DataSet:
     """The data set that `asked` names, preprocessed and fitted to the network's input.
+
+    items: other items with classes in place of its test items; what a count stands for stays the same.
 
     Raises:
         BadInput: data that cannot be used, or that do not fit the network.
@@ -75,6 +78,10 @@ def dataset_for(asked: Asked, network: Graph) -> DataSet:
         if other.shape != found.shape:
             raise BadInput(f"{asked.calibration}: items of {other.shape}; {found.name} has {found.shape}.")
         found = replace(found, x_calibration=other.x[:CALIBRATION])
+    if items is not None:
+        if items[0].shape[1:] != found.shape:
+            raise BadInput(f"{found.name}: training items of {items[0].shape[1:]}; test items have {found.shape}.")
+        found = replace(found, x=items[0].astype(np.float32), y=items[1], targets=None)
     if asked.samples is not None:
         found = data.take(found, asked.samples)
     if asked.input_levels is not None and not _looks_up(network):
@@ -83,6 +90,19 @@ def dataset_for(asked: Asked, network: Graph) -> DataSet:
     chosen = default.model_copy(update=given)
     found = found if chosen.size is None else data.resize(found, chosen.size)
     return data.fit(data.preprocess(found, chosen), shape, chosen.layout)
+
+
+def training_set(asked: Asked, network: Graph) -> DataSet:
+    """The labelled training items of the data that `asked` names, prepared exactly as its test items are: a data set
+    whose x and y they are.
+
+    Raises:
+        BadInput: data without them, or a network whose words the host looks up.
+    """
+    if _looks_up(network):
+        raise BadInput(f"{asked.network}: words that the host looks up are not trained on; leave --finetune out.")
+    x, y = training_items(asked.data or networks.default_data(asked.network))
+    return dataset_for(replace(asked, samples=None), network, (x, y))
 
 
 def _loaded(name: str, network: Path, options: Preprocessing, shape: tuple[int, ...]) -> DataSet:

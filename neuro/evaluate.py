@@ -48,19 +48,8 @@ def apply(op: Op, *inputs: Float[Array, "batch ..."]) -> Float[Array, "batch ...
     """
     x = inputs[0]
     match op:
-        case Conv():
-            y = jax.lax.conv_general_dilated(
-                x,
-                jnp.asarray(op.weight, jnp.float32),
-                window_strides=op.stride,
-                padding=op.pads,
-                rhs_dilation=op.dilation or None,
-                feature_group_count=op.groups,
-                precision=jax.lax.Precision.HIGHEST,
-            )
-            return y if op.bias is None else y + _channelwise(op.bias, y.ndim)
-        case Dense():
-            y = jnp.matmul(x, jnp.asarray(op.weight.T, jnp.float32), precision=jax.lax.Precision.HIGHEST)
+        case Conv() | Dense():
+            y = weighted(op, jnp.asarray(op.weight, jnp.float32), x)
             return y if op.bias is None else y + _channelwise(op.bias, y.ndim)
         case Scale():
             return x * _constant(op.factor, x.ndim) + _constant(op.offset, x.ndim)
@@ -102,6 +91,21 @@ def apply(op: Op, *inputs: Float[Array, "batch ..."]) -> Float[Array, "batch ...
         case MultiThreshold() | SoftmaxNeurons() | NormNeurons():
             return waited(op, x.astype(jnp.int32)).astype(jnp.float32)
     raise TypeError(f"{type(op).__name__} cannot be executed")
+
+
+def weighted(op: Conv | Dense, weight: Float[Array, "..."], x: Float[Array, "batch ..."]) -> Float[Array, "batch ..."]:
+    """What `op` makes of a batch with other weights of the same shape and no bias; differentiable in both."""
+    if isinstance(op, Dense):
+        return jnp.matmul(x, weight.T, precision=jax.lax.Precision.HIGHEST)
+    return jax.lax.conv_general_dilated(
+        x,
+        weight,
+        window_strides=op.stride,
+        padding=op.pads,
+        rhs_dilation=op.dilation or None,
+        feature_group_count=op.groups,
+        precision=jax.lax.Precision.HIGHEST,
+    )
 
 
 def waited(

@@ -24,7 +24,7 @@ from experiments.benchmarks.small import LARGEST_COUNT, Kind, trained
 from experiments.conversion.convert import Task, carry_out
 from experiments.datasets.arrays import CALIBRATION
 from experiments.datasets.images import digit_images
-from experiments.decision import classes
+from experiments.decision import classes, paired
 from experiments.run import outputs, run
 from neuro.evaluate import evaluate
 from neuro.graph import Graph
@@ -32,9 +32,6 @@ from neuro.layers import Relu
 from neuro.multispike import Burst, Differential
 from neuro.multispike import run as run_values
 from neuro.sigma_delta import stream
-
-Z = 1.959964
-"""Standard normal deviate of a 95 % interval."""
 
 
 @dataclass(frozen=True)
@@ -53,19 +50,6 @@ class Row:
     def passed(self) -> bool | None:
         """Whether the drop keeps its bound."""
         return None if self.bound is None else self.drop <= self.bound
-
-
-def paired(first: np.ndarray, second: np.ndarray) -> tuple[float, float, float]:
-    """The drop from `first` to `second` [item], right or wrong, in points, and its 95 % interval.
-
-    b items that only the first has right, c that only the second has: (b - c) / n, with variance
-    (b + c - (b - c)^2 / n) / n^2 (McNemar), of which b + c is never taken below one.
-    """
-    items = len(first)
-    lost, won = int((first & ~second).sum()), int((~first & second).sum())
-    drop = (lost - won) / items
-    half = Z * (max(lost + won, 1) - (lost - won) ** 2 / items) ** 0.5 / items
-    return 100 * drop, 100 * (drop - half), 100 * (drop + half)
 
 
 Measured = tuple[np.ndarray, float]

@@ -118,6 +118,27 @@ def from_file(path: Path) -> Arrays:
     return Arrays(x, found.get("y"), x[:CALIBRATION] if calibration is None else calibration, f"{path.name}{note}")
 
 
+def labelled(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Arrays `x_train` [item, ...] and `y_train` [item], whole numbers from 0 on, of an ``.npz`` or ``.h5`` file.
+
+    Raises:
+        BadInput: missing, of another kind, or of lengths that differ.
+    """
+    reader = {".npz": _npz, ".h5": _hdf5, ".hdf5": _hdf5}.get(path.suffix)
+    found = {} if reader is None else reader(path, ("x_train", "y_train"))
+    if len(found) < 2:
+        raise BadInput(
+            f"{path}: holds no x_train and y_train, and test items are not for training. Save labelled training items "
+            "under these names, or compress without --finetune."
+        )
+    x, y = found["x_train"], found["y_train"]
+    if x.dtype.kind not in "biuf" or x.ndim < 2 or not x.size or not np.isfinite(x.astype(np.float32)).all():
+        raise BadInput(f"{path}: x_train is {x.dtype} of shape {x.shape}; items of finite real numbers are expected.")
+    if y.shape != x.shape[:1] or y.dtype.kind not in "iu" or y.min() < 0:
+        raise BadInput(f"{path}: y_train is {y.dtype} of shape {y.shape}; a whole number from 0 on for each item.")
+    return x, y.astype(np.int64)
+
+
 def idx(path: Path) -> np.ndarray:
     """The array in a gzipped IDX file of bytes.
 

@@ -36,3 +36,16 @@ def test_accuracy_and_error():
     assert decision.accuracy(np.zeros(4), regressed) is None
     found = decision.error(np.array([[1.0], [2.0], [3.0], [2.0]]), regressed)
     assert found == {"rmse": pytest.approx(1.0), "mae": pytest.approx(0.5), "unit": "degree"}
+
+
+def test_a_paired_interval_by_hand():
+    """100 items, 6 lost and 2 won: drop 4 points, variance (8 - 16/100) / 100^2."""
+    first = np.array([True] * 90 + [False] * 10)
+    second = first.copy()
+    second[:6], second[-2:] = False, True
+    drop, low, high = decision.paired(first, second)
+    assert drop == pytest.approx(4)
+    assert (high - low) / 2 == pytest.approx(1.959964 * 7.84**0.5, rel=1e-5)
+    assert decision.paired(first, first)[2] == pytest.approx(
+        1.959964, rel=1e-5
+    )  # no change seen is not no change possible
