@@ -29,6 +29,8 @@ SIGMOID, TANH = Activation(Function("sigmoid")), Activation(Function("tanh"))
 
 Emit: TypeAlias = Callable[..., str]
 """Adds a layer, emit(name, op, *inputs), and gives its name."""
+Tensor: TypeAlias = str | np.ndarray
+"""A layer, or values that are known."""
 Kind: TypeAlias = Literal["lstm", "gru", "rnn"]
 GATES: dict[Kind, tuple[str, ...]] = {
     "lstm": ("input", "forget", "candidate", "output"),
@@ -44,7 +46,7 @@ class Cell:
 
     weight [gate, hidden, input], state [gate, hidden, hidden]; bias and state_bias [gate, hidden], beside W x and R h.
     reset_after: whether a GRU's reset gate works on R h, not on h. gate, candidate, squash: the functions of gates, of
-    candidates, and of an LSTM's cell state where it is read. hidden, cell [hidden]: the state before the first step.
+    candidates, and of an LSTM's c where it is read.
     """
 
     kind: Kind
@@ -56,15 +58,13 @@ class Cell:
     gate: Op = SIGMOID
     candidate: Op = TANH
     squash: Op = TANH
-    hidden: np.ndarray | None = None
-    cell: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         gates, hidden = len(GATES[self.kind]), self.state.shape[-1]
         fits = self.weight.ndim == 3 and self.weight.shape[:2] == (gates, hidden)
         fits = fits and self.state.shape == (gates, hidden, hidden)
         fits = fits and self.bias.shape == self.state_bias.shape == (gates, hidden)
-        if not fits or not all(s is None or s.shape == (hidden,) for s in (self.hidden, self.cell)):
+        if not fits:
             shapes = [a.shape for a in (self.weight, self.state, self.bias, self.state_bias)]
             raise ValueError(f"weights and biases {shapes} are not those of {gates} gates and {hidden} units")
 
@@ -120,17 +120,25 @@ def joined(emit: Emit, name: str, layers: Sequence[str]) -> str:
     return layers[0] if len(layers) == 1 else emit(name, Concat(0), *layers)
 
 
-def unrolled(emit: Emit, name: str, sequence: Sequence[str], cell: Cell, reverse: bool = False) -> Unrolled:
+def unrolled(
+    emit: Emit,
+    name: str,
+    sequence: Sequence[str],
+    cell: Cell,
+    reverse: bool = False,
+    hidden: Tensor | None = None,
+    memory: Tensor | None = None,
+) -> Unrolled:
     """The layers of a cell that runs over `sequence`, layers [input], from its end if `reverse`.
 
-    name: layers are called `name/step/what`.
+    name: layers are called `name/step/what`. hidden, memory: h and an LSTM's c before the first step; None for zeros.
 
     Raises:
         Refused: a sequence of more than `LIMIT` steps.
     """
     check_length(len(sequence))
     nothing = np.zeros(cell.state.shape[-1], np.float32)
-    h, c = (nothing if s is None else np.asarray(s, np.float32) for s in (cell.hidden, cell.cell))
+    h, c = (nothing if s is None else s for s in (hidden, memory))
     arrays: dict[tuple[str, str, float], np.ndarray] = {}
     given: dict[int, str] = {}
     for t in reversed(range(len(sequence))) if reverse else range(len(sequence)):
@@ -145,10 +153,6 @@ def unrolled(emit: Emit, name: str, sequence: Sequence[str], cell: Cell, reverse
         given[t] = h
     assert isinstance(h, str)
     return Unrolled([given[t] for t in range(len(sequence))], h, c if isinstance(c, str) else None)
-
-
-Tensor: TypeAlias = str | np.ndarray
-"""A layer, or what is known before the first step."""
 
 
 @dataclass(frozen=True, eq=False)
