@@ -238,7 +238,7 @@ class _Step:
 
 
 def times(emit: Emit, name: str, first: str, second: str, shape: Shape) -> str:
-    """The product of two layers of one shape value by value: matrices of one value each."""
+    """The product of two layers of one shape, value by value: matrices of one value each."""
     single = Reshape((*shape, 1, 1))
     sides = [emit(f"{name}.{side}", single, layer) for side, layer in (("left", first), ("right", second))]
     return emit(name, Reshape(shape), emit(f"{name}.product", Product(), *sides))
