@@ -12,7 +12,7 @@ from dataclasses import replace
 import jax.numpy as jnp
 import numpy as np
 
-from converters.layouts import behind_sums
+from converters.layouts import behind_sums, rows_apart
 from converters.rewriter import LAYOUT, SAME, Fault, Rewriter, Value, attends, channels, spread, unscaled
 from converters.simplify import ahead, simplify
 from neuro.activations import ODD, STRICT, Function
@@ -55,7 +55,7 @@ def fold(graph: Graph, gain: np.ndarray, offset: np.ndarray) -> Graph:
     Raises:
         Unsupported: constructions that have no such form, all of them listed.
     """
-    graph = simplify(graph)
+    graph = simplify(rows_apart(graph))
     if attends(graph):
         graph = simplify(behind_sums(graph))
     state = Rewriter(graph)

@@ -86,8 +86,8 @@ class Call:
         return np.asarray(found)
 
 
-def convert(call: Call) -> Traced:
-    """What `call` gives, its layers emitted.
+def convert(call: Call) -> Traced | np.ndarray:
+    """What `call` gives, its layers emitted, or a constant.
 
     Raises:
         Refused: there are none.
@@ -125,7 +125,9 @@ def convert(call: Call) -> Traced:
     raise Refused("no layer here does this")
 
 
-def _pointwise(call: Call, name: str) -> Traced:
+def _pointwise(call: Call, name: str) -> Traced | np.ndarray:
+    if name == "mul" and any(not isinstance(i, Traced | Unknown) and not np.any(i) for i in call.inputs):
+        return np.zeros(call.equation.outputs[0][1], np.float32)  # a state before the first step, forgotten or not
     batch = next(i.batch for i in call.inputs if isinstance(i, Traced))
     given = [_operand(call, i, batch) for i in range(len(call.inputs))]
     build, label = call.builder, call.named("*")
