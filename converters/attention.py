@@ -4,6 +4,7 @@ A count of neurons that only round stands for (count - zero) unit with a whole `
 one unit. So the product of two such populations is that of two integers times one scale.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, floor, log, log2, sqrt
 
@@ -63,6 +64,11 @@ def feeds_product(folded: Graph, name: str) -> bool:
     readers = folded.readers(name)
     moved = (n for n in readers if isinstance(n.op, LAYOUT))
     return any(isinstance(n.op, Product) for n in readers) or any(feeds_product(folded, n.name) for n in moved)
+
+
+def weighs_products(nodes: Sequence[Node]) -> bool:
+    """Whether weights follow products among the nodes of a stage."""
+    return any(isinstance(n.op, Product) for n in nodes) and any(isinstance(n.op, Conv | Dense) for n in nodes)
 
 
 def whole_zero(activation: Float[Array, "item channel ..."], levels: int, common: bool) -> Grid:

@@ -12,7 +12,7 @@ from dataclasses import replace
 import jax.numpy as jnp
 import numpy as np
 
-from converters.layouts import behind_sums
+from converters.layouts import behind_sums, rows_apart
 from converters.rewriter import LAYOUT, SAME, Fault, Rewriter, Value, attends, channels, spread, unscaled
 from converters.simplify import ahead, simplify
 from neuro.activations import ODD, STRICT, Function
@@ -55,7 +55,7 @@ def fold(graph: Graph, gain: np.ndarray, offset: np.ndarray) -> Graph:
     Raises:
         Unsupported: constructions that have no such form, all of them listed.
     """
-    graph = simplify(graph)
+    graph = simplify(rows_apart(graph))
     if attends(graph):
         graph = simplify(behind_sums(graph))
     state = Rewriter(graph)
@@ -128,8 +128,7 @@ def _rewrite(state: Rewriter, node: Node) -> Value:
                 return Value(padded, np.pad(value.factor, op.pads, mode="edge"), _execute(op, value.offset))
             return Value(padded, spread(factor, shape), _execute(op, value.offset))
         case Add():
-            values = [_apart(state, v, f"{node.name}.{k}") for k, v in enumerate(values)]
-            first, second = (state.weighted(v, f"{node.name}.{k}") for k, v in enumerate(values))
+            first, second = _summands(state, values, node.name)
             total = state.emit(node.name, Add(), first, second)
             return Value(total, np.ones(shape), values[0].offset + values[1].offset)
         case Product():
@@ -183,12 +182,12 @@ def _settled(state: Rewriter, layer: str) -> Value:
 def _operand(state: Rewriter, layer: str) -> Value:
     """The value of `layer` as counts of which a whole number stands for zero, and each for the same: a product's side.
 
-    Those of a softmax are, and those of neurons that only round.
+    Those of a softmax are, those of neurons that only round, and those of functions without steps of their own.
     """
     value = state.values[layer]
     op = state.root(value.node).op
     plain = (value.factor == 1).all() and (value.offset == 0).all()
-    if plain and (isinstance(op, Softmax) or (isinstance(op, Activation) and op.function == SAME)):
+    if plain and (isinstance(op, Softmax | Relu) or (isinstance(op, Activation) and op.function.steps is None)):
         return value
     node = state.graph[layer]
     if isinstance(node.op, LAYOUT):
@@ -199,8 +198,23 @@ def _operand(state: Rewriter, layer: str) -> Value:
     return state.values[layer]
 
 
+def _summands(state: Rewriter, values: list[Value], name: str) -> list[str]:
+    """The nodes that stand for factor * u of each in a sum. Products come over a synapse for each of their values.
+
+    A product beside anything else has neurons of its own: its unit is that of two counts, so small that no weight of a
+    few bits would do for both.
+    """
+    names = [f"{name}.{k}" for k in range(len(values))]
+    if all(isinstance(state.root(v.node).op, Product) for v in values):
+        zeros = [np.zeros(v.factor.shape) for v in values]
+        each = zip(names, values, zeros, strict=True)
+        return [state.emit(f"{own}.synapse", Scale(v.factor, zero), v.node) for own, v, zero in each]
+    apart = [_apart(state, v, own) for own, v in zip(names, values, strict=True)]
+    return [state.weighted(v, own) for own, v in zip(names, apart, strict=True)]
+
+
 def _apart(state: Rewriter, value: Value, name: str) -> Value:
-    """The value with neurons of its own if it is a product, whose membranes nothing can be added to."""
+    """The value with neurons of its own if it is a product, which has no weights of its own."""
     if not isinstance(state.root(value.node).op, Product):
         return value
     fired = state.fired(f"{name}.neurons", Activation(SAME), unscaled(value))

@@ -62,6 +62,14 @@ class Synapses:
     weight: np.ndarray
 
 
+@dataclass(frozen=True)
+class Counted:
+    """A product of whole numbers, and what one of its result stands for."""
+
+    op: Product
+    scale: float
+
+
 @dataclass(frozen=True, eq=False)
 class Seen:
     """Calibration items at a stage: the counts of its sources, by name, and what the float network gives behind it."""
@@ -93,23 +101,26 @@ def lower(
     """
     offset = folded[folded[name].inputs[0]] if is_population(folded[name]) else folded[name]
     assert isinstance(offset.op, Scale)
-    if (product := next((n for n in stage(folded, name) if isinstance(n.op, Product)), None)) is not None:
-        return _product(folded, name, offset, product, values)
-    synapses, aligned = synapses_of(folded, name, offset.name, values.scales)
+    products = _products(folded, name, values)
+    if products and not any(isinstance(n.op, Conv | Dense | Scale) and n is not offset for n in stage(folded, name)):
+        ((product, counted),) = products.items()
+        return _product(folded, name, offset, product, counted)
+    synapses, aligned = synapses_of(folded, name, offset.name, values.scales, products)
     full = 2 ** (weight_bits - 1) - 1
     channels = folded.shapes[name][0]
     origins = {s: jnp.asarray(values.origins[s], jnp.float32)[None] for s in sources(folded, name)}
+    origins |= {p: jnp.zeros((1, *folded.shapes[p]), jnp.float32) for p in products}
     shift = np.asarray(propagate(folded, name, origins))[0].astype(np.float64)
-    if not any(values.origins[s].any() for s in origins):
+    if not any(jnp.any(at) for at in origins.values()):
         shift = np.broadcast_to(offset.op.offset, shift.shape)  # in float64
-    fits = _fitted(folded, name, offset.name, synapses, seen, shift) if seen is not None and aligned else {}
+    fits = _fitted(folded, name, offset.name, synapses, products, seen, shift) if seen is not None and aligned else {}
     synapses |= {key: replace(synapses[key], weight=fit.weight) for key, fit in fits.items()}
     scale = weight_scale([s.weight for s in synapses.values()], full, channels if aligned else 1, smallest)
     if unit is None or not per_channel:
         scale = np.full_like(scale, scale.max())
     if unit is not None and not smallest:
         scale = np.maximum(scale, (unit if aligned else unit.max()) / THRESHOLD_CAP)
-    integer: dict[str, Op] = {}
+    integer: dict[str, Op] = {key: product.op for key, product in products.items()}
     for key, synapse in synapses.items():
         factor = scale.reshape(-1, *(1,) * (synapse.weight.ndim - 1))
         weight = np.clip(np.rint(synapse.weight / factor), -full, full).astype(np.int64)
@@ -123,9 +134,15 @@ def lower(
 
 
 def _fitted(
-    folded: Graph, name: str, offset: str, synapses: dict[str, Synapses], seen: Seen, shift: np.ndarray
+    folded: Graph,
+    name: str,
+    offset: str,
+    synapses: dict[str, Synapses],
+    products: dict[str, Counted],
+    seen: Seen,
+    shift: np.ndarray,
 ) -> dict[str, Fit]:
-    """The weights of a stage fitted to its float output, one operator after the other.
+    """The weights of a stage fitted to its float output, one operator after the other; not those behind products.
 
     Nothing is fitted where there is anything but sums between weights and output, or weights are quantised already.
     """
@@ -134,6 +151,7 @@ def _fitted(
     for node in nodes.values():
         if node.name not in synapses and all(i in values for i in node.inputs):  # else weights are behind
             op = SumPool(*astuple(node.op)) if isinstance(node.op, AvgPool) else node.op
+            op = products[node.name].op if node.name in products else op
             values[node.name] = apply(op, *(values[i] for i in node.inputs))
     if not all(_only_sums(list(nodes.values()), key, offset) for key in synapses):
         return {}
@@ -144,11 +162,19 @@ def _fitted(
     missing = missing - sum(parts.values())
     result = {}
     for key, synapse in synapses.items():
+        if _is_behind(nodes, key, products):
+            continue
         taken = rows(ops[key], given[key])
         result[key] = fitted(taken, synapse.weight, taken.of(missing + parts[key]))
         if len(synapses) > 1 and not np.isinf(result[key].damping):
             missing = missing + parts[key] - np.asarray(apply(replace(ops[key], weight=result[key].weight), given[key]))
     return result
+
+
+def _is_behind(nodes: Mapping[str, Node], key: str, products: Mapping[str, Counted]) -> bool:
+    """Whether a node reads a product, moved or not."""
+    (feed,) = nodes[key].inputs
+    return feed in products or (feed in nodes and len(nodes[feed].inputs) == 1 and _is_behind(nodes, feed, products))
 
 
 def _only_sums(nodes: list[Node], key: str, offset: str) -> bool:
@@ -160,26 +186,37 @@ def _only_sums(nodes: list[Node], key: str, offset: str) -> bool:
     )
 
 
-def _product(folded: Graph, name: str, offset: Node, product: Node, values: Values) -> Lowered:
-    """The stage of a product, which stands alone: (A - zero) (B - zero) of counts, its scale that of both sides."""
-    assert isinstance(product.op, Product)
+def _products(folded: Graph, name: str, values: Values) -> dict[str, Counted]:
+    """The products of a stage: (A - zero) (B - zero) of counts, their scale that of both sides."""
+    found: dict[str, Counted] = {}
+    for product in stage(folded, name):
+        if not isinstance(product.op, Product):
+            continue
+        scale, zeros = product.op.factor, []
+        for side in product.inputs:
+            while not is_population(folded[side]):
+                (side,) = folded[side].inputs
+            unit, origin = (float(maps[side].flat[0]) for maps in (values.scales, values.origins))
+            scale *= unit
+            zeros.append(round(-origin / unit))
+        found[product.name] = Counted(Product((zeros[0], zeros[1])), scale)
+    return found
+
+
+def _product(folded: Graph, name: str, offset: Node, product: str, counted: Counted) -> Lowered:
+    """The stage of a product that stands alone: its membranes are the product itself."""
     assert isinstance(offset.op, Scale)
-    scale, zeros = product.op.factor, []
-    for side in product.inputs:
-        while not is_population(folded[side]):
-            (side,) = folded[side].inputs
-        unit, origin = (float(maps[side].flat[0]) for maps in (values.scales, values.origins))
-        scale *= unit
-        zeros.append(round(-origin / unit))
-    nodes = rebuilt(folded, name, offset.name, {product.name: Product((zeros[0], zeros[1]))})
+    nodes = rebuilt(folded, name, offset.name, {product: counted.op})
     shape = folded.shapes[name]
-    return Lowered(nodes, nodes[-1].name, np.full(shape[:1], scale), np.broadcast_to(offset.op.offset, shape))
+    return Lowered(nodes, nodes[-1].name, np.full(shape[:1], counted.scale), np.broadcast_to(offset.op.offset, shape))
 
 
-def synapses_of(folded: Graph, name: str, offset: str, scales) -> tuple[dict[str, Synapses], bool]:
+def synapses_of(
+    folded: Graph, name: str, offset: str, scales: Mapping[str, np.ndarray], products: Mapping[str, Counted]
+) -> tuple[dict[str, Synapses], bool]:
     """The weighted nodes of a stage, and whether axis 0 of every weight is axis 0 of the population.
 
-    scales: by source, a map of what one count stands for.
+    scales: by source, a map of what one count stands for. products: those of the stage.
 
     Raises:
         Unsupported: as `lower`.
@@ -195,6 +232,8 @@ def synapses_of(folded: Graph, name: str, offset: str, scales) -> tuple[dict[str
         behind[node.name] = {key: size for i in node.inputs for key, size in behind[i].items()}
         values[node.name] = None
         match node.op:
+            case Product():
+                values[node.name] = np.full(folded.shapes[node.name], products[node.name].scale)
             case Conv() | Dense() | Scale():
                 if scale is None:
                     faults.append(Refusal(node.name, type(node.op).__name__, "no activation before it"))

@@ -87,6 +87,9 @@ def reference(
             elif levels is None and function.steps is not None:
                 grid = staircase.grid(function, real[name], asked, keep=True)
                 _fire(folded, population, nodes, values, weight_bits, grid)
+            elif attention.feeds_product(folded, name):
+                grid = attention.whole_zero(jnp.asarray(real[name]), asked, True)
+                _fire(folded, population, nodes, values, weight_bits, grid, seen=Seen(seen, wanted), keep=True)
             else:
                 grid = grids.widest(function, np.asarray(real[name]), asked)
                 _fire(folded, population, nodes, values, weight_bits, grid, seen=Seen(seen, wanted))
@@ -204,38 +207,36 @@ def _fire(
     grid: Grid,
     rule: Rule | None = None,
     seen: Seen | None = None,
+    keep: bool = False,
 ) -> None:
     """Appends the stage of a population and its neurons; under the rate code they have equal steps.
 
-    rule: of the rate code. seen: what there is to fit weights, levels and bias to.
+    rule: of the rate code. seen: what there is to fit weights, levels and bias to; the levels stay if `keep`.
     """
     assert isinstance(population.op, Relu | Activation)
     name, shape = population.name, folded.shapes[population.name]
     function = function_of(population.op)
     placed = rule is None and not staircase.is_straight(function, grid)
-    found = lower(
-        folded,
-        name,
-        values,
-        weight_bits,
-        grid.unit,
-        per_channel=rule in (None, "mse", "ltb"),
-        smallest=placed,
-        seen=seen,
-    )
+    per_channel = rule in (None, "mse", "ltb")
+    for bits in range(weight_bits, 1, -1):  # products of many levels leave their weights less room
+        found = lower(folded, name, values, bits, grid.unit, per_channel, smallest=placed, seen=seen)
+        behind = Graph(folded.name, (*nodes, *found.nodes, Node(name, _never(len(shape)), (found.last,))))
+        if not attention.weighs_products(found.nodes) or _reach(behind, name) < EXACT_FLOAT32 // 2:
+            break
     nodes += found.nodes
     grid = attention.matched(grid, found.scale) if attention.rounds(population) else grid
     if seen is not None:
-        behind = Graph(folded.name, (*nodes, Node(name, _never(len(shape)), (found.last,))))
         arriving = _received(behind, found, seen)
         wanted = np.asarray(apply(population.op, jnp.asarray(seen.wanted)))
-        grid, added = grids.fitted(function, arriving, wanted, grid)
+        if keep:
+            added = (seen.wanted - arriving).mean(axis=(0, *range(2, arriving.ndim))).astype(np.float64)
+        else:
+            grid, added = grids.fitted(function, arriving, wanted, grid)
         found = replace(found, shift=found.shift + along(added, len(shape)))
     if rule is not None:
         neuron = staircase.straight(grid, found.scale, found.shift)
     else:
-        reach = _reach(Graph(folded.name, (*nodes, Node(name, _never(len(shape)), (found.last,)))), name)
-        neuron = staircase.neurons(function, grid, found.scale, found.shift, reach)
+        neuron = staircase.neurons(function, grid, found.scale, found.shift, _reach(behind, name))
     nodes.append(Node(name, neuron, (found.last,)))
     values.scales[name] = np.broadcast_to(along(grid.unit, len(shape)), shape)
     values.origins[name] = np.broadcast_to(along(grid.low, len(shape)), shape)

@@ -67,10 +67,11 @@ def sources(graph: Graph, name: str) -> list[str]:
 
 
 def propagate(graph: Graph, name: str, values: dict[str, Array]) -> Array:
-    """What arrives at population `name` when its sources have `values` [batch, *shape]."""
+    """What arrives at population `name` when its sources, or nodes on the way, have `values` [batch, *shape]."""
     values = dict(values)
     for node in stage(graph, name):
-        values[node.name] = apply(node.op, *(values[i] for i in node.inputs))
+        if node.name not in values:
+            values[node.name] = apply(node.op, *(values[i] for i in node.inputs))
     target = graph[name]
     return values[target.inputs[0] if is_population(target) else name]
 

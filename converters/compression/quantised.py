@@ -264,14 +264,14 @@ def _stage(
     aligned = True
     for source in feeds:
         alone = {s: np.full(graph.shapes[s], float(s == source)) for s in feeds}
-        found, aligned = synapses_of(ones, name, offset, alone)
+        found, aligned = synapses_of(ones, name, offset, alone, {})
         for key, synapse in found.items():
             if synapse.weight.any():
                 even = isinstance(graph[key].op, Conv | Dense) and np.ptp(synapse.weight) == 0
                 part = synapse.weight[(slice(1),) * synapse.weight.ndim] if even else synapse.weight
                 spread.setdefault(f"{name}/{key}", {})[source] = part
     units = {s: np.full(graph.shapes[s], lambdas[r] / levels if (r := roots[s]) else 1.0) for s in feeds}
-    now = synapses_of(graph, name, offset, units)[0]
+    now = synapses_of(graph, name, offset, units, {})[0]
     ops = {f"{name}/{key}": synapse.op for key, synapse in found.items()}
     skeleton = rebuilt(graph, name, offset, {key: _blank(synapse.op) for key, synapse in found.items()})
     keys = [key for key in now if f"{name}/{key}" in ops]

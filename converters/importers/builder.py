@@ -13,6 +13,7 @@ import numpy as np
 
 from converters.importers.chain import Refused, reaching, unique, with_biases, with_scales_joined
 from converters.importers.pointwise import LONGEST, Expression, Operand, View, cuts, execute, parts, recognised
+from converters.importers.recurrent import times
 from neuro.graph import Node
 from neuro.layers import (
     Activation,
@@ -28,6 +29,7 @@ from neuro.layers import (
     Reshape,
     Scale,
     Shape,
+    Slice,
     Softmax,
     Transpose,
     output_shape,
@@ -43,7 +45,7 @@ class Builder:
     def __init__(self, name: str, shape: Shape) -> None:
         self.nodes = [Node(name, Input(shape))]
         self.sizes: dict[str, Shape] = {name: shape}
-        self.input = self._view(name)
+        self.input = self.whole(name)
         self.problems: list[tuple[str, str, str]] = []
         self._wanted = {name: name}
         self._done: dict[tuple, str] = {}
@@ -53,7 +55,7 @@ class Builder:
         """One more layer and all of its values."""
         key = (repr(op), layers) if isinstance(op, Reshape | Transpose) else None
         if key in self._done:
-            return self._view(self._done[key])
+            return self.whole(self._done[key])
         layer = unique(name, set(self.sizes))
         size = output_shape(op, [self.sizes[i] for i in layers])
         if prod(size) > LARGEST:
@@ -63,13 +65,13 @@ class Builder:
         self.nodes.append(Node(layer, op, layers))
         if key is not None:
             self._done[key] = layer
-        return self._view(layer)
+        return self.whole(layer)
 
     def placeholder(self, name: str, shape: Shape) -> View:
         """What a refused operator would have given, so that the walk can go on."""
         layer = unique(name, set(self.sizes))
         self.sizes[layer] = shape
-        return self._view(layer)
+        return self.whole(layer)
 
     def finished(self, output: View | Expression) -> tuple[Node, ...]:
         """The layers that lead to `output`, with biases and joined scales; none if there are problems."""
@@ -84,7 +86,8 @@ class Builder:
 
     # Where values lie
 
-    def _view(self, layer: str) -> View:
+    def whole(self, layer: str) -> View:
+        """All values of a layer."""
         shape = self.sizes[layer]
         return View(layer, tuple(range(len(shape))), shape)
 
@@ -103,7 +106,7 @@ class Builder:
             y = self.emit(f"{x.layer}_transpose", Transpose(x.order), x.layer)
             return self.settled(View(y.layer, y.order, x.shape))
         wanted = x.shape or (1,)
-        return self._view(x.layer) if shape == wanted else self.emit(f"{x.layer}_reshape", Reshape(wanted), x.layer)
+        return self.whole(x.layer) if shape == wanted else self.emit(f"{x.layer}_reshape", Reshape(wanted), x.layer)
 
     def transpose(self, x: View, order: Sequence[int]) -> View:
         """The axes of `x` permuted."""
@@ -185,6 +188,8 @@ class Builder:
 
     def pointwise(self, name: str, op: str, operands: Sequence[np.ndarray | Operand]) -> View | Expression:
         """`op` (see `importers.pointwise`) of each value; constants broadcast against the tensors, batch left out."""
+        if op == "sub" and (around := _rest_of(operands)) is not None:
+            op, operands = "logistic", [self.pointwise(name, "neg", [around])]
         given = [_number(o) if isinstance(o, np.ndarray) else self.known(o) for o in operands]
         streams = [o for o in given if isinstance(o, View | Expression)]
         shape = streams[0].shape
@@ -201,6 +206,8 @@ class Builder:
                 return Expression(op, parts_of, bases.pop(), name)
         if op in ("add", "sub") and len(streams) == 2:
             return self.add(_labelled(name, op), self.view(streams[0]), self.view(streams[1]), minus=op == "sub")
+        if op == "mul" and len(streams) == 2:
+            return self.times(_labelled(name, op), self.view(streams[0]), self.view(streams[1]))
         raise Refused("both operands are computed from the network's input")
 
     def _with_constant(self, name: str, op: str, given: list) -> View:
@@ -256,6 +263,24 @@ class Builder:
         views, model = self._framed(views)
         y = self.emit(name, Concat(model.order[axis]), *(v.layer for v in views))
         return View(y.layer, model.order, tuple(self.sizes[y.layer][i] for i in model.order))
+
+    def slice(self, name: str, x: View, axis: int, start: int, stop: int) -> View:
+        """The values from `start` up to `stop` along `axis`."""
+        if (start, stop) == (0, x.shape[axis]):
+            return x
+        x = x if self.plain(x) else self.settled(x)
+        y = self.emit(name, Slice(x.order[axis], start, stop), x.layer)
+        return View(y.layer, x.order, tuple(self.sizes[y.layer][i] for i in x.order))
+
+    def times(self, name: str, first: View, second: View) -> View:
+        """Two tensors of one shape, multiplied value by value."""
+        if first.shape != second.shape:
+            raise Refused(f"operands of {first.shape} and {second.shape}; only equal shapes can be multiplied")
+        (a, b), model = self._framed([first, second])
+        y = times(
+            lambda label, op, *layers: self.emit(label, op, *layers).layer, name, a.layer, b.layer, self.sizes[a.layer]
+        )
+        return View(y, model.order, first.shape)
 
     def pad(self, name: str, x: View, pads: Pads) -> View:
         """Zeros around `x`."""
@@ -351,6 +376,13 @@ def _number(constant: np.ndarray) -> np.ndarray | float:
     """A constant as a number, where all its values are the same."""
     same = constant.size > 0 and (constant == constant.flat[0]).all()
     return float(constant.flat[0]) if same else constant
+
+
+def _rest_of(operands: Sequence[np.ndarray | Operand]) -> Operand | None:
+    """x of 1 - logistic(x), which is logistic(-x): the rest of a gate, so that both are functions of single values."""
+    one, gate = (_number(o) if isinstance(o, np.ndarray) else o for o in operands)
+    is_rest = isinstance(gate, Expression) and gate.op == "logistic" and isinstance(one, float) and one == 1
+    return gate.operands[0] if is_rest and isinstance(gate, Expression) else None
 
 
 def _labelled(name: str, op: Op | str) -> str:

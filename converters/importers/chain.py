@@ -14,10 +14,14 @@ from neuro.layers import Conv, Dense, Op, Reshape, Scale, Shape, Transpose, outp
 
 @dataclass(frozen=True)
 class Stream:
-    """A tensor computed from the network's input: the layer that gives it, its shape per sample or None if unknown."""
+    """A tensor computed from the network's input: the layer that gives it, its shape per sample or None if unknown.
+
+    batch: which axis of the tensor the batch is, where the file does not have it first.
+    """
 
     layer: str
     shape: Shape | None
+    batch: int = 0
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from typing import Any
 
 from converters.importers.builder import Builder
 from converters.importers.chain import NotKnown, Refused, Unknown, listed
-from converters.importers.jax_nodes import Call, Traced, convert
+from converters.importers.jax_nodes import Call, Traced, convert, split
 from converters.importers.jax_program import RANDOM, Equation, Program, execute, softmax_tail, traced
 from neuro.errors import BadInput
 from neuro.graph import Graph
@@ -85,10 +85,13 @@ def _step(equation: Equation, builder: Builder, values: dict[int, Any], name: st
     first, *others = equation.outputs
     values |= dict.fromkeys((n for n, _ in others), Unknown())
     try:
-        if others:
-            raise Refused("it gives several arrays")
         if any(isinstance(i, Unknown) for i in call.inputs):
             raise NotKnown
+        if equation.name == "split":
+            values |= dict(zip((n for n, _ in equation.outputs), split(call), strict=True))
+            return
+        if others and equation.name != "scan":
+            raise Refused("it gives several arrays")
         values[first[0]] = convert(call)
         return
     except NotKnown:

@@ -1,11 +1,12 @@
 """Importing a feed-forward network from an ONNX file."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from converters.importers import onnx_recurrent
 from converters.importers.chain import (
     NotKnown,
     Refused,
@@ -22,9 +23,10 @@ from converters.importers.onnx_call import Call
 from converters.importers.onnx_constants import first_shape, folded, is_constant
 from converters.importers.onnx_file import Source, read
 from converters.importers.onnx_nodes import convert
+from converters.importers.onnx_recurrent import RECURRENT, moves
 from neuro.errors import BadInput
 from neuro.graph import Graph, Node
-from neuro.layers import Input
+from neuro.layers import Input, Op
 
 REMEDY = "Replace them in the network and train it again, or cut them off with onnx.utils.extract_model."
 """What to do about refused layers (operator, name, reason)."""
@@ -52,6 +54,10 @@ def load_named(path: str | Path) -> tuple[Graph, dict[str, str]]:
         if scan.problems:
             raise listed(source.file, scan.problems, REMEDY)
         last = scan.values[source.output]
+        if isinstance(last, Stream) and last.batch:
+            raise listed(
+                source.file, [("output", source.output, f"its batch is axis {last.batch}, not the first")], REMEDY
+            )
         if not isinstance(last, Stream):
             raise BadInput(f"{source.file}: output {source.output!r} does not depend on the input; export it again.")
         nodes, tensors = with_biases(reaching(scan.nodes, last.layer), scan.tensors)
@@ -77,7 +83,16 @@ def _scan(source: Source) -> _Scan:
     names = _names(live, source.input)
     taken = {source.input, *names.values()}
     nodes = [Node(source.input, Input(source.shape))]
-    values = {**_initializers(source, read_by_live), source.input: Stream(source.input, source.shape)}
+    entrance = Stream(source.input, source.shape, source.batch)
+    values = {**_initializers(source, read_by_live), source.input: entrance}
+    sequences = any(node.op_type in RECURRENT and not node.domain for _, node in live)
+
+    def emit(label: str, op: Op, *layers: str) -> str:
+        layer = unique(label, taken)
+        taken.add(layer)
+        nodes.append(Node(layer, op, layers))
+        return layer
+
     tensors = {source.input: source.input}
     problems: list[tuple[str, str, str]] = []
     for index, node in live:
@@ -87,15 +102,19 @@ def _scan(source: Source) -> _Scan:
         try:
             if is_constant(node, inputs):
                 results |= folded(node, inputs, source.opset)
+            elif node.op_type in RECURRENT and not node.domain:
+                given = onnx_recurrent.layers(_call(node, inputs, source.opset, last), name, emit)
+                results |= dict(zip(node.output, given, strict=False))
             elif any(o in read_by_live for o in node.output[1:]):
                 raise Refused("only its first output can be used")
             else:
-                ops = convert(_call(node, inputs, source.opset, last))
+                call = _call(node, inputs, source.opset, last)
+                ops, batch = onnx_recurrent.moved(call) if sequences and moves(call) else (convert(call), 0)
                 added, result = chain(name, ops, [i for i in inputs if isinstance(i, Stream)], taken)
                 nodes += added
                 taken |= {n.name for n in added}
                 tensors |= {n.name: node.output[0] for n in added[-1:]}
-                results[node.output[0]] = result
+                results[node.output[0]] = replace(result, batch=batch)
         except NotKnown:
             pass
         except Refused as refusal:

@@ -17,6 +17,7 @@ or once, where PyTorch is, and then anywhere, without it::
 from pathlib import Path
 from typing import Any
 
+from converters.importers import torch_recurrent
 from converters.importers.builder import Builder
 from converters.importers.chain import NotKnown, Refused, Unknown, listed
 from converters.importers.pointwise import Expression, View
@@ -25,11 +26,14 @@ from converters.importers.torch_constants import computed
 from converters.importers.torch_file import read
 from converters.importers.torch_nodes import SAME, convert
 from converters.importers.torch_program import Program, Step, Tensor, exported
+from converters.importers.torch_recurrent import CELLS, LAYERS, States
 from converters.importers.torch_shapes import MOVING
 from neuro.errors import BadInput
 from neuro.graph import Graph
 from neuro.layers import Shape
 
+RECURRENT = (*CELLS, *LAYERS)
+"""Operators that give more than one tensor which may all be used."""
 REMEDY = "Replace them in the module and train it again, or leave them to the code around it."
 """What to do about refused layers."""
 
@@ -71,6 +75,10 @@ def converted(program: Program) -> Graph:
             values[name] = _assumed(builder, step, shape)
         name, shape = step.outputs[0]
         try:
+            if step.op in RECURRENT and not any(isinstance(values[n], Unknown) for n in _read(step)):
+                found = torch_recurrent.layers(Call(builder, step, values, False))
+                values |= dict(zip((n for n, _ in step.outputs), found, strict=True))
+                continue
             values[name] = _value(builder, step, values, wanted, name == last)
             if step.op.endswith("_") and step.op not in SAME:
                 _check_aliases(step, live[index + 1 :], aliases)
@@ -99,6 +107,10 @@ def _value(builder: Builder, step: Step, values: dict[str, Any], wanted: set[str
     given = [values[name] for name in _read(step)]
     if any(isinstance(v, Unknown) for v in given):
         raise NotKnown
+    if step.op in ("new_zeros", "zeros_like"):  # of a tensor of which they take the kind alone
+        return computed("zeros", {}, step.outputs[0][1])
+    if any(isinstance(v, States) for v in given):
+        return torch_recurrent.taken(Call(builder, step, values, last), next(v for v in given if isinstance(v, States)))
     if _streams(step, values):
         if any(name in wanted for name, _ in step.outputs[1:]):
             raise Refused("only its first output can be used, or all of its input")

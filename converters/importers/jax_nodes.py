@@ -15,6 +15,7 @@ from converters.importers.builder import Builder, spatial
 from converters.importers.chain import NotKnown, Refused, Unknown
 from converters.importers.jax_program import RANDOM, Equation
 from converters.importers.pointwise import Expression, View
+from converters.importers.recurrent import check_length
 from neuro.layers import AvgPool, Conv, MaxPool, Shape
 
 ONE = (
@@ -85,8 +86,8 @@ class Call:
         return np.asarray(found)
 
 
-def convert(call: Call) -> Traced:
-    """What `call` gives, its layers emitted.
+def convert(call: Call) -> Traced | np.ndarray:
+    """What `call` gives, its layers emitted, or a constant.
 
     Raises:
         Refused: there are none.
@@ -113,14 +114,20 @@ def convert(call: Call) -> Traced:
             return _gather(call)
         case "concatenate":
             return _concat(call)
+        case "slice" | "rev":
+            return _part(call, name)
+        case "scan":
+            check_length(int(call.get("length")))
         case "pad":
             return _pad(call)
-        case "reshape" | "squeeze" | "expand_dims" | "broadcast_in_dim" | "transpose" | "slice":
+        case "reshape" | "squeeze" | "expand_dims" | "broadcast_in_dim" | "transpose":
             return _moved(call, name)
     raise Refused("no layer here does this")
 
 
-def _pointwise(call: Call, name: str) -> Traced:
+def _pointwise(call: Call, name: str) -> Traced | np.ndarray:
+    if name == "mul" and any(not isinstance(i, Traced | Unknown) and not np.any(i) for i in call.inputs):
+        return np.zeros(call.equation.outputs[0][1], np.float32)  # a state before the first step, forgotten or not
     batch = next(i.batch for i in call.inputs if isinstance(i, Traced))
     given = [_operand(call, i, batch) for i in range(len(call.inputs))]
     build, label = call.builder, call.named("*")
@@ -279,6 +286,33 @@ def _concat(call: Call) -> Traced:
     return Traced(y, found[0].batch)
 
 
+def _part(call: Call, name: str) -> Traced:
+    """A part of a tensor, every axis from one place up to another, or a tensor with axes the other way round."""
+    x, view, label = call.tensor(), call.view(), call.named(name)
+    if name == "rev":
+        for axis in (x.sample_axis(a) for a in call.get("dimensions")):
+            size = view.shape[axis]
+            check_length(size)
+            places = [call.builder.slice(label, view, axis, i, i + 1) for i in reversed(range(size))]
+            view = places[0] if size == 1 else call.builder.concat(call.named("concat"), places, axis)
+        return Traced(view, x.batch)
+    if any(step != 1 for step in call.get("strides") or ()):
+        raise Refused(f"steps {call.get('strides')}; only 1")
+    for axis, cut in enumerate(zip(call.get("start_indices"), call.get("limit_indices"), strict=True)):
+        if axis != x.batch:
+            view = call.builder.slice(label, view, x.sample_axis(axis), *(int(n) for n in cut))
+    return Traced(view, x.batch)
+
+
+def split(call: Call) -> list[Traced]:
+    """The parts of a tensor along an axis."""
+    x, view, axis = call.tensor(), call.view(), int(call.get("axis"))
+    ends = np.cumsum([0, *call.get("sizes")]).tolist()
+    label, own = call.named("slice"), x.sample_axis(axis)
+    cuts = zip(ends, ends[1:], strict=False)
+    return [Traced(call.builder.slice(label, view, own, start, stop), x.batch) for start, stop in cuts]
+
+
 def _pad(call: Call) -> Traced:
     x, value = call.tensor(), float(call.constant(1))
     config = [tuple(int(n) for n in axis) for axis in call.get("padding_config")]
@@ -319,8 +353,8 @@ def _moved(call: Call, name: str) -> Traced:
             if name == "reshape" and batch != 0:
                 raise Refused("a reshape with the batch axis in the middle")
     shape = _without(target, batch)
-    if prod(shape) != prod(x.value.shape) or (name == "slice" and shape != x.value.shape):
-        raise Refused(f"it takes a part of its input or repeats it: {x.value.shape} becomes {shape}")
+    if prod(shape) != prod(x.value.shape):
+        raise Refused(f"it repeats its input: {x.value.shape} becomes {shape}")
     if call.equation.whole and isinstance(x.value, Expression):  # indices of a table, not to become a layer
         return Traced(call.builder.rebased(x.value, shape), batch)
     return Traced(call.builder.reshape(call.view(), shape), batch)

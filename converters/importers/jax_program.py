@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from converters.importers.recurrent import LIMIT
 from neuro.errors import BadInput
 from neuro.layers import Shape
 
@@ -93,6 +94,8 @@ class _Flattening:
             if eqn.primitive.name in CALLS and body is not None:
                 closed = hasattr(body, "consts")
                 results = self.add(body.jaxpr if closed else body, body.consts if closed else (), given, where)
+            elif eqn.primitive.name == "scan" and eqn.params["length"] <= LIMIT:
+                results = self.scan(eqn.params, given, where)
             else:
                 results = [self.number(v.aval.shape) for v in eqn.outvars]
                 outputs = tuple((n, self.shapes[n]) for n in results)
@@ -101,6 +104,37 @@ class _Flattening:
                 self.equations.append(Equation(eqn.primitive, eqn.params, tuple(given), outputs, where, whole))
             numbers |= dict(zip(eqn.outvars, results, strict=True))
         return [of(atom) for atom in jaxpr.outvars]
+
+    def scan(self, params: dict[str, Any], given: list[int], scope: str) -> list[int]:
+        """The equations of a scan, step after step, what it scans cut into its steps; the numbers of its results."""
+        from jax import lax
+
+        constants, carries, length = params["num_consts"], params["num_carry"], params["length"]
+        body, carry, scanned = params["jaxpr"], given[constants : constants + carries], given[constants + carries :]
+        each: list[list[int]] = [[] for _ in range(length)]
+        for t in reversed(range(length)) if params["reverse"] else range(length):
+            here = []
+            for number in scanned:
+                rest = self.shapes[number][1:]
+                corners = {"start_indices": (t, *(0 for _ in rest)), "limit_indices": (t + 1, *rest)}
+                cut = self.apply(lax.slice_p, {**corners, "strides": None}, [number], (1, *rest), scope)
+                here.append(self.apply(lax.squeeze_p, {"dimensions": (0,)}, [cut], rest, scope))
+            inner = f"{scope}/{t}" if scope else str(t)
+            results = self.add(body.jaxpr, body.consts, [*given[:constants], *carry, *here], inner)
+            carry, each[t] = results[:carries], results[carries:]
+        stacked = []
+        for steps in zip(*each, strict=True):
+            shape = self.shapes[steps[0]]
+            options = {"shape": (1, *shape), "broadcast_dimensions": tuple(range(1, len(shape) + 1)), "sharding": None}
+            lines = [self.apply(lax.broadcast_in_dim_p, options, [step], (1, *shape), scope) for step in steps]
+            stacked.append(self.apply(lax.concatenate_p, {"dimension": 0}, lines, (length, *shape), scope))
+        return [*carry, *stacked]
+
+    def apply(self, primitive: Any, params: dict[str, Any], given: list[int], shape: Shape, scope: str) -> int:
+        """One more equation, of floats; the number of its result."""
+        number = self.number(shape)
+        self.equations.append(Equation(primitive, params, tuple(given), ((number, tuple(shape)),), scope))
+        return number
 
 
 def _module(stack: str) -> str:

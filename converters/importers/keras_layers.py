@@ -5,6 +5,7 @@ from math import prod
 
 import numpy as np
 
+from converters.importers import keras_recurrent
 from converters.importers.keras_call import Layer
 from converters.importers.keras_functions import LAYERS, of_activation, of_layer
 from converters.importers.layout import Builder, Stream, same_pads
@@ -28,6 +29,8 @@ def check(layer: Layer) -> None:
         raise Refused("it holds code, which is never run")
     if layer.module.startswith("keras.src.ops") and layer.kind != "Add":
         raise Refused("an operation outside of a layer")
+    if layer.kind in keras_recurrent.RECURRENT:
+        return keras_recurrent.check(layer)
     if layer.kind not in (*IDLE, *LAYERS, *MERGES) and _conversion(layer.kind) is None:
         raise Refused("no layer here does this")
     of_activation(layer)
@@ -49,6 +52,8 @@ def convert(build: Builder, layer: Layer, inputs: Sequence[Stream]) -> Stream:
         return inputs[0]
     if layer.kind in LAYERS:
         return _applied(build, inputs[0], layer.name, of_layer(layer.kind, layer.config))
+    if layer.kind in keras_recurrent.RECURRENT:
+        return keras_recurrent.convert(build, layer, inputs[0])
     conversion = _conversion(layer.kind)
     assert conversion is not None, "check() comes first"
     return conversion(build, layer, inputs[0])

@@ -38,6 +38,14 @@ class Call:
             raise NotKnown
         return value.shape
 
+    @property
+    def batch(self) -> int:
+        """Which axis the batch is of all that comes from the network's input."""
+        places = {v.batch for v in self.inputs if isinstance(v, Stream)}
+        if len(places) > 1:
+            raise Refused(f"its inputs have the batch as axes {sorted(places)}; only as one")
+        return places.pop()
+
     def constant(self, i: int, role: str) -> np.ndarray:
         """Input `i`, which must be a constant; `role` names it in messages."""
         value = self.inputs[i] if self.has(i) else None

@@ -79,8 +79,8 @@ def _feeds(node: Any, inputs: tuple[Value | None, ...]) -> dict[str, np.ndarray]
 def _array(value: Value) -> np.ndarray:
     if isinstance(value, np.ndarray):
         return value
-    shape = value.shape if isinstance(value, Stream) else None
-    return np.broadcast_to(np.float32(0), (1, *(shape or ())))
+    shape, batch = ((value.shape or ()), value.batch) if isinstance(value, Stream) else ((), 0)
+    return np.broadcast_to(np.float32(0), (*shape[:batch], 1, *shape[batch:]))
 
 
 def _shapes(node: Any, feeds: dict[str, np.ndarray], opset: int) -> Iterator[Shape | None]:

@@ -18,7 +18,10 @@ OLDEST_OPSET = 7
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """A checked model (`onnx.ModelProto`, external data loaded), its one input and output, the input's sample shape."""
+    """A checked model (`onnx.ModelProto`, external data loaded), its one input and output, the input's sample shape.
+
+    batch: which axis of the input the batch is: the second of a sequence that only recurrent operators read.
+    """
 
     file: str
     model: Any
@@ -26,6 +29,7 @@ class Source:
     input: str
     output: str
     shape: Shape
+    batch: int = 0
 
 
 def read(path: str | Path) -> Source:
@@ -71,8 +75,18 @@ def read(path: str | Path) -> Source:
                 f"{file} has {len(found)} {kind}s ({names}); exactly one is needed. "
                 "Cut the model to one with onnx.utils.extract_model."
             )
-    shape = _sample_shape(file, inputs[0])
-    return Source(file, model, opset, inputs[0].name, model.graph.output[0].name, shape)
+    batch = 1 if _is_sequence(model.graph, inputs[0].name) else 0
+    shape = _sample_shape(file, inputs[0], batch)
+    return Source(file, model, opset, inputs[0].name, model.graph.output[0].name, shape, batch)
+
+
+def _is_sequence(graph: Any, name: str) -> bool:
+    """Whether only recurrent operators that have the batch as their second axis read a tensor."""
+    readers = [node for node in graph.node if name in node.input]
+    return bool(readers) and all(
+        node.op_type in ("LSTM", "GRU", "RNN") and not any(a.name == "layout" and a.i for a in node.attribute)
+        for node in readers
+    )
 
 
 def _parse(path: Path) -> Any:
@@ -143,23 +157,25 @@ def _load_external(path: Path, tensor: Any) -> None:
         raise BadInput(f"{where}, which cannot be read: {_first_line(error)}; copy that file again.") from None
 
 
-def _sample_shape(file: str, info: Any) -> Shape:
+def _sample_shape(file: str, info: Any, place: int) -> Shape:
+    """The input's shape without its batch, which is axis `place`."""
     where = f"{file}: input {info.name!r}"
     if not info.type.HasField("tensor_type") or not info.type.tensor_type.HasField("shape"):
         raise BadInput(f"{where} is not a tensor of a stated shape; export the model with a fixed input shape.")
-    batch, *sample = info.type.tensor_type.shape.dim or (None,)
-    if batch is None or not sample:
+    dims = dict(enumerate(info.type.tensor_type.shape.dim))
+    batch = dims.pop(place, None)
+    if batch is None or not dims:
         raise BadInput(f"{where} needs a batch axis and at least one more; export the model with a batch axis.")
     if batch.HasField("dim_value") and batch.dim_value != 1:
         raise BadInput(f"{where} has a batch of {batch.dim_value}; export the model with batch 1 or an open batch.")
-    for axis, dim in enumerate(sample, start=1):
+    for axis, dim in dims.items():
         if dim.dim_value < 1:
             size = f"symbolic ({dim.dim_param!r})" if dim.dim_param else "open"
             raise BadInput(
                 f"{where}: dimension {axis} is {size}. Export the model with a fixed size, or set it with "
                 "onnx.tools.update_model_dims.update_inputs_outputs_dims."
             )
-    return tuple(d.dim_value for d in sample)
+    return tuple(d.dim_value for d in dims.values())
 
 
 def _first_line(error: Exception) -> str:

@@ -40,6 +40,12 @@ class Call:
             raise NotKnown
         return found
 
+    def cut(self, size: int) -> tuple[int, int]:
+        """Where a `slice` along an axis of `size` values begins and ends."""
+        if self.get("step", 1) != 1:
+            raise Refused(f"steps of {self.get('step')}; only 1")
+        return slice(self.get("start"), self.get("end")).indices(size)[:2]
+
     def stream(self, name: str) -> View | Expression:
         """A tensor that is computed from the network's input."""
         found = self.value(name)

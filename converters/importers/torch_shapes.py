@@ -10,9 +10,9 @@ from converters.importers.torch_call import Call
 
 MOVING = (
     "permute", "transpose", "t", "swapaxes", "movedim", "view", "reshape", "_unsafe_view", "flatten", "unflatten",
-    "squeeze", "unsqueeze", "expand", "slice", "chunk", "split", "split_with_sizes",
+    "squeeze", "unsqueeze", "expand", "slice", "select", "chunk", "split", "split_with_sizes",
 )  # fmt: skip
-"""Operators that move values; parts of a tensor only where the part is all of it."""
+"""Operators that move values, or leave some away."""
 
 
 def concat(call: Call) -> View:
@@ -70,6 +70,15 @@ def moved(call: Call, op: str) -> View:
         return call.builder.transpose(x, [i - 1 for i in order[1:]])
     if target is None:
         raise NotKnown
+    if op in ("select", "slice") and (axis := call.axis("dim", rank, 0)) > 0:
+        size = x.shape[axis - 1]
+        place = call.get("index", 0)
+        place += size if place < 0 else 0
+        start, stop = call.cut(size) if op == "slice" else (place, place + 1)
+        if not 0 <= start < stop <= size:
+            raise ValueError(f"{x.shape} has no values {start} to {stop} along axis {axis}")
+        part = call.builder.slice(call.step.layer, x, axis - 1, start, stop)
+        return part if op == "slice" else call.builder.reshape(part, tuple(target[1:]))
     if len(target) == 0 or target[0] != 1 or (op in ("squeeze", "unsqueeze") and _touches_batch(call, op, rank)):
         raise Refused(f"{[1, *x.shape]} becomes {list(target)}, which does not keep the batch as the first of its axes")
     if prod(target) != prod(x.shape) or (op == "slice" and tuple(target[1:]) != x.shape):

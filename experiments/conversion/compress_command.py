@@ -52,8 +52,8 @@ def compress(
     from experiments.terminal import progress_bars
 
     task = Task(
-        network=network, **vars(data), prune=prune, prune_channels=prune_channels, cluster_bits=cluster_bits, levels=levels,
-        weight_bits=weight_bits, finetune=finetune, rate=rate, seed=seed,
+        network=network, **vars(data), prune=prune, prune_channels=prune_channels, cluster_bits=cluster_bits,
+        levels=levels, weight_bits=weight_bits, finetune=finetune, rate=rate, seed=seed,
         out=out or Path("runs") / f"{Path(network).stem}-compressed.h5",
     )  # fmt: skip
     with progress_bars() as progress:

@@ -6,14 +6,23 @@ import sys
 import pytest
 
 from experiments import cli
-from experiments.conversion.compress_command import share, show
-from neuro.errors import BadInput
+from experiments.conversion import compress
+from experiments.conversion.compress_command import show
 
 
-def test_a_share_is_a_number_or_a_pattern():
-    assert (share(None), share("0.8"), share("2:4")) == (None, 0.8, "2:4")
-    with pytest.raises(BadInput, match="no share"):
-        share("most")
+@pytest.mark.parametrize(("typed", "prune"), [([], None), (["--prune", "0.8"], 0.8), (["--prune", "2:4"], "2:4")])
+def test_a_share_is_a_number_or_a_pattern(typed, prune, monkeypatch):
+    tasks = []
+    monkeypatch.setattr(compress, "carry_out", lambda task, progress: (tasks.append(task), {})[1:] * 2)
+    cli.app(["compress", "digits-cnn", "--json", *typed], exit_on_error=False, result_action="return_value")
+    assert tasks[0].prune == prune
+
+
+def test_a_share_that_is_none(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["neuro", "compress", "digits-cnn", "--prune", "most"])
+    with pytest.raises(SystemExit, match="2"):
+        cli.main()
+    assert "--prune" in capsys.readouterr().err
 
 
 def test_the_command(tmp_path, monkeypatch, capsys):
