@@ -15,6 +15,7 @@ from argparse import ArgumentParser
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import jax
@@ -260,7 +261,7 @@ def main() -> None:
             case = file_case(name, Path(os.environ["NEURO_DATA"]) / "models" / FILES[name], given.samples)
         else:
             case = small_case("mlp" if name.endswith("mlp") else "cnn")
-        for row in (*theirs(case, given.peers), *ours(case)):
+        for row in chain(theirs(case, given.peers), ours(case)):
             rows.append(row)
             if given.json:
                 given.json.write_text(json.dumps([asdict(r) for r in rows], indent=1), encoding="utf-8")

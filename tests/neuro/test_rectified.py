@@ -33,6 +33,8 @@ def test_an_early_spike_is_silenced():
     The run before ends at -6, so that its neuron is silent; without the last charge it ends at 2 and may fire."""
     assert train(Silenced(3), neuron(4), [4, -8, 0] * 2) == [1, 0, 0, 0, 0, 0]
     assert train(Silenced(1), neuron(4), [4, 4, -8, 0]) == [1, 1, 0, 0]
+    assert train(Silenced(1), neuron(4), [-2, 9]) == [0, 0]  # ends at zero
+    assert train(Silenced(1), neuron(4), [-1, 9]) == [0, 1]
 
 
 def test_a_spike_too_many_is_taken_back():
@@ -45,8 +47,10 @@ def test_a_spike_too_few_is_added():
     """th = 4, V starts at 2. Charges 0, 0, 6: V = 2, 2, 8: one spike, 4 left, a threshold: one too few. The largest
     silent membrane is 2, so that the start moves by max(4, 4 - 2) = 4 up, to 6: fires, 2, 2, 8 fires, 4 left.
 
-    floor((2 + 6) / 4) = 2 spikes."""
+    floor((2 + 6) / 4) = 2 spikes. Charges -5, 0, 13: V = -3, -3, 10: one, 6 left; silent ones lie at -3, so that 7 are
+    needed: 9 - 5 = 4 fires, 0, 13 fires: 2 spikes, as floor((2 + 8) / 4)."""
     assert train(Shifted(3), neuron(4), [0, 0, 6]) == [1, 0, 1]
+    assert train(Shifted(3), neuron(4), [-5, 0, 13]) == [1, 0, 1]
 
 
 def test_a_membrane_that_fires_from_far_above_is_taken_back_too():

@@ -48,5 +48,6 @@ def test_rows_of_the_bundled_network():
 
 def test_the_mark_is_a_star():
     row = Row("ttfs", 255, 7, 100, 0.1, 0.0, 0.2, 0.3, 0.5)
-    printed = table([row, Row("bits", 255, 7, 100, 0.1, 0.0, 0.2, 0.3, 0.51), Row("naf", 255, 7, 100, 0.2, 0, 0, 0, 0)])
+    more = Row("bits", 255, 7, 100, 0.1, 0.0, 0.2, 0.3, 0.51)
+    printed = table([row, more, Row("naf", 255, 7, 100, 0.2, 0.0, 0.3, 0.1, 0.1)])
     assert list(printed.columns[-1].cells) == ["*", "", ""]
