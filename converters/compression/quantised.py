@@ -32,6 +32,9 @@ from neuro.graph import Graph, Node
 from neuro.layers import Activation, Conv, Dense, Input, MaxPool, Op, Product, Relu, Scale, Threshold
 from neuro.stages import is_population, populations, propagate, sources, stage
 
+VALUES = 2**17
+"""Values of a layer, evenly from all, on which its first threshold is chosen."""
+
 
 @dataclass(frozen=True, eq=False)
 class Stage:
@@ -97,8 +100,8 @@ def layers(
     lambdas = {}
     for population in populations(graph)[1:]:
         if isinstance(population.op, Relu | Activation):
-            one = values[population.name].reshape(len(counts), 1, -1)
-            clip = float(least_squares_clip(one, levels)[0])
+            flat = values[population.name].reshape(-1)
+            clip = float(least_squares_clip(flat[:: -(-len(flat) // VALUES)].reshape(-1, 1), levels)[0])
             lambdas[population.name] = min(clip, function_of(population.op).high)
     full = 2 ** (weight_bits - 1) - 1
     names = [p.name for p in populations(graph)[1:] if not isinstance(p.op, MaxPool)]
