@@ -32,6 +32,9 @@ from neuro.graph import Graph, Node
 from neuro.layers import Activation, Conv, Dense, Input, MaxPool, Op, Product, Relu, Scale, Threshold
 from neuro.stages import is_population, populations, propagate, sources, stage
 
+VALUES = 2**17
+"""Values of a layer, evenly from all, on which its first threshold is chosen."""
+
 
 @dataclass(frozen=True, eq=False)
 class Stage:
@@ -70,6 +73,7 @@ class Layers:
         return 2 ** (self.weight_bits - 1) - 1
 
 
+@jax.tree_util.register_dataclass
 @dataclass(frozen=True, eq=False)
 class Whole:
     """Integers of one stage: weights by node, bias, threshold and what one unit of the membrane stands for."""
@@ -97,8 +101,8 @@ def layers(
     lambdas = {}
     for population in populations(graph)[1:]:
         if isinstance(population.op, Relu | Activation):
-            one = values[population.name].reshape(len(counts), 1, -1)
-            clip = float(least_squares_clip(one, levels)[0])
+            flat = values[population.name].reshape(-1)
+            clip = float(least_squares_clip(flat[:: -(-len(flat) // VALUES)].reshape(-1, 1), levels)[0])
             lambdas[population.name] = min(clip, function_of(population.op).high)
     full = 2 ** (weight_bits - 1) - 1
     names = [p.name for p in populations(graph)[1:] if not isinstance(p.op, MaxPool)]
@@ -107,7 +111,13 @@ def layers(
     return Layers(net, stages, roots, levels, weight_bits), parameters | {"thresholds": found}
 
 
-def whole(of: Layers, parameters: Parameters, name: str, weights: dict[str, Array]) -> Whole:
+def wholes(of: Layers, parameters: Parameters) -> dict[str, Whole]:
+    """The integers of every stage, by population."""
+    weights = layer_weights(of.net, parameters)
+    return {name: _whole(of, parameters, name, weights) for name in of.stages}
+
+
+def _whole(of: Layers, parameters: Parameters, name: str, weights: dict[str, Array]) -> Whole:
     """The integers of the stage of population `name`, as floats with gradients straight through."""
     here = of.stages[name]
     units = {root: jnp.exp(own) / jnp.float32(of.levels) for root, own in parameters["thresholds"].items()}
@@ -136,16 +146,21 @@ def whole(of: Layers, parameters: Parameters, name: str, weights: dict[str, Arra
 
 def forward(of: Layers, parameters: Parameters, x: Float[Array, "batch ..."]) -> Float[Array, "batch output"]:
     """The outputs of the quantised network for input counts: those of `integer` in real units, with gradients."""
+    return outputs(of, parameters, wholes(of, parameters), x)
+
+
+def outputs(
+    of: Layers, parameters: Parameters, integers: dict[str, Whole], x: Float[Array, "batch ..."]
+) -> Float[Array, "batch output"]:
+    """As `forward`, for integers that are known."""
     graph = of.net.graph
-    weights = layer_weights(of.net, parameters)
     counts: dict[str, Array] = {graph.input.name: x}
     for population in populations(graph)[1:]:
         name = population.name
         if isinstance(population.op, MaxPool):
             counts[name] = apply(population.op, propagate(graph, name, {s: counts[s] for s in sources(graph, name)}))
             continue
-        here = of.stages[name]
-        own = whole(of, parameters, name, weights)
+        here, own = of.stages[name], integers[name]
         values = {s: counts[s] for s in sources(graph, name)}
         for node in here.skeleton:
             given = [values[i] for i in node.inputs]
@@ -177,7 +192,7 @@ def integer(of: Layers, parameters: Parameters, input_levels: int) -> tuple[Quan
     graph = tuned(of.net, parameters)
     lambdas = {name: float(jnp.exp(own)) for name, own in parameters["thresholds"].items()}
     weights = layer_weights(of.net, parameters)
-    every = jax.jit(lambda p, w: {name: vars(whole(of, p, name, w)) for name in of.stages})(parameters, weights)
+    every = jax.jit(lambda p: wholes(of, p))(parameters)
     first, shape = graph.input.name, graph.shapes[graph.input.name]
     nodes = [Node(first, Input(shape, input_levels))]
     values = Values({first: np.ones(shape)}, {first: np.zeros(shape)})
@@ -188,13 +203,13 @@ def integer(of: Layers, parameters: Parameters, input_levels: int) -> tuple[Quan
             pool(graph, population, nodes, values)
             continue
         here, own = of.stages[name], every[name]
-        found = {key: np.rint(np.asarray(w)).astype(np.int64) for key, w in own["weights"].items()}
+        found = {key: np.rint(np.asarray(w)).astype(np.int64) for key, w in own.weights.items()}
         nodes += [replace(n, op=replace(n.op, weight=found[n.name])) if n.name in found else n for n in here.skeleton]
-        ndim, scale = len(graph.shapes[name]), np.asarray(own["scale"], np.float64)
-        bias = np.rint(np.asarray(own["bias"])).astype(np.int64)
+        ndim, scale = len(graph.shapes[name]), np.asarray(own.scale, np.float64)
+        bias = np.rint(np.asarray(own.bias)).astype(np.int64)
         unit = lambdas[name] / of.levels if name in lambdas else float(scale.max())
         if name in lambdas:
-            threshold = np.broadcast_to(np.rint(np.asarray(own["threshold"])).astype(np.int64), bias.shape[:1])
+            threshold = np.broadcast_to(np.rint(np.asarray(own.threshold)).astype(np.int64), bias.shape[:1])
             neuron: Op = Threshold(along(threshold, ndim), compact(bias), of.levels)
             scale = unit / (threshold if here.channelwise else threshold[:1])
         else:

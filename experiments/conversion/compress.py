@@ -31,6 +31,8 @@ from neuro.graph import Graph, digest
 from neuro.layers import FIRING
 
 FOURS = "2:4"
+SIZED_ON = 250
+"""Calibration items, evenly from all, on which the sizes of what is tuned and the first thresholds are taken."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,8 @@ def compress(source: Prepared, training: DataSet | None, task: Task, progress: P
     shares them too. Raises as `carry_out`.
     """
     dataset = source.dataset
-    calibration = jnp.asarray(dataset.calibration_counts, jnp.float32)
+    counts = dataset.calibration_counts
+    calibration = jnp.asarray(counts[:: -(-len(counts) // SIZED_ON)], jnp.float32)
     graph = fold.fold(source.network, dataset.gain, dataset.offset)
     fold.check(source.network, graph, dataset.calibration_input[:PILOT], dataset.calibration_counts[:PILOT])
     last = fold.last_function(source.network)
@@ -164,8 +167,7 @@ def compress(source: Prepared, training: DataSet | None, task: Task, progress: P
         integer, graph, thresholds = quantised.integer(layers, parameters, dataset.levels)
         add("weights rounded", graph, thresholds=thresholds)
     else:
-        counts, bits = dataset.calibration_counts, task.weight_bits or 8
-        integer = quantise.reference(graph, counts, dataset.levels, task.levels, bits)
+        integer = quantise.reference(graph, counts, dataset.levels, task.levels, task.weight_bits or 8)
     converted = Converted(
         network=unfolded(graph, dataset.gain, dataset.offset, last),
         integer=integer,

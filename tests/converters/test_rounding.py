@@ -59,3 +59,16 @@ def test_the_output_error_is_below_that_of_rounding_to_the_nearest():
     near = np.rint(weight / scale[:, None])
     errors = [((centred @ (w * scale[:, None] - weight).T) ** 2).mean() for w in (got, near)]
     assert errors[0] < 0.5 * errors[1]
+
+
+def test_a_weight_of_zero_stays_zero_and_the_others_make_up_for_it():
+    """The target needs the second input, which the neuron lacks; the first, which goes with it, takes it over."""
+    rng = np.random.default_rng(4)
+    first = rng.integers(0, 16, (400, 1)).astype(np.float32)
+    counts = np.concatenate([first, 2 * first, rng.integers(0, 16, (400, 1))], axis=1).astype(np.float32)
+    start = np.array([[1.0, 0.0, 0.5], [1.0, 2.0, 0.5]])
+    target = counts @ np.array([[1.0, 1.0, 0.5], [1.0, 2.0, 0.5]], np.float32).T
+    found = fitted(rows(Dense(start, None), jnp.asarray(counts)), start, target[None])
+    np.testing.assert_allclose(found.weight[0], [3.0, 0.0, 0.5], atol=1e-2)
+    assert not np.isinf(found.damping)
+    assert whole(found, np.full(2, 0.4), 7)[0, 1] == 0

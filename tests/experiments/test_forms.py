@@ -4,10 +4,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.forms import PILOT, forms
+from experiments.forms import PILOT, forms, weight_bits, with_zeros
 from neuro.codes import CODES, decode, is_exact
 from neuro.errors import BadInput
-from neuro.layers import Threshold
+from neuro.graph import Graph, Node
+from neuro.layers import Dense, Input, Threshold
 from neuro.simulate import simulate
 
 
@@ -55,3 +56,20 @@ def test_exact_forms_equal_the_integer_network(found, dataset, numpy_evaluate):
 def test_options_out_of_range_are_refused(network, dataset):
     with pytest.raises(BadInput, match="levels"):
         forms(network, dataset, levels=0, weight_bits=8, steps=64)
+
+
+def test_zeros_of_an_integer_network_reach_the_float_one():
+    """Of two integer forms of one layer both must be zero; a layer of another shape stays as it is."""
+    weight = np.array([[1.0, 2.0], [3.0, 4.0]])
+    network = Graph("n", (Node("in", Input((2,))), Node("a", Dense(weight, None), ("in",))))
+    nodes = (
+        Node("in", Input((2,), 3)),
+        Node("p/a", Dense(np.array([[0, 1], [0, 0]]), None), ("in",)),
+        Node("q/a", Dense(np.array([[0, 0], [-5, 0]]), None), ("in",)),
+        Node("r/b", Dense(np.array([[7, 0]]), None), ("q/a",)),
+    )
+    integer = Graph("i", nodes)
+    np.testing.assert_array_equal(with_zeros(network, integer)["a"].op.weight, [[0, 2], [3, 0]])
+    assert weight_bits(integer) == 4  # 7 takes three bits, and a sign
+    other = Graph("o", (Node("in", Input((2,), 3)), Node("p/a", Dense(np.array([[0, 1]]), None), ("in",))))
+    np.testing.assert_array_equal(with_zeros(network, other)["a"].op.weight, weight)

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from neuro.evaluate import apply, evaluate, evaluator
+from neuro.evaluate import apply, evaluate, evaluator, weighted
 from neuro.graph import Graph, Node
 from neuro.layers import (
     Add,
@@ -126,3 +126,15 @@ def test_many_thresholds_are_all_counted(shape, steps, own, numpy_apply):
     x = rng.integers(-80, 80, (6, *shape))
     got = np.asarray(apply(op, jnp.asarray(x, jnp.float32)))
     np.testing.assert_array_equal(got, numpy_apply(op, x))
+
+
+def test_other_weights_in_place_of_an_operators_own():
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.normal(size=(2, 3, 5, 5)), jnp.float32)
+    first, second = (rng.normal(size=(4, 3, 3, 3)).astype(np.float32) for _ in range(2))
+    op, other = (Conv(w, None, (2, 1), ((1, 1), (0, 0))) for w in (first, second))
+    np.testing.assert_array_equal(weighted(op, jnp.asarray(second), x), apply(other, x))
+    flat = jnp.asarray(rng.normal(size=(2, 3)), jnp.float32)
+    dense = Dense(np.zeros((4, 3), np.float32), np.ones(4))
+    got = weighted(dense, jnp.asarray(first[:, :, 0, 0]), flat)
+    np.testing.assert_allclose(got, np.asarray(flat) @ first[:, :, 0, 0].T, rtol=1e-5)  # without the bias

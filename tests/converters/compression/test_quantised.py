@@ -9,16 +9,13 @@ from hypothesis import strategies as st
 
 from converters.compression.clusters import clustered
 from converters.compression.pruning import pruned, weights, zero_share
-from converters.compression.quantised import forward, integer, layers
+from converters.compression.quantised import forward, integer, layers, outputs, wholes
 from converters.compression.tunable import tunable
-from converters.encode import encode
 from neuro.activations import Function
-from neuro.codes import decode
 from neuro.errors import BadInput, Unsupported
 from neuro.evaluate import evaluate
 from neuro.graph import Graph, Node
 from neuro.layers import Activation, Dense, Input, MaxPool, Scale, Threshold
-from neuro.simulate import simulate
 
 
 def items(seed: int, shape=(2, 6, 6), number: int = 40) -> np.ndarray:
@@ -27,8 +24,8 @@ def items(seed: int, shape=(2, 6, 6), number: int = 40) -> np.ndarray:
 
 def moved(parameters, size: float, seed: int = 0):
     """Parameters as if trained."""
-    keys = iter(jax.random.split(jax.random.key(seed), 200))
-    return jax.tree.map(lambda p: p + size * jax.random.normal(next(keys), p.shape), parameters)
+    rng = np.random.default_rng(seed)
+    return jax.tree.map(lambda p: p + np.float32(size) * rng.normal(size=p.shape).astype(np.float32), parameters)
 
 
 def made(graph: Graph, counts: np.ndarray, levels: int, bits: int, shared=None):
@@ -44,7 +41,8 @@ def test_the_integer_network_gives_what_was_trained(folded, seed, levels, bits):
     parameters = moved(parameters, 0.2, seed)
     form, _, _ = integer(of, parameters, 15)
     x, last = jnp.asarray(counts, jnp.float32), form.graph.output.name
-    want = np.asarray(jax.jit(lambda p, x: forward(of, p, x))(parameters, x))
+    own = jax.jit(lambda p: wholes(of, p))(parameters)  # compiled apart, a weight on the edge may round otherwise
+    want = np.asarray(jax.jit(lambda p, own, x: outputs(of, p, own, x))(parameters, own, x))
     membrane = np.asarray(jax.jit(lambda x: evaluate(form.graph, x)[last])(x))
     got = membrane * form.scales[form.graph.output.name]
     np.testing.assert_allclose(got, want, atol=1e-5 * np.abs(want).max())
@@ -56,33 +54,26 @@ def test_the_integer_network_gives_what_was_trained(folded, seed, levels, bits):
 def test_the_integer_network_is_qcfs_of_quantised_weights_in_float64(mlp):
     """a = lambda clip(floor(z L / lambda + 1/2) / L, 0, 1) written down with the weights of the float graph.
 
-    Where z L / lambda + 1/2 is whole up to rounding, float64 may decide otherwise than integers: those are counted.
+    Where z L / lambda + 1/2 is whole, integers are exact and float64 is not: a millionth of a level decides for it.
     """
     graph, counts, levels = mlp(1), items(1, (12,), 500), 7
     of, parameters = made(graph, counts, levels, 4)
     form, tuned, thresholds = integer(of, moved(parameters, 0.1), 15)
     x, ties = counts.astype(np.float64), np.zeros(len(counts), bool)
-    for k in range(3):
-        weight, offset = weights(tuned)[f"dense{k}"].astype(np.float64), None
-        name = f"relu{k + 1}" if k < 2 else tuned.output.name
-        offset = tuned[tuned[name].inputs[0] if k < 2 else name].op.offset
-        if k == 2:
-            x = x @ weight.T + offset
-            break
-        z = x @ weight.T + _rounded(form.graph[name].op, thresholds[name], levels)
-        steps = z * levels / thresholds[name] + 0.5
-        ties |= (np.abs(steps - np.rint(steps)) < 1e-4).any(axis=1)
-        x = thresholds[name] * np.clip(np.floor(steps) / levels, 0, 1)
-        assert np.abs(offset - _rounded(form.graph[name].op, thresholds[name], levels)).max() < thresholds[name] / 8
+    for k, name in enumerate(("relu1", "relu2")):
+        op = form.graph[name].op
+        bias = (op.bias / op.threshold * thresholds[name] / levels).ravel()  # what the integer bias stands for
+        steps = (x @ weights(tuned)[f"dense{k}"].astype(np.float64).T + bias) * levels / thresholds[name] + 0.5
+        ties |= (np.abs(steps - np.rint(steps)) < 1e-5).any(axis=1)
+        x = thresholds[name] * np.clip(np.floor(steps + 1e-6) / levels, 0, 1)
+        offset = tuned[tuned[name].inputs[0]].op.offset
+        assert np.abs(offset - bias).max() <= 0.5 * thresholds[name] / levels / op.threshold.min() + 1e-6
+    x = x @ weights(tuned)["dense2"].astype(np.float64).T
+    x = x + form.graph.output.op.offset * form.scales[form.graph.output.name]
     got = np.asarray(evaluate(form.graph, jnp.asarray(counts, jnp.float32))[form.graph.output.name])
-    same = got.argmax(axis=1) == x.argmax(axis=1)
-    assert same[~ties].all()
-    assert ties.sum() < len(counts) / 2
-
-
-def _rounded(op: Threshold, threshold: float, levels: int) -> np.ndarray:
-    """What the integer bias stands for, and the half of an odd threshold that a whole number leaves out."""
-    return op.bias / op.threshold * threshold / levels
+    np.testing.assert_allclose(got * form.scales[form.graph.output.name], x, atol=1e-5)
+    assert (got.argmax(axis=1) == x.argmax(axis=1))[~ties].all()
+    assert 0 < ties.sum() < len(counts)
 
 
 def test_thresholds_are_the_learned_ones(folded):
@@ -94,16 +85,6 @@ def test_thresholds_are_the_learned_ones(folded):
         assert thresholds[name] == pytest.approx(float(np.exp(own)), rel=1e-6)
         np.testing.assert_allclose(form.scales[name], thresholds[name] / 7)
         assert tuned[name].op.function == Function("clip", (0.0, thresholds[name]))
-
-
-def test_every_count_of_a_spiking_form_is_that_of_the_trained_network(folded):
-    graph, counts = folded(1), items(1, number=4)
-    of, parameters = made(graph, counts, 7, 4)
-    form, _, _ = integer(of, moved(parameters, 0.1), 15)
-    want = evaluate(form.graph, jnp.asarray(counts, jnp.float32))
-    got = decode(encode(form.graph, "bits"), simulate(encode(form.graph, "bits"), jnp.asarray(counts, jnp.int32)))
-    for name, values in got.items():
-        np.testing.assert_array_equal(values, want[name])
 
 
 def test_zeros_are_zeros_in_both_forms(folded):
@@ -142,12 +123,13 @@ def test_the_gradient_of_weights_and_threshold_by_hand():
     x = jnp.full((1, 1), 3, jnp.float32)
     of, parameters = layers(*tunable(Graph("one", nodes), x), x, 4, 8)
     parameters["thresholds"]["f"] = jnp.log(jnp.float32(6.0))
-    gradient = jax.grad(lambda p: forward(of, p, x)[0, 0])(parameters)
+    slope = jax.jit(jax.value_and_grad(lambda p: forward(of, p, x)[0, 0]))
+    _, gradient = slope(parameters)
     assert float(gradient["weights"]["w"].squeeze()) == pytest.approx(3.0, rel=1e-2)
     assert float(gradient["thresholds"]["f"]) == pytest.approx(0.0, abs=0.05)
     parameters["weights"]["w"] = parameters["weights"]["w"] * jnp.float32(2 / 3)
-    gradient = jax.grad(lambda p: forward(of, p, x)[0, 0])(parameters)
-    assert float(forward(of, parameters, x)[0, 0]) == pytest.approx(1.5, rel=1e-2)
+    value, gradient = slope(parameters)
+    assert float(value) == pytest.approx(1.5, rel=1e-2)
     assert float(gradient["thresholds"]["f"]) == pytest.approx(-0.5, abs=0.05)
 
 
@@ -162,7 +144,7 @@ def test_a_max_pool_has_the_threshold_of_its_source(folded):
 def test_what_has_no_threshold_is_refused(mlp):
     graph = mlp(0)
     nodes = [Node(n.name, Activation(Function("tanh")), n.inputs) if n.name == "relu1" else n for n in graph.nodes]
-    with pytest.raises(Unsupported, match=r"relu1.*tanh"):
+    with pytest.raises(Unsupported, match="tanh 'relu1': no ReLU"):
         made(Graph("t", tuple(nodes)), items(0, (12,)), 7, 4)
     with pytest.raises(BadInput, match="weight-bits"):
         made(graph, items(0, (12,)), 7, 9)

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from contextlib import suppress
 
 import pytest
 
@@ -29,7 +30,8 @@ def test_the_command(tmp_path, monkeypatch, capsys):
     out = tmp_path / "net.h5"
     line = f"neuro compress digits-cnn --samples 40 --prune 0.5 --prune-channels 0.2 --out {out} --json"
     monkeypatch.setattr(sys, "argv", line.split())
-    cli.main()
+    with suppress(SystemExit):
+        cli.main()
     found = json.loads(capsys.readouterr().out)
     assert out.is_file()
     assert found["steps"][1]["removed"]["conv3"] == 6
