@@ -159,7 +159,7 @@ def _row(
 
 
 def layers(network: Graph) -> tuple[list[dict], dict[str, np.ndarray]]:
-    """The network as the runner reads it; a softmax at its end and turns of its input are left out.
+    """The network as the runner reads it; a softmax at its end and a turn of its input are left out.
 
     Raises:
         BadInput: layers that do not follow each other, or of another kind.
@@ -189,7 +189,7 @@ def layers(network: Graph) -> tuple[list[dict], dict[str, np.ndarray]]:
                 found.append({"kind": type(op).__name__.lower(), **more})
             case Softmax() if node is network.output:
                 pass
-            case Transpose() if not found:
+            case Transpose() if node is network.nodes[1]:
                 pass
             case _:
                 raise BadInput(f"{network.name}: layer {node.name!r} ({type(op).__name__}) is not known here.")

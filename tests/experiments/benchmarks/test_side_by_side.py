@@ -10,7 +10,7 @@ from experiments.benchmarks import side_by_side
 from experiments.benchmarks.side_by_side import Case, layers, ours, small_case, table, theirs
 from neuro.errors import BadInput
 from neuro.graph import Graph, Node
-from neuro.layers import Dense, Input, Relu, Softmax, Transpose
+from neuro.layers import Dense, Input, Relu, Reshape, Softmax, Transpose
 
 FAKE = """
 import json, numpy as np, sys
@@ -75,14 +75,13 @@ def test_rows_of_the_other_environment(case, monkeypatch, tmp_path):
 
 
 def test_what_cannot_be_written_is_refused():
-    dense = Dense(np.ones((2, 2)), None)
     nodes = (
-        Node("in", Input((1, 2))), Node("t", Transpose((1, 0)), ("in",)), Node("t2", Transpose((1, 0)), ("t",)),
-        Node("d", dense, ("t2",)), Node("r", Relu(), ("d",)), Node("s", Softmax(), ("r",)),
+        Node("in", Input((2, 1))), Node("t", Transpose((1, 0)), ("in",)), Node("f", Reshape((2,)), ("t",)),
+        Node("d", Dense(np.ones((2, 2)), None), ("f",)), Node("r", Relu(), ("d",)), Node("s", Softmax(), ("r",)),
     )  # fmt: skip
     spec, arrays = layers(Graph("g", nodes))
-    assert [layer["kind"] for layer in spec] == ["dense", "relu"]
-    assert arrays["bias0"].tolist() == [0, 0]
+    assert [layer["kind"] for layer in spec] == ["flatten", "dense", "relu"]
+    assert arrays["bias1"].tolist() == [0, 0]
     branch = (*nodes[:1], Node("a", Relu(), ("in",)), Node("b", Relu(), ("in",)))
     with pytest.raises(BadInput, match="'b' does not follow 'a'"):
         layers(Graph("g", branch))

@@ -18,4 +18,4 @@ def test_a_picture(tmp_path):
 def test_every_method_has_a_style():
     ours = {method for by, method in _styles() if by == "here"}
     assert {m.split(",")[0] for m in side_by_side_figure.RATES} == set(RULES)
-    assert ours >= {"srp", "cos", "burst", "differential", "unary", "bits", "naf", "ttfs", "graded", "sd-pow2"}
+    assert ours >= {"srp", "cos", "burst", "differential", "unary", "bits", "naf", "ttfs", "sd-pow2"}
