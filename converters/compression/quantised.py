@@ -254,7 +254,7 @@ def _roots(graph: Graph) -> dict[str, str | None]:
             refused.append(Refusal(name, kind, "no ReLU, whose levels have one threshold"))
         refused += [Refusal(n.name, "Product", "a product") for n in stage(graph, name) if isinstance(n.op, Product)]
     if refused:
-        advice = "Leave --levels and --weight-bits out, and convert what was tuned without them."
+        advice = "Leave --levels, --weight-bits and --cluster-bits out; prune and tune, and convert what comes of it."
         raise unsupported(graph.name, "cannot be tuned under quantisation", refused, advice)
     return roots
 
