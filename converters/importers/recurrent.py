@@ -220,9 +220,7 @@ class _Step:
             self.arrays[key] = np.ascontiguousarray(np.float32(sign) * own, np.float32)
         return self.arrays[key]
 
-    def dense(
-        self, label: str, part: str, gate: str, bias: np.ndarray | None, x: str, sign: float = 1.0
-    ) -> str:
+    def dense(self, label: str, part: str, gate: str, bias: np.ndarray | None, x: str, sign: float = 1.0) -> str:
         """A matrix of a gate times a layer."""
         return self.emit(f"{self.name}/{label}", Dense(self.of(part, gate, sign), bias), x)
 
@@ -251,5 +249,6 @@ def _any(state: Tensor) -> bool:
 def _turns(gate: Op) -> bool:
     """Whether 1 - s(x) = s(-x)."""
     return isinstance(gate, Activation) and (
-        gate.function == Function("sigmoid") or (gate.function.name == "hard_sigmoid" and gate.function.exact(0.0) == 0.5)
+        gate.function == Function("sigmoid")
+        or (gate.function.name == "hard_sigmoid" and gate.function.exact(0.0) == 0.5)
     )
