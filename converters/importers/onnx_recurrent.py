@@ -74,7 +74,8 @@ def moves(call: Call) -> bool:
         Refused: it is, and the operator does more than move values.
     """
     if call.batch == 0:
-        return call.op == "Transpose" and (call.get("perm", None) or [1])[0] != 0
+        before = call.op == "Unsqueeze" and 0 in (call.get("axes", None) or call.constant(1, "axes").ravel())
+        return before or (call.op == "Transpose" and (call.get("perm", None) or [1])[0] != 0)
     if call.op not in MOVING:
         raise Refused(f"the batch is axis {call.batch} of what it reads; transpose it to the front before")
     return True
