@@ -174,3 +174,19 @@ def test_weights_that_do_not_fit_are_bad_input(tmp_path):
     nodes = [node("GRU", f"x {names}", "Y", hidden_size=UNITS), node("Transpose", "Y", "t", perm=[2, 0, 1, 3])]
     with pytest.raises(BadInput, match=r"gru.*do not fit|valid ONNX"):
         load(saved(tmp_path, [*nodes, node("Flatten", "t")], [4, 1, INPUTS], constants))
+
+
+@pytest.mark.parametrize("direction", ["reverse", "bidirectional"])
+def test_the_batch_first_layout_gives_the_same(tmp_path, direction):
+    """ONNX Runtime has no layout 1: held against layout 0, which is held against ONNX Runtime above."""
+    names, constants = cell("LSTM", 2 if direction == "bidirectional" else 1, start=True)
+    x, found = weights(2, 3, INPUTS, seed=4), []
+    for layout in (0, 1):
+        given = constants | {k: constants[k].swapaxes(0, layout) for k in ("h0", "c0")}
+        nodes = [node("LSTM", f"x {names}", "Y", hidden_size=UNITS, direction=direction, layout=layout)]
+        nodes += (
+            [node("Flatten", "Y")] if layout else [node("Transpose", "Y", "t", perm=[2, 0, 1, 3]), node("Flatten", "t")]
+        )
+        graph = load(saved(tmp_path, nodes, [1, 3, INPUTS] if layout else [3, 1, INPUTS], given))
+        found.append(np.asarray(evaluate(graph, jnp.asarray(x))[graph.output.name]))
+    assert (found[0] == found[1]).all()
