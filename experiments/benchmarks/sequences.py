@@ -84,18 +84,19 @@ def train(kind: Kind, training: Training | None = None) -> dict[str, np.ndarray]
 def forward(kind: Kind, p: dict[str, Array], x: Float[Array, "batch row pixel"]) -> Float[Array, "batch class"]:
     """Logits of images in [0, 1]; `jax.lax.scan` over the rows."""
 
-    bias = p["bias"][:, None] + p["state_bias"][:, None]
+    def each(x, weight, bias):
+        return [x @ weight[gate].T + bias[gate][None] for gate in range(len(weight))]
 
     def lstm(carry, row):
         h, c = carry
-        i, f, g, o = jnp.einsum("bp,ghp->gbh", row, p["weight"]) + jnp.einsum("bk,ghk->gbh", h, p["state"]) + bias
+        read, held = each(row, p["weight"], p["bias"]), each(h, p["state"], p["state_bias"])
+        i, f, g, o = (a + b for a, b in zip(read, held, strict=True))
         c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
         return (jax.nn.sigmoid(o) * jnp.tanh(c), c), None
 
     def gru(carry, row):
         (h,) = carry
-        read = jnp.einsum("bp,ghp->gbh", row, p["weight"]) + p["bias"][:, None]
-        held = jnp.einsum("bk,ghk->gbh", h, p["state"]) + p["state_bias"][:, None]
+        read, held = each(row, p["weight"], p["bias"]), each(h, p["state"], p["state_bias"])
         r, z = jax.nn.sigmoid(read[0] + held[0]), jax.nn.sigmoid(read[1] + held[1])
         n = jnp.tanh(read[2] + r * held[2])
         return ((1 - z) * n + z * h,), None
