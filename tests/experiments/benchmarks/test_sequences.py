@@ -83,7 +83,7 @@ def test_a_step_has_one_population_for_each_gate_and_state(weights):
     """Gates feed products themselves, and both products of c' = f c + i g add up in one membrane."""
     graph = reference(network("lstm", weights["lstm"]), levels=15).graph
     third = [n.name for n in populations(graph) if n.name.startswith("lstm/3/")]
-    wanted = ("input", "candidate", "forget", "cell.neurons", "output", "squashed", "hidden.neurons")
+    wanted = ("input", "candidate", "forget", "cell.neurons", "output", "squashed", "hidden.product.neurons")
     assert sorted(third) == sorted(f"lstm/3/{what}" for what in wanted)
 
 
