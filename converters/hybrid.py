@@ -166,7 +166,8 @@ def _stood_for(pair: Pair, name: str, membrane: Float[Array, "batch ..."]) -> Ar
     """The argument of the function that a membrane of the integer network stands for."""
     op = pair.integer[name].op
     if name in pair.gains:
-        return _shift(pair, name) + membrane * _broadcast(staircase.along(pair.gains[name], membrane.ndim - 1))
+        above = membrane - _silent(pair, name)
+        return _shift(pair, name) + above * _broadcast(staircase.along(pair.gains[name], membrane.ndim - 1))
     assert isinstance(op, Threshold)
     bias, threshold = (_broadcast(np.broadcast_to(v, membrane.shape[1:])) for v in (op.bias, op.threshold))
     return pair.real(name, (membrane + bias) / threshold)
@@ -186,7 +187,7 @@ def _tells(pair: Pair, name: str) -> bool:
 def _gain(pair: Pair, name: str, counts: Counts) -> Float[np.ndarray, "channel"]:
     """Real value of one unit of the membrane by least squares over items, per channel."""
     wanted = np.asarray(_float(pair, name, counts) - _shift(pair, name), np.float64)
-    membrane = np.asarray(propagate(pair.integer, name, counts), np.float64)
+    membrane = np.asarray(propagate(pair.integer, name, counts) - _silent(pair, name), np.float64)
     axes = (0, *range(2, membrane.ndim))
     return (wanted * membrane).sum(axis=axes) / np.maximum((membrane**2).sum(axis=axes), 1e-30)
 
@@ -195,6 +196,13 @@ def _shift(pair: Pair, name: str) -> Array:
     """The argument of the function at counts of zero."""
     shapes = pair.integer.shapes
     return _float(pair, name, {s: jnp.zeros((1, *shapes[s]), jnp.float32) for s in sources(pair.integer, name)})
+
+
+def _silent(pair: Pair, name: str) -> Array:
+    """The membrane at counts of zero: not zero itself behind products, whose sides have another count for zero."""
+    shapes = pair.integer.shapes
+    zeros = {s: jnp.zeros((1, *shapes[s]), jnp.float32) for s in sources(pair.integer, name)}
+    return propagate(pair.integer, name, zeros)
 
 
 def _broadcast(values: np.ndarray) -> Array:

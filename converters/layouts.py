@@ -105,7 +105,10 @@ class _Parts:
                 op, feeds = Dense(weight, bias), tuple(self.instead.get(i, i) for i in feeds)
             case Scale(factor=factor, offset=offset):
                 factor, offset = (a[start:stop] if a.size > 1 else a for a in (factor, offset))
-                op, feeds = Scale(factor, np.float32(sign) * offset), (self.part(feeds[0], start, stop, sign),)
+                op, feeds = (
+                    Scale(factor, np.asarray(np.float32(sign) * offset)),
+                    (self.part(feeds[0], start, stop, sign),),
+                )
             case _:
                 feeds = tuple(self.part(i, start, stop, sign) for i in feeds)
         self.made[key] = f"{name}.{'' if sign > 0 else '-'}{start}-{stop}"

@@ -31,7 +31,13 @@ LEVELS = 15
 """Levels of a layer unless the user or the network itself says otherwise."""
 Rule: TypeAlias = Literal["percentile", "max", "mse", "ltb"]
 """How the rate code chooses thresholds; see `rate`."""
-RANGES = {"levels": (1, 255), "input_levels": (1, 65535), "weight_bits": (2, 8), "steps": (1, 4096)}
+RANGES = {
+    "levels": (1, 255),
+    "operand_levels": (1, 255),
+    "input_levels": (1, 65535),
+    "weight_bits": (2, 8),
+    "steps": (1, 4096),
+}
 """Smallest and largest value of each option."""
 
 
@@ -46,7 +52,7 @@ class Quantised:
 
 
 def check_ranges(**options: int) -> None:
-    """Refuses `levels`, `input_levels`, `weight_bits` or `steps` outside `RANGES`.
+    """Refuses options outside `RANGES`.
 
     Raises:
         BadInput: naming the option, its value and its range.
@@ -58,19 +64,27 @@ def check_ranges(**options: int) -> None:
 
 
 def reference(
-    folded: Graph, counts: np.ndarray, input_levels: int, levels: int | None = None, weight_bits: int = 8
+    folded: Graph,
+    counts: np.ndarray,
+    input_levels: int,
+    levels: int | None = None,
+    weight_bits: int = 8,
+    operand_levels: int | None = None,
 ) -> Quantised:
     """The integer reference: per-channel clipping values of least squared error, layer after layer.
 
     counts [item, *shape]: calibration items as input counts; each layer is calibrated on the counts that the integer
     layers before it give. levels: of every layer; None for `LEVELS`, or a layer's own where it is quantised already.
+    operand_levels: of neurons that only round and are one side of a product, such as those that hold the state of an
+    LSTM; None for `levels`.
 
     Raises:
         BadInput: levels or bits out of range, or sums that float32 cannot hold exactly.
         Unsupported: layers that have no integer form.
     """
     asked = LEVELS if levels is None else levels
-    check_ranges(levels=asked, input_levels=input_levels, weight_bits=weight_bits)
+    held = asked if operand_levels is None else operand_levels
+    check_ranges(levels=asked, operand_levels=held, input_levels=input_levels, weight_bits=weight_bits)
     nodes, values = _start(folded, input_levels, 1.0)
     seen = {folded.input.name: jnp.asarray(counts, jnp.float32)}
     real = dict(seen)
@@ -82,7 +96,8 @@ def reference(
             function = function_of(population.op)
             if attention.rounds(population):
                 activation = _as_counted(folded, population, seen, values)
-                grid = attention.whole_zero(activation, asked, attention.feeds_product(folded, name))
+                side = attention.feeds_product(folded, name)
+                grid = attention.whole_zero(activation, held if side else asked, side)
                 _fire(folded, population, nodes, values, weight_bits, grid)
             elif levels is None and function.steps is not None:
                 grid = staircase.grid(function, real[name], asked, keep=True)
@@ -218,11 +233,13 @@ def _fire(
     function = function_of(population.op)
     placed = rule is None and not staircase.is_straight(function, grid)
     per_channel = rule in (None, "mse", "ltb")
-    for bits in range(weight_bits, 1, -1):  # products of many levels leave their weights less room
-        found = lower(folded, name, values, bits, grid.unit, per_channel, smallest=placed, seen=seen)
+    while True:
+        found = lower(folded, name, values, weight_bits, grid.unit, per_channel, smallest=placed, seen=seen)
         behind = Graph(folded.name, (*nodes, *found.nodes, Node(name, _never(len(shape)), (found.last,))))
-        if not attention.weighs_products(found.nodes) or _reach(behind, name) < EXACT_FLOAT32 // 2:
+        fits = weight_bits == 2 or _reach(behind, name) < EXACT_FLOAT32 // 2
+        if fits or not attention.weighs_products(found.nodes):
             break
+        weight_bits -= 1  # products of many levels leave their weights less room
     nodes += found.nodes
     grid = attention.matched(grid, found.scale) if attention.rounds(population) else grid
     if seen is not None:

@@ -277,9 +277,11 @@ class Builder:
         if first.shape != second.shape:
             raise Refused(f"operands of {first.shape} and {second.shape}; only equal shapes can be multiplied")
         (a, b), model = self._framed([first, second])
-        y = times(
-            lambda label, op, *layers: self.emit(label, op, *layers).layer, name, a.layer, b.layer, self.sizes[a.layer]
-        )
+
+        def emit(label: str, op: Op, *layers: str) -> str:
+            return self.emit(label, op, *layers).layer
+
+        y = times(emit, name, a.layer, b.layer, self.sizes[a.layer])
         return View(y, model.order, first.shape)
 
     def pad(self, name: str, x: View, pads: Pads) -> View:

@@ -55,9 +55,8 @@ def load_named(path: str | Path) -> tuple[Graph, dict[str, str]]:
             raise listed(source.file, scan.problems, REMEDY)
         last = scan.values[source.output]
         if isinstance(last, Stream) and last.batch:
-            raise listed(
-                source.file, [("output", source.output, f"its batch is axis {last.batch}, not the first")], REMEDY
-            )
+            reason = f"its batch is axis {last.batch}, not the first"
+            raise listed(source.file, [("output", source.output, reason)], REMEDY)
         if not isinstance(last, Stream):
             raise BadInput(f"{source.file}: output {source.output!r} does not depend on the input; export it again.")
         nodes, tensors = with_biases(reaching(scan.nodes, last.layer), scan.tensors)

@@ -6,6 +6,7 @@ moves it; it has one value.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import prod
 from typing import Any, TypeAlias
 
@@ -309,7 +310,7 @@ def split(call: Call) -> list[Traced]:
     x, view, axis = call.tensor(), call.view(), int(call.get("axis"))
     ends = np.cumsum([0, *call.get("sizes")]).tolist()
     label, own = call.named("slice"), x.sample_axis(axis)
-    cuts = zip(ends, ends[1:], strict=False)
+    cuts = pairwise(ends)
     return [Traced(call.builder.slice(label, view, own, start, stop), x.batch) for start, stop in cuts]
 
 

@@ -73,7 +73,7 @@ def _merged(build: Builder, layer: Layer, name: str, states: list[str]) -> str:
         case "concat":
             return recurrent.joined(build.add, f"{name}/joined", states)
         case "mul":
-            return recurrent.times(build.add, f"{name}/times", *states, build.shapes[states[0]])
+            return recurrent.times(build.add, f"{name}/times", states[0], states[1], build.shapes[states[0]])
         case "sum":
             return build.add(f"{name}/sum", Add(), *states)
     half = Scale(np.full((), 0.5, np.float32), np.zeros((), np.float32))
@@ -154,7 +154,7 @@ def _cell(way: _Way, arrays: list[np.ndarray]) -> Cell:
     bias = rest[0] if rest else np.zeros(kernel.shape[-1:] if not after else (2, *kernel.shape[-1:]), np.float32)
     if kernel.ndim != 2 or state.ndim != 2 or bias.ndim != 1 + after:
         raise ValueError(f"weights {kernel.shape}, {state.shape} and bias {bias.shape} do not fit a cell")
-    own, held = bias if after else (bias, np.zeros_like(bias))
-    parts = [recurrent.ordered(a, kind, order) for a in (kernel.T, state.T, own, held)]
+    own, held = (bias[0], bias[1]) if after else (bias, np.zeros_like(bias))
+    kernel, state, own, held = (recurrent.ordered(a, kind, order) for a in (kernel.T, state.T, own, held))
     gate, candidate = _functions(way)
-    return Cell(kind, *parts, reset_after=after, gate=gate, candidate=candidate, squash=candidate)
+    return Cell(kind, kernel, state, own, held, reset_after=after, gate=gate, candidate=candidate, squash=candidate)

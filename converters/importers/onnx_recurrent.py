@@ -20,6 +20,8 @@ from neuro.layers import Activation, Concat, Op, Relu, Reshape, Slice, Transpose
 RECURRENT: dict[str, Kind] = {"LSTM": "lstm", "GRU": "gru", "RNN": "rnn"}
 ORDERS: dict[Kind, str] = {"lstm": "iofc", "gru": "zrn", "rnn": "n"}
 """The order of the gates in weights."""
+DIRECTIONS = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}
+"""Whether each direction begins at the end."""
 FUNCTIONS: dict[str, Op] = {
     "sigmoid": SIGMOID,
     "tanh": TANH,
@@ -42,11 +44,9 @@ def layers(call: Call, name: str, emit: Emit) -> list[Stream]:
     given = call.inputs[0]
     steps, size = _sequence(call, layout)
     assert isinstance(given, Stream)
-    ways = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}.get(
-        call.get("direction", "forward")
-    )
-    if ways is None:
-        raise ValueError(f"direction {call.get('direction', '')!r} does not exist")
+    if (direction := call.get("direction", "forward")) not in DIRECTIONS:
+        raise ValueError(f"direction {direction!r} does not exist")
+    ways = DIRECTIONS[direction]
     cells = _cells(call, kind, len(ways), size, steps)
     width = cells[0].state.shape[-1]
     x = recurrent.rows(emit, name, given.layer, steps, size)
@@ -74,7 +74,8 @@ def moves(call: Call) -> bool:
         Refused: it is, and the operator does more than move values.
     """
     if call.batch == 0:
-        return call.op == "Transpose" and (call.get("perm", None) or [1])[0] != 0
+        before = call.op == "Unsqueeze" and 0 in (call.get("axes", None) or call.constant(1, "axes").ravel())
+        return before or (call.op == "Transpose" and (call.get("perm", None) or [1])[0] != 0)
     if call.op not in MOVING:
         raise Refused(f"the batch is axis {call.batch} of what it reads; transpose it to the front before")
     return True
@@ -157,9 +158,8 @@ def _picked(call: Call, batch: int) -> tuple[tuple[Op, ...], int]:
 
 def _sliced(call: Call, full: tuple[int, ...], batch: int) -> tuple[tuple[Op, ...], int]:
     """Slices with a step of one."""
-    starts, ends, axes, steps = (
-        _numbers(call, i, role) for i, role in enumerate(("starts", "ends", "axes", "steps"), 1)
-    )
+    roles = ("starts", "ends", "axes", "steps")
+    starts, ends, axes, steps = (_numbers(call, i, role) for i, role in enumerate(roles, start=1))
     cuts: list[Op] = []
     for axis, start, end, step in zip(
         within(axes or list(range(len(starts))), len(full)), starts, ends, steps or [1] * len(starts), strict=True
@@ -207,8 +207,8 @@ def _cells(call: Call, kind: Kind, ways: int, size: int, steps: int) -> list[Cel
     cells = []
     for way in range(ways):
         arrays = (weight[way], state[way], *np.split(bias[way], 2))
-        weights = [recurrent.ordered(a, kind, ORDERS[kind]) for a in arrays]
-        cell = Cell(kind, *weights, reset_after=bool(call.get("linear_before_reset", 0)))
+        each, held, own, inner = (recurrent.ordered(a, kind, ORDERS[kind]) for a in arrays)
+        cell = Cell(kind, each, held, own, inner, reset_after=bool(call.get("linear_before_reset", 0)))
         own = functions[way]
         if kind == "rnn":
             cell = replace(cell, candidate=own[0])

@@ -182,7 +182,7 @@ class _Step:
         if _turns(gate):
             rest = self.fired("update", "rest", gate, h, -1.0)
         else:
-            rest = self.emit(f"{self.name}/rest", Scale(np.float32(-1) * np.ones(()), np.ones(())), z)
+            rest = self.emit(f"{self.name}/rest", Scale(np.full((), -1, np.float32), np.ones((), np.float32)), z)
         n = self.emit(f"{self.name}/candidate", self.cell.candidate, self._candidate(h))
         new = self.times("new", rest, n)
         return self.sum("hidden", new, self.times("held", z, h)) if _any(h) else new

@@ -75,6 +75,9 @@ def exported(module: Any, shape: Shape, name: str, whole: bool = False) -> Progr
         with torch.no_grad(), warnings.catch_warnings():
             # PyTorch's own use of what it deprecates
             warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)`", FutureWarning)
+            warnings.filterwarnings(
+                "ignore", r"The tensor attributes .*_flat_weights", UserWarning
+            )  # of recurrent layers
             program = torch.export.export(module, (example,))
     except Exception as error:  # whatever the module itself or the exporter raises
         first = str(error).strip().split("\n")[0]

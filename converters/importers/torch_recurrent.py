@@ -61,11 +61,9 @@ def _one_step(call: Call, kind: Kind) -> list[View | States]:
     starts = [_begin(call, call.values[t.name], 0) for t in (held if isinstance(held, list) else [held])]
     names = ("w_ih", "w_hh", "b_ih", "b_hh")
     cell = _cell(call, kind, [call.constant(n) if call.has(n) else None for n in names])
-    run = recurrent.unrolled(
-        emitter(call.builder), call.step.layer, [call.builder.settled(x).layer], cell, False, *starts
-    )
-    found = [call.builder.whole(run.hidden)]
-    return [*found, call.builder.whole(run.cell)] if run.cell is not None else [*found]
+    build = call.builder
+    run = recurrent.unrolled(emitter(build), call.step.layer, [build.settled(x).layer], cell, False, *starts)
+    return [build.whole(state) for state in (run.hidden, run.cell) if state is not None]
 
 
 def _sequence(call: Call, kind: Kind) -> list[View | States]:
@@ -89,6 +87,7 @@ def _sequence(call: Call, kind: Kind) -> list[View | States]:
     recurrent.check_length(steps)
     current = recurrent.rows(emit, name, build.settled(x).layer, steps, size)
     ends: list[Unrolled] = []
+    width = size
     for layer in range(count):
         found = []
         for way in range(ways):
@@ -128,7 +127,8 @@ def _begin(call: Call, state: Any, place: int) -> Tensor:
 
 def _cell(call: Call, kind: Kind, arrays: list[np.ndarray | None]) -> Cell:
     weight, state, *biases = arrays
-    assert weight is not None and state is not None
+    assert weight is not None
+    assert state is not None
     own, held = (np.zeros(len(weight), np.float32) if b is None else b for b in biases)
-    parts = [recurrent.ordered(a, kind, ORDERS[kind]) for a in (weight, state, own, held)]
-    return Cell(kind, *parts, candidate=Relu() if "relu" in call.step.op else TANH)
+    weight, state, own, held = (recurrent.ordered(a, kind, ORDERS[kind]) for a in (weight, state, own, held))
+    return Cell(kind, weight, state, own, held, candidate=Relu() if "relu" in call.step.op else TANH)

@@ -49,6 +49,7 @@ class Task(Asked):
     method: Methods = "exact"
     code: Code | None = None
     levels: int | None = None
+    operand_levels: int | None = None
     weight_bits: int = 8
     steps: int = 64
     budget: float | None = None
@@ -70,6 +71,9 @@ class Task(Asked):
                 f"{given}: the neurons of --method {self.method} are run here alone; leave it out, or take --method "
                 "exact, percentile, max, mse or ltb."
             )
+        quantise.check_ranges(operand_levels=self.operand_levels or quantise.LEVELS)
+        if self.operand_levels is not None and (self.method != "exact" or self.budget is not None):
+            raise BadInput("--operand-levels is for --method exact without a --budget; leave it out.")
         if self.code is not None and is_exact(self.code) != (self.method == "exact"):
             wanted = "one of the exact codes" if self.method == "exact" else "--code rate, or leave the code out"
             raise BadInput(f"--method {self.method} does not give the {self.code} code; take {wanted}.")
@@ -140,7 +144,8 @@ def convert(source: Prepared, task: Task, progress: Progress = silent) -> Conver
     difference = fold.check(network, folded, dataset.calibration_input[:PILOT], dataset.calibration_counts[:PILOT])
     steps(1)
     given = source.converted
-    kept = given is not None and task.levels is None and task.budget is None and task.method == given.method
+    asked = (task.levels, task.operand_levels, task.budget)
+    kept = given is not None and asked == (None, None, None) and task.method == given.method
     chosen = None if task.budget is None else budget.choose(source, folded, task.budget, task.weight_bits)
     task = task if chosen is None else replace(task, levels=chosen.levels, budget=None)
     integer = given.integer if given is not None and kept else _integer(folded, dataset, task)
@@ -219,7 +224,7 @@ def _integer(folded: Graph, dataset: DataSet, task: Task) -> Quantised:
     if task.method in ("percentile", "max", "mse", "ltb"):
         start = task.v0 or ("zero" if task.method == "max" else "half")
         return quantise.rate(folded, calibration, levels, task.steps, task.weight_bits, task.method, start, task.reset)
-    return quantise.reference(folded, calibration, levels, task.levels, task.weight_bits)
+    return quantise.reference(folded, calibration, levels, task.levels, task.weight_bits, task.operand_levels)
 
 
 def _origin(source: Prepared, task: Task) -> dict[str, str]:

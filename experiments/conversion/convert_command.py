@@ -20,6 +20,7 @@ def convert(
     method: Methods = "exact",
     code: Literal["unary", "bits", "naf", "ttfs", "graded", "rate"] | None = None,
     levels: int | None = None,
+    operand_levels: int | None = None,
     weight_bits: int = 8,
     steps: int = 64,
     budget: float | None = None,
@@ -49,6 +50,9 @@ def convert(
         Spike code; default bits, where rates are asked for rate.
     levels
         Levels of an activation; default 15, or a quantised network's own.
+    operand_levels
+        Levels of neurons that only round and are one side of a product, such as those that hold an LSTM's state;
+        default --levels.
     weight_bits
         Bits of a weight, sign included.
     steps
@@ -80,8 +84,8 @@ def convert(
         raise BadInput(f"--diagnose knows exact and rate codes, not --method {method}; leave one of them out.")
     task = Task(
         network=network, **vars(data),
-        method=method, code=code, levels=levels, weight_bits=weight_bits, steps=steps, budget=budget, reset=reset,
-        v0=v0, out=out, members=members, values=values, prerun=prerun, rounds=rounds,
+        method=method, code=code, levels=levels, operand_levels=operand_levels,
+        weight_bits=weight_bits, steps=steps, budget=budget, reset=reset, v0=v0, out=out, members=members, values=values, prerun=prerun, rounds=rounds,
     )  # fmt: skip
     try:
         with progress_bars() as progress:
@@ -144,6 +148,9 @@ def show(found: dict[str, Any]) -> None:
     console.print(f"  {data['preprocessing']}; counts 0..{found['input_levels']}")
     if found["hosted"]:
         console.print(f"  the host works out {', '.join(found['hosted'])} before the first spike")
+    if products := found["not_spiking"]:
+        more = f" and {len(products) - 3} more" if len(products) > 3 else ""
+        console.print(f"  not sums of spikes, but worked out in the neuron: {', '.join(products[:3])}{more}")
     table = Table("form", "error" if "error" in found else "accuracy", box=None)
     for form in ("float", "integer", "spiking"):
         table.add_row(form, _score(found, form))

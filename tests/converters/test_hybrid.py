@@ -5,6 +5,7 @@ import pytest
 from converters import hybrid, quantise
 from converters.encode import encode
 from converters.fold import fold
+from converters.importers.recurrent import TANH, Cell, rows, unrolled
 from converters.quantise import Quantised
 from neuro import trains
 from neuro.activations import Function
@@ -166,3 +167,28 @@ def test_whole_run_counts_every_bias_in_every_step(counts):
         got = values[name] * jnp.asarray(form.scales[name], jnp.float32)[None]
         off = float(jnp.abs(got - wanted[name]).mean() / jnp.abs(wanted[name]).mean())
         assert off < 0.1, name  # thirty levels; a bias counted once would be off by far more
+
+
+def test_a_membrane_of_products_stands_for_what_the_float_network_has():
+    """Behind products of tanhs the membrane at counts of zero is not zero: tanh(f c + i g) of an LSTM's last step."""
+    rng, nodes = np.random.default_rng(0), [Node("x", Input((2, 3)))]
+
+    def emit(name, op, *inputs):
+        nodes.append(Node(name, op, inputs))
+        return name
+
+    shapes = ((4, 5, 3), (4, 5, 5), (4, 5), (4, 5))
+    cell = Cell("lstm", *(rng.normal(0, 0.8, shape).astype(np.float32) for shape in shapes), gate=TANH)
+    run = unrolled(emit, "cell", rows(emit, "cell", "x", 2, 3), cell)
+    emit("out", Dense(rng.normal(size=(2, 5)).astype(np.float32), None), run.hidden)
+    folded = fold(Graph("g", tuple(nodes)), np.full((1, 1), 0.1), np.full((1, 1), -0.8))
+    counts = rng.integers(0, 17, (40, 2, 3))
+    form = quantise.reference(folded, counts, 16, 63)
+    pair = hybrid.pair(folded, form, counts)
+    exact = hybrid.run(pair, pair.entering(counts), lambda name: hybrid.NONE)
+    name = "cell/1/squashed"
+    changed = hybrid.layer(pair, name, exact, frozenset(["weights"]))
+    assert float(jnp.abs(changed - exact[name]).max()) < 1  # of 63 levels
+    whole = hybrid.run(pair, pair.entering(counts), lambda name: hybrid.ALL)
+    wanted = evaluate(form.graph, jnp.asarray(counts, jnp.float32))
+    assert all((np.asarray(whole[n]) == np.asarray(wanted[n])).all() for n in whole if n != form.graph.output.name)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from jax import lax
 
 from converters.importers.from_jax import trace
+from neuro.activations import Function
 from neuro.errors import BadInput, Unsupported
 from neuro.evaluate import evaluator
 from neuro.graph import Graph
@@ -25,6 +26,7 @@ from neuro.layers import (
     Embedding,
     MaxPool,
     Pad,
+    Product,
     Relu,
     Reshape,
     Scale,
@@ -340,15 +342,14 @@ def test_embedding(function, whole):
 @pytest.mark.parametrize(
     ("function", "word"),
     [
-        (lambda x: x * x.sum(1, keepdims=True), "computed from the network's input|repeats"),
+        (lambda x: x * x.sum(1, keepdims=True), "only equal shapes can be multiplied"),
         (lambda x: x @ x.T @ x, "computed from the network's input"),
         (lambda x: x - x.mean(0), "batch axis"),
-        (lambda x: x[:, 1:], "part of its input"),
-        (lambda x: x[:, ::-1], "no layer here"),
+        (lambda x: x[:, ::2], "steps"),
         (lambda x: jnp.pad(x, ((0, 0), (1, 1)), constant_values=1.0), "only zeros"),
         (lambda x: x.T, "batch"),
         (lambda x: jnp.sort(x, axis=1), "sort"),
-        (lambda x: lax.fori_loop(0, 3, lambda i, y: y * 2, x), "scan|while"),
+        (lambda x: lax.while_loop(lambda y: y.sum() < 9, lambda y: y * 2, x), "while"),
         (lambda x: jax.nn.softmax(x) * 2, "exp|computed"),
         (lambda x: jnp.maximum(x, weights(4)), "differs from value to value"),
         (lambda x: x * jax.random.bernoulli(jax.random.key(0), 0.5, (4,)), "random numbers"),
@@ -448,3 +449,50 @@ def test_equinox():
 
     net = jax.vmap(Net(jax.random.key(0)))
     assert kinds(agreeing(net, (2, 8, 8))) == [Conv, Relu, MaxPool, AvgPool, Reshape, Dense]
+
+
+# Loops of a fixed length
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_scan_is_written_out_from_either_end(reverse):
+    w, r = weights(3, 4), weights(4, 4, seed=1)
+
+    def step(carry, row):
+        h = jnp.tanh(row @ w + carry @ r)
+        return h, h * 2
+
+    def function(x):
+        last, every = lax.scan(step, jnp.zeros((x.shape[0], 4)), x.swapaxes(0, 1), reverse=reverse)
+        return every.swapaxes(0, 1).reshape(x.shape[0], -1), last
+
+    graph = agreeing(lambda x: function(x)[0], (3, 3))
+    assert sum(n.op == Activation(Function("tanh")) for n in graph.nodes) == 3
+    agreeing(lambda x: function(x)[1], (3, 3))
+
+
+def test_a_gated_cell_by_hand():
+    """Products of two tensors, one matrix cut into gates, and what a gate leaves."""
+    w, r, b = weights(3, 15), weights(5, 15, seed=1), weights(15, seed=2)
+
+    def step(h, row):
+        z, n, o = jnp.split(row @ w + h @ r + b, 3, axis=-1)
+        z = jax.nn.sigmoid(z)
+        return (1 - z) * jnp.tanh(n) + z * h * jax.nn.sigmoid(o), None
+
+    graph = agreeing(lambda x: lax.scan(step, jnp.zeros((x.shape[0], 5)), x.swapaxes(0, 1))[0], (4, 3))
+    assert sum(isinstance(n.op, Product) for n in graph.nodes) == 4 + 2 * 3  # nothing is kept in the first step
+
+
+def test_parts_and_reversed_axes():
+    agreeing(lambda x: x[:, 1:3].reshape(x.shape[0], -1), (4, 3))
+    agreeing(lambda x: jnp.flip(x, 1)[:, 0] * x[:, 2], (4, 3))
+    agreeing(lambda x: x[:, 1:], (4,))
+    agreeing(lambda x: lax.fori_loop(0, 3, lambda i, y: jnp.tanh(y * 2), x), (4,))
+
+
+def test_long_scans_are_refused():
+    message = refused(
+        lambda x: lax.scan(lambda h, row: (jnp.tanh(h + row), None), x[:, 0], x.swapaxes(0, 1))[0], (65, 3)
+    )
+    assert "a sequence of 65 steps; up to 64 are written out" in message
