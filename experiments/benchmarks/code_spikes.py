@@ -146,7 +146,7 @@ def main() -> None:
     given = parser.parse_args()
     found: list[Row] = []
     for entering in given.input_levels:
-        asked = Asked(given.network, given.data, scale=given.scale, samples=given.samples, input_levels=entering)
+        asked = Asked(given.network, data=given.data, scale=given.scale, samples=given.samples, input_levels=entering)
         found += rows(asked, tuple(given.levels), given.online)
     Console(width=140, highlight=False).print(table(found))
     if given.json is not None:

@@ -85,7 +85,8 @@ def convert(
     task = Task(
         network=network, **vars(data),
         method=method, code=code, levels=levels, operand_levels=operand_levels,
-        weight_bits=weight_bits, steps=steps, budget=budget, reset=reset, v0=v0, out=out, members=members, values=values, prerun=prerun, rounds=rounds,
+        weight_bits=weight_bits, steps=steps, budget=budget, reset=reset, v0=v0, out=out,
+        members=members, values=values, prerun=prerun, rounds=rounds,
     )  # fmt: skip
     try:
         with progress_bars() as progress:
