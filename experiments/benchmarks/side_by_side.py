@@ -21,20 +21,20 @@ from pathlib import Path
 import jax
 import numpy as np
 from rich.console import Console
-from rich.table import Table
 
 from converters import fold, quantise
 from converters.encode import encode
-from experiments.benchmarks.acceptance import paired
 from experiments.benchmarks.code_spikes import Sends, phase_codes
 from experiments.benchmarks.peers import environments
 from experiments.benchmarks.peers.session import environment
+from experiments.benchmarks.side_by_side_figure import draw
+from experiments.benchmarks.side_by_side_table import Row, table
 from experiments.benchmarks.small import LARGEST_COUNT, Kind, trained
 from experiments.conversion import methods
 from experiments.conversion.methods import Choices
 from experiments.datasets.arrays import CALIBRATION
 from experiments.datasets.images import digit_images
-from experiments.decision import classes
+from experiments.decision import classes, paired
 from experiments.prepared import Asked, prepared
 from experiments.run import outputs, run
 from neuro.errors import BadInput
@@ -66,26 +66,6 @@ class Case:
     def fed(self, counts: np.ndarray) -> np.ndarray:
         """What the network is fed."""
         return (self.offset + self.gain * counts).astype(np.float32)
-
-
-@dataclass(frozen=True)
-class Row:
-    """One conversion. steps: of the run, or None; levels: of an exact code; accuracy: a share; drop: in points, with
-    its 95 % interval; hidden: spikes per hidden neuron; every: per neuron, input included; differing: values that
-    differ from the integer network."""
-
-    network: str
-    by: str
-    method: str
-    steps: int | None
-    levels: int | None
-    accuracy: float
-    drop: float
-    low: float
-    high: float
-    hidden: float
-    every: float | None
-    differing: int | None
 
 
 def small_case(kind: Kind, samples: int | None = None, epochs: int = 30) -> Case:
@@ -229,25 +209,8 @@ def theirs(case: Case, folder: Path) -> Iterator[Row]:
             yield _row(case, before, "SpikingJelly", mode, steps, None, found[f"{mode}_outputs"][k], sends)
 
 
-def table(rows: list[Row]) -> Table:
-    """One line each."""
-    made = Table(
-        "network", "by", "method", "steps", "levels", "accuracy", "drop", "interval", "spikes/hidden", "with input",
-        "differing", box=None,
-    )  # fmt: skip
-    for r in rows:
-        made.add_row(
-            r.network, r.by, r.method, *("" if v is None else str(v) for v in (r.steps, r.levels)),
-            f"{100 * r.accuracy:.2f} %", f"{r.drop:+.2f}", f"{r.low:+.2f} to {r.high:+.2f}", f"{r.hidden:.3f}",
-            "" if r.every is None else f"{r.every:.3f}", "" if r.differing is None else f"{r.differing:,}",
-        )  # fmt: skip
-    return made
-
-
 def main() -> None:
     """Runs all, prints the table, writes JSON and figure."""
-    from experiments.benchmarks.side_by_side_figure import draw
-
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("--samples", type=int, default=2000, help="test items of MNIST")
     parser.add_argument("--peers", type=Path, default=environments.FOLDER, help="folder of the environments")

@@ -1,7 +1,6 @@
 """Accuracy drop against spikes per neuron, network by network: conversions of this project and of SpikingJelly."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib import rc_context
@@ -10,8 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-if TYPE_CHECKING:
-    from experiments.benchmarks.side_by_side import Row
+from experiments.benchmarks.side_by_side_table import Row
 
 LEAST = 1.0
 """Points up to which the vertical axis is linear."""
@@ -30,7 +28,7 @@ TICKS = (-10, -5, -2, -1, -0.5, 0, 0.5, 1, 2, 5, 10, 20, 50, 100)
 BLUE = "#0072b2"
 
 
-def draw(rows: list["Row"], path: Path) -> Path:
+def draw(rows: list[Row], path: Path) -> Path:
     """A panel for each network, a line for each method along its steps or levels; PNG."""
     names = list(dict.fromkeys(r.network for r in rows))
     with rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
@@ -47,7 +45,7 @@ def draw(rows: list["Row"], path: Path) -> Path:
     return path
 
 
-def _panel(axes: Axes, rows: list["Row"], name: str) -> None:
+def _panel(axes: Axes, rows: list[Row], name: str) -> None:
     for (by, method), style in _styles().items():
         mine = [r for r in rows if (r.by, r.method) == (by, method)]
         if mine:

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from experiments.benchmarks import side_by_side
-from experiments.benchmarks.side_by_side import Case, layers, ours, small_case, table, theirs
+from experiments.benchmarks.side_by_side import Case, layers, ours, small_case, theirs
+from experiments.benchmarks.side_by_side_table import table
 from neuro.errors import BadInput
 from neuro.graph import Graph, Node
 from neuro.layers import Dense, Input, Relu, Reshape, Softmax, Transpose

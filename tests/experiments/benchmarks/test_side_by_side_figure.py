@@ -1,8 +1,9 @@
 """The picture is there, and every method of a row has its line."""
 
 from experiments.benchmarks import side_by_side_figure
-from experiments.benchmarks.side_by_side import RULES, Row
+from experiments.benchmarks.side_by_side import RULES
 from experiments.benchmarks.side_by_side_figure import _styles, draw
+from experiments.benchmarks.side_by_side_table import Row
 
 
 def row(by: str, method: str, hidden: float, drop: float) -> Row:
