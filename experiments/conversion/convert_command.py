@@ -76,11 +76,12 @@ def convert(
         The picture of the diagnosis (.png); default runs/NAME-diagnosis.png, or beside --out.
     """
     from experiments.conversion.convert import Task, carry_out
+    from experiments.conversion.methods import OTHER
     from experiments.terminal import progress_bars
 
     if figure is not None and (figure.suffix != ".png" or not diagnose):
         raise BadInput(f"--figure {figure}: the picture of --diagnose; let its name end in .png, and add --diagnose.")
-    if diagnose and method in ("burst", "srp", "cos", "differential", "sd-ternary", "sd-pow2", "sd-graded"):
+    if diagnose and method in OTHER:
         raise BadInput(f"--diagnose knows exact and rate codes, not --method {method}; leave one of them out.")
     task = Task(
         network=network, **vars(data),

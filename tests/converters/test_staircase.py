@@ -58,8 +58,11 @@ def test_straight_functions_are_off_by_the_rounding_of_the_threshold_alone(shift
     assert isinstance(op, Threshold)
     membrane = np.arange(-2000, 2001)[:, None]
     want = np.clip(np.floor((shift + scale * membrane - low) / unit + 0.5), 0, levels)
-    rounding = abs(op.threshold.item() * scale.item() / unit - 1) * levels + 1
-    assert np.abs(fired(op, membrane) - want).max() <= np.ceil(rounding)
+    threshold = op.threshold.item()
+    off, bias = abs(threshold * scale.item() / unit - 1), (shift - low) / unit  # in levels
+    farthest = max(abs(bias), abs(levels - bias))  # of a membrane without its bias
+    rounding = off * farthest + (1 + off) / (2 * threshold)  # of the threshold, and of the bias to whole numbers
+    assert np.abs(fired(op, membrane) - want).max() < rounding + 1 + 1e-9
 
 
 def test_a_map_of_shifts_becomes_a_map_of_biases():

@@ -41,7 +41,7 @@ def read_in_this_process():
         return {k: {**e, "values": next(rest)} if e["kind"] == "array" else e for k, e in entries.items()}
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(keras_file, "_store", store)
+        patch.setattr(keras_file, "store", store)
         yield
 
 

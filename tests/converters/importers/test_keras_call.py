@@ -75,6 +75,6 @@ def test_custom_classes():
 def test_unknown_layers_are_refused_before_their_inputs():
     check(layer())
     source = layer().source
-    for kind, text in (("Lambda", "never run"), ("GRU", "no layer")):
+    for kind, text in (("Lambda", "never run"), ("ConvLSTM2D", "no layer")):
         with pytest.raises(Refused, match=text):
             check(Layer(kind, "a", {}, "keras.layers", source, Place("", "a", "a")))

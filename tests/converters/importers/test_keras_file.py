@@ -103,7 +103,7 @@ def folder(tmp_path_factory) -> Path:
 def one_process_for_equal_files():
     """HDF5 is read by another process; files that only differ in their configuration share one."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(keras_file, "_store", functools.cache(keras_file._store))
+        patch.setattr(keras_file, "store", functools.cache(keras_file.store))
         yield
 
 
@@ -327,10 +327,10 @@ def test_damage_that_makes_the_library_crash(folder, byte):
 def test_readers_that_crash_or_hang(folder, monkeypatch, tmp_path):
     program = tmp_path / "hdf5_extract.py"
     monkeypatch.setattr(hdf5_file, "__file__", str(tmp_path / "hdf5_file.py"))
-    keras_file._store.cache_clear()
+    keras_file.store.cache_clear()
     program.write_text("import os; os.abort()")
     assert "reading it ends with status -6" in complaint(folder, legacy())
     program.write_text("import time; time.sleep(60)")
     monkeypatch.setattr(hdf5_file, "TIME_LIMIT", 1)
     assert "not read within 1 s" in complaint(folder, legacy())
-    keras_file._store.cache_clear()
+    keras_file.store.cache_clear()
