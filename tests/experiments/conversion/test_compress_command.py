@@ -11,11 +11,13 @@ from experiments.conversion import compress
 from experiments.conversion.compress_command import show
 
 
-@pytest.mark.parametrize(("typed", "prune"), [([], None), (["--prune", "0.8"], 0.8), (["--prune", "2:4"], "2:4")])
+@pytest.mark.parametrize(
+    ("typed", "prune"), [(["--levels", "7"], None), (["--prune", "0.8"], 0.8), (["--prune", "2:4"], "2:4")]
+)
 def test_a_share_is_a_number_or_a_pattern(typed, prune, monkeypatch):
     tasks = []
     monkeypatch.setattr(compress, "carry_out", lambda task, progress: (tasks.append(task), {})[1:] * 2)
-    cli.app(["compress", "digits-cnn", "--json", *typed], exit_on_error=False, result_action="return_value")
+    cli.app(["compress", "digits-cnn", "--json", *typed.split()], exit_on_error=False, result_action="return_value")
     assert tasks[0].prune == prune
 
 

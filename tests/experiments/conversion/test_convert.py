@@ -9,6 +9,7 @@ from converters import network_file
 from experiments.conversion import convert, convert_command
 from experiments.conversion.convert import Task, carry_out
 from experiments.networks import open_network
+from experiments.options import DataOptions
 from experiments.prepared import prepared
 from neuro.errors import BadInput, Refusal, Unsupported
 from neuro.graph import digest
@@ -93,12 +94,12 @@ def test_options_that_do_not_go_together(options, message, tmp_path):
 
 def test_the_command(capsys, tmp_path):
     out = tmp_path / "net.h5"
-    convert_command.convert("digits-cnn", samples=20, code="graded", out=out, json_=True)
+    convert_command.convert("digits-cnn", data=DataOptions(samples=20), code="graded", out=out, json_=True)
     printed = json.loads(capsys.readouterr().out)
     assert printed["equivalence"]["mismatches"] == 0
     assert printed["file"] == str(out)
     assert network_file.load(out).code == "graded"
-    convert_command.convert("digits-cnn", samples=20)
+    convert_command.convert("digits-cnn", data=DataOptions(samples=20))
     text = capsys.readouterr().out
     assert "0 of" in text
     assert "bits code" in text
@@ -126,6 +127,7 @@ def test_regression_is_shown_in_its_units(capsys):
         "hosted": ["table"], "error": dict.fromkeys(("float", "integer", "spiking"), error),
         "equivalence": {"checked": None, "mismatches": None, "code": "rate", "first": None}, "levels": [], "neurons": 3,
         "weight_bits": 8, "spikes_per_neuron": 0.1, "synops": 3.0, "steps": 4, "file": "net.h5", "budget": None,
+        "not_spiking": [],
     }  # fmt: skip
     convert_command.show(found)
     text = capsys.readouterr().out
