@@ -17,7 +17,7 @@ from experiments.conversion.compress_command import show
 def test_a_share_is_a_number_or_a_pattern(typed, prune, monkeypatch):
     tasks = []
     monkeypatch.setattr(compress, "carry_out", lambda task, progress: (tasks.append(task), {})[1:] * 2)
-    cli.app(["compress", "digits-cnn", "--json", *typed.split()], exit_on_error=False, result_action="return_value")
+    cli.app(["compress", "digits-cnn", "--json", *typed], exit_on_error=False, result_action="return_value")
     assert tasks[0].prune == prune
 
 
