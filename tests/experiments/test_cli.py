@@ -153,7 +153,7 @@ def test_this_machine_is_measured(call):
         (["compare", "digits-cnn", "--code", "morse"], 2, "morse"),
         (["compare", "digits-cnn", "--code", "bits", "--chips", "loihi1"], 2, "it lacks a membrane that doubles"),
         (["compare", "digits-cnn", "--chips", "loihi2,loihi2"], 2, "loihi2 is named twice"),
-        (["compare", "digits-cnn", "--mean", "a,b"], 2, "--mean 'a,b' is not a list of numbers"),
+        (["compare", "digits-cnn", "--mean", "a,b"], 2, "--mean: 'a,b' is not a list of numbers"),
         (["compare", "digits-cnn", "--out", "."], 2, "is a folder"),
         (["report", "nothing.h5"], 2, "no such record"),
         (["chips", "loihi9"], 2, "unknown chip 'loihi9'"),
