@@ -5,9 +5,9 @@ read-out 4 h - 1.
 
 Fold. The weight takes the input's gain: 2 / 4 = 0.5 a count; offset 0.5. Read-out: weight 4, offset -1.
 
-Calibrate on n = 0..4 twice, L = 5 levels: h = 0.5, 1, 1.5, 2, 2.5. The grid of clipping values ends at the largest, 2.5,
-with a unit of 0.5: every h is a multiple, the squared error is 0, and no smaller clipping value represents 2.5. Both
-halves of the items have the same range, so that none is expected beyond it.
+Calibrate on n = 0..4 twice, L = 5 levels: h = 0.5, 1, 1.5, 2, 2.5. The grid of clipping values ends at the largest,
+2.5, with a unit of 0.5: every h is a multiple, the squared error is 0, and no smaller clipping value represents 2.5.
+Both halves of the items have the same range, so that none is expected beyond it.
 
 Quantise to 8 bits, full scale 127. Every fraction of the largest weight at or below one represents a single weight
 without error as 127 only at the fraction one; finer grids clip. So s = 0.5 / 127, W = 127, th = unit / s = 127,
