@@ -84,7 +84,7 @@ def load(path: Path) -> Converted:
         BadInput: no such file, not one of these, another version, or damaged.
     """
     if not path.is_file():
-        raise BadInput(f"{path}: there is no such file.")
+        raise BadInput(f"{path}: there is no such file; give one that 'neuro convert --out' wrote.")
     try:
         with h5py.File(path, "r") as file:
             if file.attrs.get("format") != FORMAT:

@@ -108,7 +108,7 @@ def load(path: Path) -> Replay:
         BadInput: no such file, a damaged one, or something else.
     """
     if not path.is_file():
-        raise BadInput(f"{path}: there is no such file.")
+        raise BadInput(f"{path}: there is no such file; give one that 'neuro export' wrote.")
     try:
         with zipfile.ZipFile(path) as archive:
             sizes = [(info.file_size, info.compress_size) for info in archive.infolist()]
