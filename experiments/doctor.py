@@ -12,6 +12,7 @@ from rich.table import Table
 from experiments.records.provenance import environment, versions
 from experiments.terminal import screen
 from neuro import native
+from neuro.cache import caches, chosen
 
 OPTIONAL = {
     "brian2": "networks to and from Brian2",
@@ -23,7 +24,6 @@ OPTIONAL = {
 def examination() -> dict[str, Any]:
     """Kernels in use and why, their caches, JAX, cores, packages and data, ready for JSON. Sizes are in bytes."""
     here = native.kernels()
-    chosen = os.environ.get("NEURO_CACHE")
     return {
         "kernels": {
             "engine": "compiled" if here.library else "pure JAX",
@@ -32,7 +32,7 @@ def examination() -> dict[str, Any]:
             "vector_bytes": native.lane_bytes() if here.library else None,
             "reason": here.reason,
         },
-        "caches": [_cache(place) for place in native.caches(Path(chosen) if chosen else None)],
+        "caches": [_cache(place) for place in caches(chosen())],
         "jax": {
             "version": jax.__version__,
             "backend": jax.default_backend(),
@@ -52,13 +52,16 @@ def cores() -> int:
 
 
 def _cache(place: Path) -> dict[str, Any]:
-    """A cache of kernels: libraries in it; writable: whether one more could be kept, as far as rights tell."""
+    """A cache: kernels and programs of XLA in it, the bytes of both; writable: whether more could be kept, as far as
+    rights tell."""
     nearest = next(folder for folder in (place, *place.parents) if folder.exists())
     libraries = [path.stat().st_size for path in place.glob("kernels-*.so")] if place.is_dir() else []
+    programs = [path.stat().st_size for path in place.glob("programs-*/*-cache")] if place.is_dir() else []
     return {
         "folder": str(place),
         "libraries": len(libraries),
-        "bytes": sum(libraries),
+        "programs": len(programs),
+        "bytes": sum(libraries) + sum(programs),
         "writable": nearest.is_dir() and os.access(nearest, os.W_OK),
     }
 
@@ -94,7 +97,8 @@ def print_examination(found: dict[str, Any]) -> None:
     rows.add_row("why", kernels["reason"])
     for cache in found["caches"]:
         state = "" if cache["writable"] else ", cannot be written to"
-        rows.add_row("cache", f"{cache['folder']}: {cache['libraries']} libraries, {cache['bytes']:,} bytes{state}")
+        held = f"{cache['libraries']} libraries, {cache['programs']} programs, {cache['bytes']:,} bytes"
+        rows.add_row("cache", f"{cache['folder']}: {held}{state}")
     rows.add_row("JAX", f"{found['jax']['version']} on {found['jax']['backend']}: {', '.join(found['jax']['devices'])}")
     rows.add_row("cores", str(found["cores"]))
     rows.add_row("Python", f"{found['environment']['python']}, {found['environment']['platform']}")

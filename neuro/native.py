@@ -11,7 +11,6 @@ import hashlib
 import os
 import platform
 import shutil
-import stat
 import subprocess
 import tempfile
 from dataclasses import dataclass
@@ -19,6 +18,8 @@ from importlib import metadata, resources
 from pathlib import Path
 
 import jax
+
+from neuro.cache import caches, processor, trusted
 
 SOURCES = (
     "lanes.h", "threads.h", "fire.h", "lookup.h", "fire.cc", "trains.h", "trains.cc", "probe.cc",
@@ -52,7 +53,6 @@ NEEDS = {"avx512": {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}, 
 """What Linux calls the extensions that a processor must have, or the first such instruction ends the process."""
 COMPILERS = ("c++", "g++", "clang++")
 SECONDS = 300
-SHARED = "neuro-kernels"
 DIGEST = hashlib.sha256().digest_size
 
 
@@ -128,16 +128,16 @@ def library(isa: str = "native", compiler: str | None = None, cache: Path | None
         name = f"kernels-{_key(folder, found, flags)}.so"
         places = caches(cache)
         for place in places:
-            if _trusted(place) and _whole(place / name):
+            if trusted(place) and _whole(place / name):
                 return place / name, f"from the cache, {place}"
-        damaged = [place for place in places if _trusted(place) and (place / name).exists()]
+        damaged = [place for place in places if trusted(place) and (place / name).exists()]
         built = _build(folder, found, flags)
     again = f"; the library in {damaged[0]} was damaged" if damaged else ""
     refusals = []
     for place in places:
         try:
             place.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if not _trusted(place):
+            if not trusted(place):
                 raise PermissionError(f"{place} is not a folder of this user alone")
             kept = _keep(built, place / name)
         except OSError as why:
@@ -148,37 +148,10 @@ def library(isa: str = "native", compiler: str | None = None, cache: Path | None
     raise NoKernels(f"built, but there is nowhere to keep them: {'; '.join(refusals)}; set NEURO_CACHE to a folder")
 
 
-def caches(cache: Path | None = None) -> list[Path]:
-    """Folders that libraries are looked for and kept in: `cache` or the user's own, then one among temporary files."""
-    own = "" if (user := _user()) is None else f"-{user}"
-    shared = Path(tempfile.gettempdir()) / f"{SHARED}{own}"
-    try:
-        return [cache or _cache(), shared]
-    except RuntimeError:  # there is no home
-        return [shared]
-
-
-def _user() -> int | None:
-    """Number of the user; None on systems that have none."""
-    return os.getuid() if hasattr(os, "getuid") else None
-
-
-def _trusted(place: Path) -> bool:
-    """Whether what lies in a cache may be loaded. Anyone can make folders among temporary files before this user does:
-    such a folder must be no link, belong to the user, and be closed to all others."""
-    if not place.name.startswith(SHARED) or (user := _user()) is None:
-        return True
-    try:
-        found = place.lstat()
-    except OSError:
-        return False
-    return stat.S_ISDIR(found.st_mode) and found.st_uid == user and not found.st_mode & 0o077
-
-
 def _check(isa: str) -> None:
     if isa not in ISAS:
         raise NoKernels(f"NEURO_ISA={isa} is unknown; known: {', '.join((*ISAS, 'none'))}")
-    has = {word for line in _processor().splitlines() if line.startswith("flags") for word in line.split()}
+    has = {word for line in processor().splitlines() if line.startswith("flags") for word in line.split()}
     if has and (lacking := NEEDS.get(isa, set()) - has):
         raise NoKernels(f"NEURO_ISA={isa}: this processor lacks {', '.join(sorted(lacking))}; take native or plain")
     if isa.startswith("sanitize") and "asan" not in os.environ.get("LD_PRELOAD", ""):
@@ -205,23 +178,10 @@ def _key(folder: Path, compiler: str, flags: tuple[str, ...]) -> str:
         raise NoKernels(f"{compiler} did not run to its end: {error}") from error
     text = hashlib.sha256(b"\0".join((folder / name).read_bytes() for name in SOURCES))
     text.update(
-        "\0".join((*flags, compiler, metadata.version("jaxlib"), platform.machine(), _processor())).encode()
+        "\0".join((*flags, compiler, metadata.version("jaxlib"), platform.machine(), processor())).encode()
         + said.stdout
     )
     return text.hexdigest()[:24]
-
-
-def _processor() -> str:
-    """What `-march=native` depends on."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    return "\n".join(sorted({line for line in lines if line.startswith(("flags", "Features", "model name"))}))
-
-
-def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "neuro-verdict"
 
 
 def _whole(path: Path) -> bool:

@@ -1,6 +1,7 @@
 """The command as a user types it: output, exit codes, errors without tracebacks."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -305,3 +306,32 @@ def test_faults_of_a_chip_file_are_printed(call, tmp_path):
     assert code == 2
     assert "energy.synop_conv" in out  # what was read is shown all the same
     assert re.search(r"energy\.synop_conv: .* is a prefix wrong\?", err)
+
+
+KEEPS = """
+import sys
+from experiments import cli
+sys.argv = ["neuro", "--version"]
+try:
+    cli.main()
+except SystemExit:
+    pass
+import jax
+jax.jit(lambda x: jax.numpy.sort(x) @ x)(jax.numpy.arange(9.0)).block_until_ready()
+print(jax.config.jax_compilation_cache_dir)
+"""
+
+
+@pytest.mark.parametrize("told", [None, "mine"])
+def test_programs_of_xla_are_kept_between_commands_unless_jax_was_told(tmp_path, told):
+    settings = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
+    settings |= {"NEURO_CACHE": str(tmp_path / "cache"), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    if told:
+        settings["JAX_COMPILATION_CACHE_DIR"] = str(tmp_path / told)
+    for _ in range(2):
+        ran = subprocess.run([sys.executable, "-c", KEEPS], env=settings, capture_output=True, text=True, check=True)
+        assert ran.stderr == ""
+        folder = Path(ran.stdout.splitlines()[-1])
+        kept = list(folder.glob("jit__lambda*-cache"))
+        assert len(kept) == 1  # the second command reads what the first one wrote
+    assert folder == tmp_path / told if told else folder.parent == tmp_path / "cache"

@@ -42,7 +42,7 @@ def test_the_command_says_why_pure_jax_runs(monkeypatch, capsys, tmp_path):
         "vector_bytes": None,
         "reason": "switched off by NEURO_ISA=none",
     }
-    mine = {"folder": str(tmp_path / "mine"), "libraries": 0, "bytes": 0, "writable": True}
+    mine = {"folder": str(tmp_path / "mine"), "libraries": 0, "programs": 0, "bytes": 0, "writable": True}
     assert found["caches"][0] == mine
     assert found["data"] == {"folder": str(tmp_path / "nowhere"), "exists": False}
     print_examination(found)

@@ -14,8 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from neuro import cache as folders
 from neuro import native
-from neuro.native import NoKernels, caches, kernels, lane_bytes, library
+from neuro.cache import caches, processor
+from neuro.native import NoKernels, kernels, lane_bytes, library
 
 ROOT = Path(__file__).parents[2]
 TINY = 'extern "C" int answer() { return 42; }\n'
@@ -118,13 +120,13 @@ def test_switched_off_and_unknown_leave_pure_jax_and_say_so(cache, monkeypatch):
 @pytest.mark.skipif(not any(map(shutil.which, native.COMPILERS)), reason="no compiler")
 @pytest.mark.parametrize(("isa", "width"), [("plain", 16), ("avx2", 32)])
 def test_a_forced_instruction_set_gives_the_same_spikes(isa, width, cache):
-    if isa == "avx2" and "avx2" not in native._processor().split():
+    if isa == "avx2" and "avx2" not in processor().split():
         pytest.skip("the processor lacks avx2")
     assert run(NEURO_ISA=isa, NEURO_CACHE=str(cache)) == ("Program", width, f"compiled kernels ({isa})")
 
 
 def test_an_instruction_set_that_the_processor_lacks_is_refused(monkeypatch):
-    monkeypatch.setattr(native, "_processor", lambda: "flags : fpu sse2\nmodel name : old")
+    monkeypatch.setattr(native, "processor", lambda: "flags : fpu sse2\nmodel name : old")
     with pytest.raises(NoKernels, match="NEURO_ISA=avx2: this processor lacks avx2, bmi2, fma"):
         library("avx2")
 
@@ -187,7 +189,7 @@ def test_the_key_follows_flags_sources_compiler_and_processor(tiny, tmp_path, mo
     wrapper = script(tmp_path / "wrapper", f'exec {compiler} "$@"')
     paths.append(library("plain", wrapper, cache)[0])
     with monkeypatch.context() as patch:
-        patch.setattr(native, "_processor", lambda: "another")
+        patch.setattr(native, "processor", lambda: "another")
         paths.append(library("plain", None, cache)[0])
     (tiny / "tiny.cc").write_text(TINY.replace("42", "43"))
     paths.append(library("plain", None, cache)[0])
@@ -233,22 +235,9 @@ def test_a_temporary_folder_that_others_could_fill_is_refused(tiny, tmp_path, un
     else:
         user = os.getuid()
         monkeypatch.setattr(native, "caches", lambda cache: [unwritable, place])
-        monkeypatch.setattr(native, "_user", lambda: user + 1)
+        monkeypatch.setattr(folders, "_user", lambda: user + 1)
     with pytest.raises(NoKernels, match=r"is not a folder of this user alone.*set NEURO_CACHE"):
         library("plain", None, unwritable)
-
-
-def test_systems_without_users_and_homes_have_caches_too(monkeypatch):
-    monkeypatch.setattr(native, "_user", lambda: None)
-    assert caches(Path("mine"))[1].name == "neuro-kernels"
-    assert native._trusted(caches()[-1])
-
-    def homeless():
-        raise RuntimeError("no home")
-
-    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    monkeypatch.setattr(Path, "home", homeless)
-    assert [p.name for p in caches()] == ["neuro-kernels"]
 
 
 def test_a_full_disk_leaves_no_parts(tiny, tmp_path, monkeypatch):
