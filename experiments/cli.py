@@ -12,7 +12,7 @@ from experiments.cli_listings import listings
 from experiments.conversion.compress_command import compress
 from experiments.conversion.convert_command import convert
 from experiments.conversion.export_command import export
-from experiments.options import AS_IS, Codes, DataOptions, Flag, Json, Names
+from experiments.options import AS_IS, USUAL, Codes, DataOptions, Flag, FormOptions, Json, Names
 from neuro.cache import programs
 from neuro.errors import NeuroError
 
@@ -40,9 +40,7 @@ def compare(
     chips: Names = None,
     devices: Names = None,
     code: Codes = "auto",
-    levels: int | None = None,
-    weight_bits: int = 8,
-    steps: int = 64,
+    form: FormOptions = USUAL,
     boundary: Literal["chip", "board", "system"] = "chip",
     rate: float | None = None,
     measure: Flag = False,
@@ -63,12 +61,6 @@ def compare(
         Names or .toml files, separated by commas, or all; default the strongest of each kind.
     code
         Spike code; auto prices unary, bits, graded and rate (the others are exact too, and slower to simulate).
-    levels
-        Levels of an activation; default 15, or a quantised network's own.
-    weight_bits
-        Bits of a weight, sign included.
-    steps
-        Time steps of the rate code.
     boundary
         What is inside the energy bill.
     rate
@@ -77,6 +69,8 @@ def compare(
         Run the network on this machine too, beside a model of its processor.
     allow_violations
         Run where limits of a chip do not hold too, and mark the result.
+    seed
+        Of the draws from the constants' ranges and of the search for sites.
     out
         The record to write; default runs/NAME-HASH.h5.
     """
@@ -84,8 +78,7 @@ def compare(
     from experiments.terminal import progress_bars, table
 
     request = Request(
-        network=network, **vars(data), chips=chips, devices=devices,
-        code=code, levels=levels, weight_bits=weight_bits, steps=steps,
+        network=network, **vars(data), **vars(form), chips=chips, devices=devices, code=code,
         boundary=boundary, rate=rate, measure=measure, seed=seed, allow_violations=allow_violations, out=out,
     )  # fmt: skip
     with progress_bars() as progress:
@@ -103,9 +96,7 @@ def map_(
     chip: str,
     data: DataOptions = AS_IS,
     code: Codes = "auto",
-    levels: int | None = None,
-    weight_bits: int = 8,
-    steps: int = 64,
+    form: FormOptions = USUAL,
     regime: Literal["single", "stream"] = "single",
     detailed: Flag = False,
     allow_violations: Flag = False,
@@ -122,8 +113,6 @@ def map_(
         A bundled name (digits-cnn) or a file; docs/importers.md lists the formats.
     chip
         A bundled chip (neuro chips lists them) or a .toml file.
-    levels, weight_bits, steps
-        As for compare.
     code
         Spike code; auto takes the first of bits, unary, ttfs, rate that the chip can run.
     regime
@@ -146,8 +135,7 @@ def map_(
     from experiments.terminal import progress_bars
 
     request = Request(
-        network=network, **vars(data), code=code, levels=levels, weight_bits=weight_bits, steps=steps,
-        seed=seed, allow_violations=allow_violations,
+        network=network, **vars(data), **vars(form), code=code, seed=seed, allow_violations=allow_violations,
     )  # fmt: skip
     path = figure_path(out, network, chip)
     with progress_bars() as progress:

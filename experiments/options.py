@@ -88,3 +88,27 @@ class DataOptions:
 
 AS_IS = DataOptions()
 """A network's own data, as its sidecar says."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class FormOptions:
+    """The options that choose how finely a network is written in integers and rates.
+
+    Parameters
+    ----------
+    levels
+        Levels of an activation; default 15, or a quantised network's own.
+    weight_bits
+        Bits of a weight, sign included.
+    steps
+        Time steps of the rate code and of approximate methods.
+    """
+
+    levels: int | None = None
+    weight_bits: int = 8
+    steps: int = 64
+
+
+USUAL = FormOptions()
+"""15 levels or a quantised network's own, 8 bits, 64 steps."""

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from experiments.options import AS_IS, DataOptions, Flag, Json, Methods
+from experiments.options import AS_IS, USUAL, DataOptions, Flag, FormOptions, Json, Methods
 from neuro.errors import BadInput, Unsupported
 
 if TYPE_CHECKING:
@@ -19,10 +19,8 @@ def convert(
     data: DataOptions = AS_IS,
     method: Methods = "exact",
     code: Literal["unary", "bits", "naf", "ttfs", "graded", "rate"] | None = None,
-    levels: int | None = None,
+    form: FormOptions = USUAL,
     operand_levels: int | None = None,
-    weight_bits: int = 8,
-    steps: int = 64,
     budget: float | None = None,
     reset: Literal["subtract", "zero"] = "subtract",
     v0: Literal["half", "zero"] | None = None,
@@ -48,15 +46,9 @@ def convert(
         cos and differential are approximate neurons: docs/conversion.md.
     code
         Spike code; default bits, where rates are asked for rate.
-    levels
-        Levels of an activation; default 15, or a quantised network's own.
     operand_levels
         Levels of neurons that only round and are one side of a product, such as those that hold an LSTM's state;
         default --levels.
-    weight_bits
-        Bits of a weight, sign included.
-    steps
-        Time steps of the rate code and of the approximate methods.
     budget
         In place of levels, the points that may be lost: the smallest of 1, 3, 7, 15, 31, 63, 127, 255 levels at which
         the share of decisions that change, on the half of the calibration items that was not calibrated on, stays
@@ -84,9 +76,8 @@ def convert(
     if diagnose and method in OTHER:
         raise BadInput(f"--diagnose knows exact and rate codes, not --method {method}; leave one of them out.")
     task = Task(
-        network=network, **vars(data),
-        method=method, code=code, levels=levels, operand_levels=operand_levels,
-        weight_bits=weight_bits, steps=steps, budget=budget, reset=reset, v0=v0, out=out,
+        network=network, **vars(data), **vars(form),
+        method=method, code=code, operand_levels=operand_levels, budget=budget, reset=reset, v0=v0, out=out,
         members=members, values=values, prerun=prerun, rounds=rounds,
     )  # fmt: skip
     try:
