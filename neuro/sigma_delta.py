@@ -102,6 +102,8 @@ def stream(
     """An integer graph run online on frames of input counts, each held until the network is at rest.
 
     All neurons work in the same step, whatever their layer; an event sent in step t has arrived in step t + 1 + delay.
+    At the start a layer waits until the first events can have come: its bias alone says little, and what it would send
+    for it would be taken back.
     fans: of `neuro.activity.fan_outs`, to count synaptic operations.
     """
     network: _Network | None = None
@@ -136,6 +138,10 @@ class _Network:
                 self.levels[node.name] = max(self.levels[s] for s in feeds) if own is None else own
         edges = [(s, node.name) for node in self.order for s in self.heard[node.name]]
         self.wait = {edge: int(self.rng.integers(0, self.delays.most + 1)) for edge in edges}
+        self.start: dict[str, int] = {}
+        for node in self.order:
+            arrivals = (self.start[s] + 1 + self.wait[s, node.name] for s in self.heard[node.name])
+            self.start[node.name] = max(arrivals, default=0)
 
     def _zeros(self, name: str) -> np.ndarray:
         return np.zeros((self.batch, *self.graph.shapes[name]), np.int64)
@@ -149,8 +155,10 @@ class _Network:
             for source, target, d in self.flight.pop(0):
                 self.heard[target][source] = self.heard[target][source] + d
             self.flight.append([])
-            sent = {n.name: change(self.code, self._error(n, frame, peak)) for n in self.order if is_population(n)}
-            if not any(d.any() for d in sent.values()) and not any(self.flight):
+            awake = [n for n in self.order if is_population(n) and self.start[n.name] <= steps]
+            sent = {n.name: change(self.code, self._error(n, frame, peak)) for n in awake}
+            if len(awake) == len(self.tracers) and not any(d.any() for d in sent.values()) and not any(self.flight):
+                self.start = dict.fromkeys(self.start, 0)
                 return Settled(dict(self.tracers), self._output(), events, steps, peak, extremes, synops)
             for name, d in sent.items():
                 self.tracers[name] = self.tracers[name] + d
@@ -170,7 +178,8 @@ class _Network:
 
     def _longest(self) -> int:
         """Steps after which all is at rest: layer after layer, each from the far end of its tracer's range."""
-        return sum(2 * (1 + levels) + self.delays.most + 2 for levels in self.levels.values()) + self.delays.most + 2
+        each = sum(2 * (1 + levels) + self.delays.most + 2 for levels in self.levels.values())
+        return max(self.start.values()) + each + self.delays.most + 2
 
     def _error(self, node: Node, frame: np.ndarray, peak: dict[str, int]) -> np.ndarray:
         if isinstance(node.op, Input):

@@ -52,6 +52,24 @@ def test_changes_by_hand():
     assert (3 * left <= np.abs(every)).all()
 
 
+def test_a_layer_waits_for_the_first_events_once():
+    """Behind `n` a neuron of bias 3 and weight -1: an input of 3 takes it to 0. It would have sent 3 for its bias alone
+    and taken it back; it waits for steps 0 and 1. An input of 1 on the next frame is told as soon as it comes."""
+    nodes = line(3).nodes
+    last = (
+        Node("b", Dense(np.array([[-1]]), None), ("n",)),
+        Node("m", Threshold(ONE, 3 * ONE, 3), ("b",)),
+        Node("c", Dense(np.array([[1]]), None), ("m",)),
+        Node("out", Scale(ONE, 0 * ONE), ("c",)),
+    )
+    graph = Graph("two", (*nodes[:3], *last))
+    first, second = stream(graph, [np.array([[3]]), np.array([[1]])], "sd_graded")
+    assert [int(first.events[name].item()) for name in ("in", "n", "m")] == [1, 1, 0]
+    assert (first.tracers["m"].item(), first.steps) == (0, 2)
+    assert [int(second.events[name].item()) for name in ("in", "n", "m")] == [1, 1, 1]
+    assert (second.tracers["m"].item(), second.steps) == (2, 3)
+
+
 @pytest.mark.parametrize(
     ("code", "events", "steps"),
     [

@@ -10,7 +10,7 @@ from converters.hybrid import whole_run
 from experiments.conversion import convert_command, methods
 from experiments.conversion.convert import Task, carry_out, convert, diverging, summary
 from experiments.conversion.methods import Choices, latency
-from experiments.options import DataOptions
+from experiments.options import DataOptions, FormOptions
 from experiments.prepared import Prepared
 from neuro.errors import BadInput
 from neuro.graph import Graph, Node
@@ -147,7 +147,7 @@ def test_nothing_is_stored_or_diagnosed(tmp_path):
 
 
 def test_what_is_printed(capsys):
-    convert_command.convert("digits-cnn", data=DataOptions(samples=10), method="burst", steps=2)
+    convert_command.convert("digits-cnn", data=DataOptions(samples=10), method="burst", form=FormOptions(steps=2))
     text = " ".join(capsys.readouterr().out.split())
     assert "values differ from the integer network" in text
     assert "of the decisions are those of the integer network" in text
