@@ -32,9 +32,6 @@ from neuro.evaluate import evaluate
 from neuro.graph import Graph, digest
 from neuro.layers import FIRING, Conv, Dense, Input, MaxPool
 
-"""How thresholds are chosen: an integer reference and an exact code, or a rule of `quantise.rate` and firing rates; or
-neurons of their own: see `experiments.conversion.methods`."""
-
 FORMS = ("float", "integer", "spiking")
 
 
