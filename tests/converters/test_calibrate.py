@@ -68,3 +68,5 @@ def test_balancing_by_hand():
     np.testing.assert_allclose(balanced(jnp.asarray(activation, jnp.float32), batch=2), [6, 6])
     maps = np.stack([activation, activation], axis=2)  # two places of a map do not change a mean
     np.testing.assert_allclose(balanced(jnp.asarray(maps, jnp.float32), batch=2), [6, 6])
+    rare = jnp.asarray([[0.0], [0], [0], [4]], jnp.float32)  # 2 (4 - c) / 4 more each time
+    assert [balanced(rare, 4, passes).item() for passes in (1, 2, 3)] == [2, 3, 3.5]
