@@ -3,8 +3,8 @@
 For every step, in units of 1/64 of a weight: u = dec(u, iDecay) + 64 w s; v = dec(v, vDecay) + u; a spike and v = 0
 where v >= 64 vThMant, with dec(x, d) = trunc(x (4096 - d) / 4096). Here a weight counts 1 and the quantum is 1/64.
 
-On the threshold itself lava-dl's neurons fire, unlike a Loihi compartment: of the spikes recorded with its Oxford network
-(10,178) this rule gives every one, while v > 64 vThMant gets 3,014 of the values wrong.
+On the threshold itself lava-dl's neurons fire, unlike a Loihi compartment: this rule gives each of the 10,178 spikes
+recorded with its Oxford network, and no other, while v > 64 vThMant gets 3,014 values wrong.
 """
 
 from pathlib import Path
