@@ -108,6 +108,32 @@ def test_what_has_no_form_is_listed(tmp_path, neuro_data):
         from_lava.load(neuro_data / "models/lava/lava_pilotnet_sdnn.net", (3, 66, 200))
 
 
+def test_the_commands_refuse_them_with_every_layer(tmp_path, neuro_data):
+    for file, op, reason, count in (
+        ("lava_mnist_trained", "dense", "their current loses 410/4096 a step and their membrane loses 410/4096", 3),
+        ("lava_oxford", "dense", "their membrane loses 415/4096", 2),
+        ("lava_pilotnet_sdnn", "input", "changes of 6 or more", 10),
+    ):
+        with pytest.raises(Unsupported) as error:
+            from_lava.refused(neuro_data / f"models/lava/{file}.net")
+        assert len(error.value.refusals) == count
+        assert (error.value.refusals[0].layer, error.value.refusals[0].op) == ("layer/0", op)
+        assert reason in error.value.refusals[0].reason
+    with h5py.File(tmp_path / "n.net", "w") as file:
+        layer(file, 0, "dense", weight=np.ones((2, 3)))
+    with pytest.raises(BadInput, match="no neurons"):
+        from_lava.refused(tmp_path / "n.net")
+    with h5py.File(tmp_path / "n.net", "w") as file:
+        neuron(layer(file, 0, "dense", weight=np.ones((2, 3)), delay=np.ones(2)), "ALIF")
+        layer(file, 1, "average", weight=np.ones((2, 3)))
+    with pytest.raises(Unsupported) as error:
+        from_lava.refused(tmp_path / "n.net")
+    assert [r.reason for r in error.value.refusals] == [
+        "it has delay; ALIF neurons keep a state from step to step",
+        "layers are dense, conv, pool, flatten, input",
+    ]
+
+
 def test_files_without_layers(tmp_path):
     with h5py.File(tmp_path / "n.net", "w") as file:
         file["x"] = 1
