@@ -17,6 +17,7 @@ from neuro.file import replacing
 from neuro.graph import Graph, Node
 from neuro.layers import Op
 from neuro.schedule import Code
+from neuro.steps import Steps
 
 FORMAT = "neuro network"
 VERSION = 1
@@ -120,6 +121,9 @@ def _write(group: h5py.Group, graph: Graph) -> None:
             value = getattr(node.op, field.name)
             if isinstance(value, np.ndarray):
                 own.create_dataset(field.name, data=value)
+            elif isinstance(value, Steps):
+                own.create_dataset(field.name, data=value.thresholds)
+                plain[field.name] = {"name": value.name, "unit": value.unit, "start": value.start}
             elif isinstance(value, Function):
                 plain[field.name] = {"name": value.name, "parameters": value.parameters}
             elif value is not None:
@@ -137,7 +141,12 @@ def _read(group: h5py.Group) -> Graph:
         kind = KINDS[about["op"]]
         values: dict[str, Any] = {}
         for field in fields(kind):
-            if field.name in own:
+            if field.type is Function and about["fields"][field.name]["name"] == "steps":
+                told = about["fields"][field.name]
+                values[field.name] = Steps(
+                    thresholds=_array(own, field.name), unit=float(told["unit"]), start=float(told["start"])
+                )
+            elif field.name in own:
                 values[field.name] = _array(own, field.name)
             elif field.name in about["fields"]:
                 values[field.name] = _plain(field.type, about["fields"][field.name])

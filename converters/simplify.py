@@ -10,6 +10,7 @@ import numpy as np
 from neuro.activations import Function
 from neuro.graph import Graph, Node
 from neuro.layers import Activation, AvgPool, Concat, MaxPool, Op, Relu, Reshape, Scale, Shape, Transpose
+from neuro.steps import Steps
 
 POSITIVE = Function("clip", (0.0, inf))
 
@@ -20,7 +21,7 @@ def simplify(graph: Graph) -> Graph:
     ReLU or clip next to clip or quantise; a sign, shifted and signed again, as trained binary networks have it.
     Functions, scales and pools behind a concatenation work on its branches, so that these can be quantised apart.
     """
-    graph = _before_layout(_apart(graph))
+    graph = _before_layout(_apart(_turned_back(graph)))
     kept: dict[str, Node] = {}
     moved: dict[str, str] = {}
     for node in graph.nodes:
@@ -39,6 +40,28 @@ def simplify(graph: Graph) -> Graph:
         last = kept.pop(moved[graph.output.name])
         kept[last.name] = last
     return replace(graph, nodes=tuple(kept.values()))
+
+
+def _turned_back(graph: Graph) -> Graph:
+    """`graph` without transpositions that undo the one they read."""
+    kept: dict[str, Node] = {}
+    moved: dict[str, str] = {}
+    for node in graph.nodes:
+        own = replace(node, inputs=tuple(moved.get(i, i) for i in node.inputs))
+        before = kept[own.inputs[0]] if own.inputs else own
+        if node is not graph.output and _undoes(own.op, before.op):
+            moved[own.name] = before.inputs[0]
+        else:
+            kept[own.name] = own
+    read = {i for node in kept.values() for i in node.inputs} | {graph.output.name, graph.input.name}
+    return Graph(graph.name, tuple(n for n in kept.values() if n.name in read or not isinstance(n.op, Transpose)))
+
+
+def _undoes(second: Op, first: Op) -> bool:
+    """Whether both together leave every axis where it was."""
+    if not (isinstance(first, Transpose) and isinstance(second, Transpose)):
+        return False
+    return [first.order[i] for i in second.order] == sorted(second.order)
 
 
 def _apart(graph: Graph) -> Graph:
@@ -93,6 +116,8 @@ def _moved_before(layout: Node, node: Node) -> Op | None:
     if node.inputs != (layout.name,) or not isinstance(layout.op, Reshape | Transpose):
         return None
     match node.op:
+        case Activation(function=Steps(channels=int())):
+            return None  # its channels are those behind
         case Relu() | Activation():
             return node.op
         case Scale() if isinstance(layout.op, Transpose):
@@ -117,6 +142,8 @@ def _splits(graph: Graph, joined: Node, node: Node) -> bool:
 
 def _part(op: Op, axis: int, first: int, last: int, shape: Shape) -> Op:
     """A node's operator on one branch."""
+    if isinstance(op, Activation) and isinstance(op.function, Steps) and axis == 0:
+        return Activation(op.function.part(first, last))
     if not isinstance(op, Scale):
         return op
     ndim = len(shape)
@@ -156,6 +183,8 @@ def ahead(graph: Graph, pool: Node) -> Ahead | None:
                 names.append(node.name)
             case Relu() | Activation():
                 rises = isinstance(node.op, Relu) or node.op.function.turn is None
+                if moved and isinstance(node.op, Activation) and isinstance(node.op.function, Steps):
+                    rises = node.op.function.channels is None  # its channels may be others than those of the pool
                 return Ahead(node.op, factor, offset, (*names, node.name)) if rises else None
             case _:
                 return None

@@ -10,7 +10,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from experiments.cli_listings import listings
 from experiments.conversion.compress_command import compress
-from experiments.conversion.convert_command import convert
+from experiments.conversion.convert_command import convert, refusals_told
 from experiments.conversion.export_command import export
 from experiments.options import AS_IS, USUAL, Codes, DataOptions, Flag, FormOptions, Json, Names
 from neuro.cache import programs
@@ -81,7 +81,7 @@ def compare(
         network=network, **vars(data), **vars(form), chips=chips, devices=devices, code=code,
         boundary=boundary, rate=rate, measure=measure, seed=seed, allow_violations=allow_violations, out=out,
     )  # fmt: skip
-    with progress_bars() as progress:
+    with refusals_told(network, json_), progress_bars() as progress:
         comparison, summary = carry_out(request, progress)
     if json_:
         print(json.dumps(summary))
@@ -138,7 +138,7 @@ def map_(
         network=network, **vars(data), **vars(form), code=code, seed=seed, allow_violations=allow_violations,
     )  # fmt: skip
     path = figure_path(out, network, chip)
-    with progress_bars() as progress:
+    with refusals_told(network, json_), progress_bars() as progress:
         found = chip_map(request, chip, regime, detailed, progress)
     drawn = draw(found, f"{found.placement.name} on {found.placement.chip.title}, {found.code} code (modelled)", path)
     described = summary(found, drawn)

@@ -11,7 +11,7 @@ from neuro.graph import Graph
 
 BUNDLED = {"digits-cnn": "digits"}
 """Bundled networks and the data set that each was trained for."""
-ENDINGS = (".onnx", ".h5", ".hdf5", ".keras", ".tflite", ".pt2")
+ENDINGS = (".onnx", ".h5", ".hdf5", ".keras", ".tflite", ".pt2", ".nir", ".net")
 """Files that are read."""
 
 
@@ -47,7 +47,10 @@ def open_network(name: str) -> Source:
         return Source(converted.network, "neuro", converted)
     if (found := _importer(path)) is not None:
         kind, importer = found
-        return Source(importer(path), kind)
+        network = importer(path)
+        if isinstance(network, Converted):
+            return Source(network.network, kind, network)
+        return Source(network, kind)
     if path.exists():
         raise BadInput(
             f"{path}: no importer for {path.suffix or 'a file without ending'!r}; those are {', '.join(ENDINGS)}."
@@ -66,7 +69,7 @@ def default_data(name: str) -> str:
     return BUNDLED[name]
 
 
-def _importer(path: Path) -> tuple[str, Callable[[Path], Graph]] | None:
+def _importer(path: Path) -> tuple[str, Callable[[Path], Graph | Converted]] | None:
     """The format of a file and what reads it."""
     match path.suffix:
         case ".onnx":
@@ -85,4 +88,12 @@ def _importer(path: Path) -> tuple[str, Callable[[Path], Graph]] | None:
             from converters.importers.from_torch import load as from_torch
 
             return "torch", from_torch
+        case ".nir":
+            from converters.importers.nir_network import load as from_nir
+
+            return "nir", from_nir
+        case ".net":
+            from converters.importers.from_lava import refused as from_lava
+
+            return "lava", from_lava
     return None

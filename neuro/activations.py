@@ -24,6 +24,7 @@ quantise      scale (min(max(round(x / scale) + zero, low), high)  scale > 0, ze
 ============  ===================================================  ======================
 
 `sign`, `bipolar` and `quantise` have steps of their own; round is to even, as ONNX and NumPy have it.
+Functions with thresholds of their own are in `neuro.steps`.
 """
 
 from dataclasses import dataclass

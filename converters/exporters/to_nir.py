@@ -58,17 +58,37 @@ def graph(converted: Converted) -> tuple[Any, list[str]]:
     nodes, names = {}, _names(integer)
     for node in integer.nodes:
         shape = integer.shapes[node.inputs[0]] if node.inputs else ()
-        nodes[names[node.name]] = _node(nir, integer, node, shape, biases.get(node.name), steps if exact else 1)
+        made = _node(nir, integer, node, shape, biases.get(node.name), steps if exact else 1)
+        made.metadata |= _stands_for(converted, node.name)
+        nodes[names[node.name]] = made
     nodes["output"] = nir.Output(output_type={"output": np.array(integer.shapes[integer.output.name])})
     edges = [(names[source], names[node.name]) for node in integer.nodes for source in node.inputs]
     edges.append((names[integer.output.name], "output"))
     about = {
         "format": "neuro", "version": 1, "code": converted.code, "steps": steps, "input_levels": converted.levels,
-        "name": integer.name,
+        "name": integer.name, "method": converted.method,
+        "gain": np.asarray(converted.gain), "offset": np.asarray(converted.offset),
     }  # fmt: skip
     lost = [*LOST, *((WINDOWS, ONCE) if exact else ())]
     lost += [f"bias of {name}: NIR has no place for it; metadata bias" for name in homeless]
     return nir.NIRGraph(nodes=nodes, edges=edges, metadata=about, type_check=False), lost
+
+
+def _stands_for(converted: Converted, name: str) -> dict[str, np.ndarray]:
+    """What a count of a population, or the membrane of the read-out, stands for: origin + scale · count."""
+    scales, origins = converted.integer.scales, converted.integer.origins
+    if name not in scales:
+        return {}
+    return {"scale": _once(scales[name]), "origin": _once(origins[name])}
+
+
+def _once(values: np.ndarray) -> np.ndarray:
+    """A map, with axes along which it does not vary kept once."""
+    cut = np.asarray(values, np.float64)
+    for axis in range(cut.ndim):
+        first = cut.take([0], axis=axis)
+        cut = first if (cut == first).all() else cut
+    return cut
 
 
 def _names(graph: Graph) -> dict[str, str]:
@@ -135,6 +155,11 @@ def _node(nir: Any, graph: Graph, node: Node, shape: tuple, bias: np.ndarray | N
                 if each is None
                 else nir.Affine(weight=weight, bias=each, metadata=about)
             )
+        case SumPool() if len(op.kernel) == 2 and all(a == b for a, b in op.pads) and each is None:
+            return nir.SumPool2d(
+                kernel_size=np.array(op.kernel), stride=np.array(op.stride), padding=np.array([a for a, _ in op.pads]),
+                metadata=about,
+            )  # fmt: skip
         case Conv() | SumPool():
             return _conv(nir, op, shape, each, about)
         case Reshape():
@@ -146,7 +171,7 @@ def _node(nir: Any, graph: Graph, node: Node, shape: tuple, bias: np.ndarray | N
         case Threshold():
             threshold = np.broadcast_to(op.threshold, graph.shapes[node.name])
             told = {
-                "reset": "subtract", "v0": np.asarray(op.threshold // 2), "bias": np.asarray(op.bias),
+                "reset": op.reset, "start": op.start, "v0": np.asarray(op.initial), "bias": np.asarray(op.bias),
                 "threshold": np.asarray(op.threshold), "levels": op.levels, "fires": "at threshold",
             }  # fmt: skip
             full = threshold.astype(np.float64)

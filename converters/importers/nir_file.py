@@ -103,6 +103,7 @@ def operator(kind: str, node: dict[str, Any]) -> Op:
                 raise Fault(f"padding {node['padding']!r}; numbers are needed")
             stride, padding, dilation = (_several(node[key], ndim) for key in ("stride", "padding", "dilation"))
             pads = tuple((p, p) for p in padding)
+            dilation = dilation if max(dilation) > 1 else ()  # as everywhere for neighbours
             return Conv(node["weight"], node["bias"], stride, pads, int(node["groups"]), dilation)
         case "SumPool2d" | "AvgPool2d":
             kernel, stride, padding = (_several(node[key], 2) for key in ("kernel_size", "stride", "padding"))

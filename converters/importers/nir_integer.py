@@ -1,17 +1,67 @@
 """Integer networks back from the NIR files that `converters.exporters.to_nir` writes, by their metadata."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from converters.importers.nir_file import File, operator, ordered
+from converters.quantise import Quantised
 from neuro.errors import BadInput
 from neuro.graph import Graph, Node
-from neuro.layers import Add, Conv, Dense, Input, Op, Reshape, Scale, Threshold
+from neuro.layers import Add, Conv, Dense, Input, Op, Reshape, Scale, SumPool, Threshold
+from neuro.schedule import Code
 
 VERSION = 1
 LEVELS = 65535
 """Most levels of a population."""
+
+
+@dataclass(frozen=True, eq=False)
+class Form:
+    """An integer network as it was exported, and what its counts stand for; fields as in `network_file.Converted`."""
+
+    integer: Quantised
+    method: str
+    code: Code
+    steps: int
+    levels: int
+    gain: np.ndarray
+    offset: np.ndarray
+
+
+def converted_form(file: File) -> Form:
+    """The integer network of a file that says it holds one, with what its counts stand for.
+
+    Raises:
+        BadInput: as `integer_graph`, or a file that does not say what counts stand for.
+    """
+    graph, about = integer_graph(file), file.metadata
+    if missing := [key for key in ("method", "code", "steps", "gain", "offset") if key not in about]:
+        raise BadInput(f"{file.name}: it does not say what its counts stand for ({missing[0]}); export it again.")
+    told = {str(n["metadata"].get("name")): n["metadata"] for n in file.nodes.values()}
+    maps: dict[str, dict[str, np.ndarray]] = {"scale": {}, "origin": {}}
+    try:
+        for node in graph.nodes:
+            if isinstance(node.op, Input | Threshold | Scale):
+                for key, found in maps.items():
+                    found[node.name] = np.broadcast_to(_real(told[node.name][key]), graph.shapes[node.name])
+        shape = graph.shapes[graph.input.name]
+        gain, offset = (_real(about[key]) for key in ("gain", "offset"))
+        if np.broadcast_shapes(gain.shape, offset.shape, shape) != shape or not (gain != 0).all():
+            raise ValueError(f"gain {gain.shape} and offset {offset.shape} of an input of {shape}")
+        return Form(
+            integer=Quantised(graph, maps["scale"], maps["origin"]),
+            method=str(about["method"]),
+            code=TypeAdapter(Code).validate_python(about["code"]),
+            steps=int(np.asarray(about["steps"])),
+            levels=_levels({"levels": about["input_levels"]}),
+            gain=gain,
+            offset=offset,
+        )
+    except (KeyError, ValueError, TypeError) as error:
+        raise BadInput(f"{file.name}: what counts stand for is damaged: {error}; export it again.") from None
 
 
 def integer_graph(file: File) -> Graph:
@@ -45,7 +95,10 @@ def _op(kind: str, node: dict[str, Any]) -> Op:
         case "Input":
             return Input(tuple(int(n) for n in np.ravel(node["shape"])), _levels(about))
         case "IF":
-            return Threshold(_whole(about["threshold"]), _whole(about["bias"]), _levels(about))
+            start, reset = str(about.get("start", "half")), str(about.get("reset", "subtract"))
+            if start not in ("half", "zero") or reset not in ("subtract", "zero"):
+                raise ValueError(f"start {start!r} and reset {reset!r}")
+            return Threshold(_whole(about["threshold"]), _whole(about["bias"]), _levels(about), start, reset)
         case "Scale" if about.get("op") == "add":
             return Add()
         case "Scale" if about.get("op") == "readout":
@@ -57,9 +110,16 @@ def _op(kind: str, node: dict[str, Any]) -> Op:
             return Dense(_whole(op.weight), None)
         case Conv():
             return Conv(_whole(op.weight), None, op.stride, op.pads, op.groups, op.dilation)
-        case Reshape():
+        case Reshape() | SumPool():
             return op
     raise ValueError("no such node is among those that are exported")
+
+
+def _real(values: Any) -> np.ndarray:
+    array = np.asarray(values)
+    if array.dtype.kind not in "iuf":
+        raise ValueError(f"{array.dtype} where numbers belong")
+    return array.astype(np.float64)
 
 
 def _levels(about: dict[str, Any]) -> int:

@@ -8,10 +8,12 @@ import numpy as np
 from converters.importers.chain import NotKnown, Refused, Stream, Unknown
 from converters.importers.onnx_call import Call
 from neuro.activations import Function
-from neuro.layers import Activation, Conv, Dense, Op, Relu, Reshape, Scale
+from neuro.layers import Activation, Conv, Dense, Op, Relu, Reshape, Scale, Transpose
+from neuro.steps import Steps
 
 QONNX = ("onnx.brevitas", "qonnx.custom_op.general", "finn.custom_op.general")
-"""Domains of the quantisers of QONNX: `Quant` (or `IntQuant`) and `BipolarQuant`."""
+"""Domains of the operators of QONNX and FINN: `Quant` (or `IntQuant`), `BipolarQuant` and `MultiThreshold`."""
+QUANTISERS = ("Quant", "IntQuant", "BipolarQuant", "MultiThreshold")
 SIMPLE = {
     "Sigmoid": "sigmoid", "Tanh": "tanh", "Softplus": "softplus", "Softsign": "softsign", "HardSwish": "hard_swish",
     "Mish": "mish", "Sign": "sign",
@@ -24,7 +26,7 @@ RANGES = {"int8": (-128, 127), "uint8": (0, 255), "int16": (-32768, 32767), "uin
 def is_pointwise(op: str) -> bool:
     """Whether `activation` knows the operator."""
     return op in (*SIMPLE, "Clip", "Elu", "Selu", "LeakyRelu", "PRelu", "HardSigmoid", "Gelu", "Max", "Min", "Neg") or (
-        op.rpartition("::")[0] in QONNX and op.rpartition("::")[2] in ("Quant", "IntQuant", "BipolarQuant")
+        op.rpartition("::")[0] in QONNX and op.rpartition("::")[2] in QUANTISERS
     )
 
 
@@ -60,6 +62,8 @@ def activation(call: Call) -> tuple[Op, ...]:
             return _made("hard_sigmoid", call.get("alpha", 0.2), call.get("beta", 0.5))
         case "Gelu":
             return _made("gelu_tanh" if call.get("approximate", "none") == "tanh" else "gelu")
+    if call.op.endswith("MultiThreshold"):
+        return _multi_threshold(call)
     if call.op.endswith("BipolarQuant"):
         return _made("bipolar", _scalar(call, 1, "scale"))
     scale, zero, bits = (_scalar(call, i, role) for i, role in enumerate(("scale", "zero point", "bit width"), 1))
@@ -81,7 +85,7 @@ def quantised(node: Any, inputs: tuple) -> dict[str, np.ndarray]:
     call = Call(
         f"{node.domain}::{node.op_type}", {a.name: get_attribute_value(a) for a in node.attribute}, inputs, 0, False
     )
-    if not is_pointwise(call.op):
+    if not is_pointwise(call.op) or node.op_type == "MultiThreshold":
         raise Refused("a constant that only a non-standard operator can compute")
     value, scale = call.floats(0, "value").astype(np.float64), call.floats(1, "scale").astype(np.float64)
     if node.op_type == "BipolarQuant":
@@ -127,6 +131,36 @@ def sandwich(call: Call, layer: Conv | Dense, ops: tuple[Op, ...], output: int) 
     inner = tuple(layer if isinstance(op, type(layer)) else op for op in ops)
     head, tail = (inner, ()) if not isinstance(inner[-1], Reshape) else (inner[:-1], inner[-1:])
     return (_affine(scale, -scale * zero), *head, *quantize(out), *tail)
+
+
+def _multi_threshold(call: Call) -> tuple[Op, ...]:
+    """FINN's `MultiThreshold`: y = out_bias + out_scale Σ_k [x >= thresholds_ck], thresholds [channel or 1, step].
+
+    The channel is the second axis of the tensor, or the last one where `data_layout` ends in C, as NHWC does. out_dtype
+    says how whole numbers are stored, and changes no value.
+    """
+    thresholds = call.constant(1, "thresholds").astype(np.float64)
+    scale, start = float(call.get("out_scale", 1.0)), float(call.get("out_bias", 0.0))
+    layout, shape = call.get("data_layout", "NCHW").upper(), call.shape()
+    if thresholds.ndim != 2 or not thresholds.size:
+        raise ValueError(f"its thresholds have shape {thresholds.shape}, not channels and steps")
+    if scale <= 0:
+        raise Refused(f"out_scale {scale:g}; steps must go up: turn the sign of the layers beside it")
+    if "C" not in layout or layout.index("C") not in (1, len(layout) - 1):
+        raise Refused(f"data_layout {layout}; the channel must be the second axis or the last")
+    try:
+        if len(thresholds) == 1:
+            return (Activation(Steps(thresholds=thresholds[0], unit=scale, start=start)),)
+        made = Activation(Steps(thresholds=thresholds.T, unit=scale, start=start))
+    except ValueError as error:
+        raise Refused(str(error)) from None
+    last = layout.index("C") == len(layout) - 1 and len(shape) > 1
+    if len(thresholds) != shape[-1 if last else 0]:
+        raise ValueError(f"thresholds of {len(thresholds)} channels do not fit a sample of {shape} in {layout}")
+    if not last:
+        return (made,)
+    axes = tuple(range(len(shape)))
+    return (Transpose((axes[-1], *axes[:-1])), made, Transpose((*axes[1:], 0)))
 
 
 def _affine(factor: float, offset: float) -> Scale:

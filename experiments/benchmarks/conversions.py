@@ -11,29 +11,36 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from experiments.benchmarks import ecgnet
 from experiments.conversion.convert import Task, carry_out
 from experiments.conversion.convert_command import refused
 from neuro.errors import NeuroError, Unsupported
 
 PIXEL = 1 / 255
 KWS = {"scale": 0.5847029, "mean": (83 * 0.5847029,)}
+ECG = {"mean": (967.1,), "std": (91.9,)}
 CIFAR_VIT = {"mean": (0.4914, 0.4822, 0.4465), "std": (0.2023, 0.1994, 0.2010)}
 CIFAR_RESNET = {"mean": (0.4914, 0.4822, 0.4465), "std": (0.2471, 0.2435, 0.2616)}
 
 
 @dataclass(frozen=True)
 class Case:
-    """A network file below models/, its data and the options that prepare them."""
+    """A network file below models/, its data and the options that prepare them.
+
+    export: what writes the network into a folder, from a file that holds its weights alone; it needs PyTorch.
+    """
 
     file: str
     data: str
     options: dict[str, Any] = field(default_factory=dict)
+    export: Callable[[Path, Path], Path] | None = None
 
 
 CASES = (
@@ -52,16 +59,20 @@ CASES = (
     Case("mlperf_tiny/ic_resnet8_int8.tflite", "cifar10", {"scale": 255.0, "mean": (128.0,)}),
     Case("mlperf_tiny/kws_dscnn_float.tflite", "kws01", KWS),
     Case("mlperf_tiny/kws_dscnn_int8.tflite", "kws01"),
+    Case("health/ecgnet_17class_state.npz", "ecg17", ECG, ecgnet.exported),
     Case("text/sst2_avgword_nlclassifier.tflite", "sst2"),
 )
 
 
 def row(case: Case, models: Path, samples: int | None, levels: int | None) -> dict[str, Any]:
     """The summary of one conversion, or what is unsupported or wrong."""
-    path = models / case.file
-    task = Task(str(path), data=case.data, samples=samples, levels=levels, **case.options)
     try:
-        return carry_out(task)[1] | {"network": case.file}
+        with TemporaryDirectory() as folder:
+            path = models / case.file if case.export is None else case.export(models / case.file, Path(folder))
+            task = Task(str(path), data=case.data, samples=samples, levels=levels, **case.options)
+            return carry_out(task)[1] | {"network": case.file}
+    except ImportError as error:
+        return {"network": case.file, "error_message": f"needs PyTorch: {error}"}
     except Unsupported as error:
         return refused(case.file, error)
     except NeuroError as error:

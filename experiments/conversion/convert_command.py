@@ -1,6 +1,8 @@
 """``neuro convert``: its options and what it prints."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -80,14 +82,9 @@ def convert(
         method=method, code=code, operand_levels=operand_levels, budget=budget, reset=reset, v0=v0, out=out,
         members=members, values=values, prerun=prerun, rounds=rounds,
     )  # fmt: skip
-    try:
-        with progress_bars() as progress:
-            done, found = carry_out(task, progress)
-            told = diagnosed(done, task, figure, progress) if diagnose else None
-    except Unsupported as error:
-        if json_:
-            print(json.dumps(refused(network, error)))
-        raise
+    with refusals_told(network, json_), progress_bars() as progress:
+        done, found = carry_out(task, progress)
+        told = diagnosed(done, task, figure, progress) if diagnose else None
     if told is not None:
         found["diagnosis"] = told.as_dict() | {"figure": str(figure_path(task, figure))}
     if json_:
@@ -120,6 +117,17 @@ def figure_path(task: "Task", figure: Path | None) -> Path:
     if task.out is not None:
         return task.out.with_name(f"{task.out.stem}-diagnosis.png")
     return Path("runs") / f"{Path(task.network).stem}-diagnosis.png"
+
+
+@contextmanager
+def refusals_told(network: str, json_: bool) -> Iterator[None]:
+    """Prints the layers that cannot be represented as JSON, if that is asked for, and lets the error pass."""
+    try:
+        yield
+    except Unsupported as error:
+        if json_:
+            print(json.dumps(refused(network, error)))
+        raise
 
 
 def refused(network: str, error: Unsupported) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from neuro.activations import Function
 from neuro.errors import BadInput
 from neuro.graph import Graph, Node, digest
 from neuro.layers import Activation, AvgPool, Concat, Conv, Dense, Input, MaxPool, Pad, Relu, Reshape, Scale
+from neuro.steps import Steps
 
 NONE = ((0, 0), (0, 0))
 
@@ -156,3 +157,17 @@ def test_truncated_and_flipped(stored, tmp_path_factory, data):
 def test_another_code(converted, tmp_path):
     path = network_file.save(replace(converted, code="unary"), tmp_path / "deep" / "net.h5")
     assert network_file.load(path).code == "unary"
+
+
+def test_functions_with_thresholds_of_their_own(converted, tmp_path):
+    function = Steps(thresholds=np.array([[3.0, 1 / 3], [-1.0, inf]]), unit=0.1, start=-2.0)
+    nodes = (Node("in", Input((2, 3))), Node("s", Activation(function), ("in",)))
+    network_file.save(replace(converted, network=Graph("steps", nodes)), tmp_path / "n.h5")
+    op = network_file.load(tmp_path / "n.h5").network["s"].op
+    assert isinstance(op, Activation)
+    assert isinstance(op.function, Steps)
+    assert repr(op.function) == repr(function)
+    with h5py.File(tmp_path / "n.h5", "r+") as file:
+        del file["float/00001/function"]
+    with pytest.raises(BadInput, match="not a readable converted network"):
+        network_file.load(tmp_path / "n.h5")

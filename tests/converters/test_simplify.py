@@ -24,6 +24,7 @@ from neuro.layers import (
     Scale,
     Transpose,
 )
+from neuro.steps import Steps
 
 ONE, ZERO = np.ones(()), np.zeros(())
 NONE = ((0, 0), (0, 0))
@@ -140,3 +141,46 @@ def test_ahead_of_a_pool():
     for last in (f("gelu"), Reshape((8,)), Scale(np.ones((2, 2, 2)), ZERO)):
         other = chain(pool, last, shape=(2, 4, 4))
         assert ahead(other, other["l0"]) is None
+
+
+def test_transpositions_that_undo_each_other_go():
+    steps = Steps(thresholds=np.array([[0.0, 1.0, -1.0]]))
+    nodes = (
+        Node("in", Input((3, 2, 4))),
+        Node("last", Transpose((1, 2, 0)), ("in",)),
+        Node("first", Transpose((2, 0, 1)), ("last",)),
+        Node("s", Activation(steps), ("first",)),
+        Node("again", Transpose((1, 2, 0)), ("s",)),
+        Node("other", Transpose((1, 2, 0)), ("again",)),  # the same one twice turns on
+        Node("out", Relu(), ("other",)),
+    )
+    graph = Graph("net", nodes)
+    made = simplify(graph)
+    assert {"last", "first"}.isdisjoint(n.name for n in made.nodes)
+    assert {"again", "other"} <= {n.name for n in made.nodes}
+    assert made["s"].inputs == ("in",)
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(5, 3, 2, 4)), jnp.float32)
+    np.testing.assert_array_equal(evaluate(made, x)[made.output.name], evaluate(graph, x)["out"])
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_thresholds_by_channel_follow_the_branches(axis):
+    """Behind a concatenation of channels each branch keeps its own; they do not move before a transposition."""
+    steps = Steps(thresholds=np.random.default_rng(1).normal(size=(2, 4 if axis == 0 else 2)))
+    nodes = (
+        Node("in", Input((2, 3))),
+        Node("a", Scale(np.full((), 2.0), np.zeros(())), ("in",)),
+        Node("b", Scale(np.full((), -1.0), np.zeros(())), ("in",)),
+        Node("cat", Concat(axis), ("a", "b")),
+        Node("s", Activation(steps), ("cat",)),
+        Node("t", Transpose((1, 0)), ("s",)),
+        Node(
+            "u", Activation(Steps(thresholds=np.random.default_rng(2).normal(size=(3, 3 if axis == 0 else 6)))), ("t",)
+        ),
+    )
+    graph = Graph("net", nodes)
+    made = simplify(graph)
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(50, 2, 3)), jnp.float32)
+    np.testing.assert_array_equal(evaluate(made, x)[made.output.name], evaluate(graph, x)["u"])
+    assert made.output.name == "u"
+    assert any(isinstance(n.op, Concat) and {i[:1] for i in n.inputs} == {"s"} for n in made.nodes)

@@ -1,5 +1,7 @@
 """NIR exports: readable by NIR's own library, the same counts when we read them back, losses named."""
 
+from dataclasses import replace
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -100,6 +102,29 @@ def test_max_pools_are_refused_by_name(tmp_path):
         to_nir.export(converted(pool=True), tmp_path / "n.nir")
     assert [r.op for r in error.value.refusals] == ["MaxPool"]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_sums_of_windows_are_nodes_of_nir():
+    graph, _ = to_nir.graph(converted())
+    (pool,) = (n for n in graph.nodes.values() if isinstance(n, nir.SumPool2d))
+    assert (pool.kernel_size.tolist(), pool.stride.tolist(), pool.padding.tolist()) == ([2, 2], [1, 1], [0, 0])
+
+
+@pytest.mark.parametrize(("start", "reset"), [("zero", "subtract"), ("half", "zero")])
+def test_start_and_reset_of_a_rate_code_are_kept(start, reset, tmp_path):
+    made = converted("rate")
+    nodes = tuple(
+        replace(n, op=replace(n.op, start=start, reset=reset)) if isinstance(n.op, Threshold) else n
+        for n in made.integer.graph.nodes
+    )
+    made = replace(made, integer=replace(made.integer, graph=Graph("small", nodes)))
+    to_nir.export(made, tmp_path / "n.nir")
+    again = from_nir.load(tmp_path / "n.nir")
+    assert isinstance(again, Graph)
+    op = again["r"].op
+    assert isinstance(op, Threshold)
+    assert (op.start, op.reset) == (start, reset)
+    assert replay.check(replay.record(made, counts()), again) is None
 
 
 def test_uneven_pads_as_zeros_of_the_kernel():
