@@ -8,7 +8,8 @@ Preprocessing is what a user would type, or put into a sidecar; docs/data.md say
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -64,13 +65,23 @@ CASES = (
 )
 
 
+@contextmanager
+def task(case: Case, models: Path, **options: Any) -> Iterator[Task]:
+    """The conversion of a case, its network written for as long as it lasts.
+
+    Raises:
+        ImportError: PyTorch would have to write it, and is not there.
+    """
+    with TemporaryDirectory() as folder:
+        path = models / case.file if case.export is None else case.export(models / case.file, Path(folder))
+        yield Task(str(path), data=case.data, **case.options, **options)
+
+
 def row(case: Case, models: Path, samples: int | None, levels: int | None) -> dict[str, Any]:
     """The summary of one conversion, or what is unsupported or wrong."""
     try:
-        with TemporaryDirectory() as folder:
-            path = models / case.file if case.export is None else case.export(models / case.file, Path(folder))
-            task = Task(str(path), data=case.data, samples=samples, levels=levels, **case.options)
-            return carry_out(task)[1] | {"network": case.file}
+        with task(case, models, samples=samples, levels=levels) as asked:
+            return carry_out(asked)[1] | {"network": case.file}
     except ImportError as error:
         return {"network": case.file, "error_message": f"needs PyTorch: {error}"}
     except Unsupported as error:

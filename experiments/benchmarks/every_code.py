@@ -11,33 +11,33 @@ import sys
 from argparse import ArgumentParser
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from converters.encode import encode
-from experiments.benchmarks.conversions import CASES, Case
+from experiments.benchmarks.conversions import CASES, Case, task
 from experiments.conversion import methods
-from experiments.conversion.convert import Conversion, Task, carry_out
+from experiments.conversion.convert import Conversion, carry_out
 from experiments.conversion.methods import Choices, Online
 from experiments.run import run
 from neuro.codes import Code, is_exact
 from neuro.errors import NeuroError
 
-WINDOWED = tuple(code for code in get_args(Code) if is_exact(code))
-CODES = (*WINDOWED, *get_args(Online))
+WINDOWED: tuple[Code, ...] = tuple(code for code in get_args(Code) if is_exact(code))
+CODES: tuple[Code | Online, ...] = (*WINDOWED, *get_args(Online))
 """The exact codes."""
 
 
-def differing(done: Conversion, code: str) -> tuple[int, int]:
+def differing(done: Conversion, code: Code | Online) -> tuple[int, int]:
     """Values that were checked, of all neurons, items and outputs, and those that differ from the integer network."""
     integer, counts = done.converted.integer, done.dataset.counts
-    if code in WINDOWED:
-        found = run(encode(integer.graph, code), integer.graph, counts, {}, lambda items: None)
-    else:
+    if code in get_args(Online):
         found = methods.carry_out(code, integer, counts, Choices(), lambda items: None)
+    else:
+        found = run(encode(integer.graph, cast(Code, code)), integer.graph, counts, {}, lambda items: None)
     assert found.checked is not None
     assert found.mismatches is not None
     return found.checked, found.mismatches
@@ -45,7 +45,8 @@ def differing(done: Conversion, code: str) -> tuple[int, int]:
 
 def rows(case: Case, models: Path, items: int) -> Iterator[dict[str, Any]]:
     """A network under each code in turn; a code that refuses it says why."""
-    done, _ = carry_out(Task(str(models / case.file), data=case.data, samples=items, **case.options))
+    with task(case, models, samples=items) as asked:
+        done, _ = carry_out(asked)
     for code in CODES:
         row = {"network": case.file, "code": code, "items": len(np.asarray(done.dataset.counts))}
         try:
@@ -76,12 +77,15 @@ def main() -> None:
     models = Path(os.environ["NEURO_DATA"]) / "models"
     found: list[dict[str, Any]] = []
     for case in CASES:
-        for row in rows(case, models, given.items):
-            found.append(row)
-            said = row.get("refused") or f"{row['mismatches']:,} of {row['checked']:,} differ"
-            print(f"{row['network']} {row['code']}: {said}", file=sys.stderr, flush=True)
-            if given.json is not None:
-                given.json.write_text(json.dumps(found, indent=1), encoding="utf-8")
+        try:
+            for row in rows(case, models, given.items):
+                found.append(row)
+                said = row.get("refused") or f"{row['mismatches']:,} of {row['checked']:,} differ"
+                print(f"{row['network']} {row['code']}: {said}", file=sys.stderr, flush=True)
+        except ImportError as error:
+            print(f"{case.file} is left out, it needs PyTorch: {error}", file=sys.stderr, flush=True)
+        if given.json is not None:
+            given.json.write_text(json.dumps(found, indent=1), encoding="utf-8")
     Console(width=160, highlight=False).print(table(found))
 
 

@@ -64,7 +64,7 @@ def _layers(axes: Axes, found: Diagnosis) -> None:
     axes.plot(values, places, "o", color="#222222", markersize=5)
     _lines(axes, found)
     axes.set_yticks(places, [layer.layer for layer in found.layers])
-    axes.set(ylim=(len(places) - 0.5, -1.0), title=f"{_measure(found)} if this layer alone were float")
+    axes.set(ylim=(len(places) - 0.5, -1.0), title=f"{_measure(found)},\nif this layer alone were float")
 
 
 def _causes(axes: Axes, found: Diagnosis) -> None:
