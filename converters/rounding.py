@@ -120,7 +120,7 @@ def whole(fit: Fit, scale: Float[np.ndarray, "neuron"], full: int) -> Int[np.nda
     result = np.empty(flat.shape, np.int64)
     for group, (own, moments) in enumerate(zip(flat, fit.moments, strict=True)):
         order = np.argsort(-np.diag(moments), kind="stable")
-        upper = np.linalg.cholesky(np.linalg.inv(_damped(moments[np.ix_(order, order)], fit.damping))).T
+        upper = _root_of_inverse(moments[np.ix_(order, order)], fit.damping)
         left, done = own[:, order], np.empty(own.shape, np.int64)
         kept = left != 0
         for j in range(len(order)):
@@ -129,6 +129,17 @@ def whole(fit: Fit, scale: Float[np.ndarray, "neuron"], full: int) -> Int[np.nda
             left[:, j + 1 :] -= error[:, None] * upper[j, j + 1 :] * kept[:, j + 1 :]
         result[group][:, order] = done
     return result.reshape(weight.shape)
+
+
+def _root_of_inverse(moments: Float[np.ndarray, "input input"], a: float) -> Float[np.ndarray, "input input"]:
+    """The upper triangle U with U^T U = (H + a d I)^-1; a grows tenfold where H, summed in float32, has lost the
+    positive values that damping by a was to keep; without any, what the nearest rounding asks for."""
+    for _ in range(12):
+        try:
+            return np.linalg.cholesky(np.linalg.inv(_damped(moments, a))).T
+        except np.linalg.LinAlgError:
+            a *= 10
+    return np.eye(len(moments))
 
 
 def _centred(values: Float[np.ndarray, "group row ..."]) -> np.ndarray:

@@ -72,3 +72,12 @@ def test_a_weight_of_zero_stays_zero_and_the_others_make_up_for_it():
     np.testing.assert_allclose(found.weight[0], [3.0, 0.0, 0.5], atol=1e-2)
     assert not np.isinf(found.damping)
     assert whole(found, np.full(2, 0.4), 7)[0, 1] == 0
+
+
+def test_moments_that_float32_has_made_negative_are_damped_more():
+    """Two inputs that are nearly one: by rounding, their difference has a moment below zero, beyond the damping."""
+    moments = np.array([[1.0, 1.001], [1.001, 1.0]])[None]
+    fit = Fit(np.array([[0.4, 0.3], [-0.6, 2.0]]), moments, 1e-4)
+    assert np.linalg.eigvalsh(moments[0])[0] < -1e-4
+    found = whole(fit, np.ones(2), 127)
+    assert (np.abs(found.sum(axis=1) - fit.weight.sum(axis=1)) <= 0.5 + 1e-9).all()  # the sum is what counts
