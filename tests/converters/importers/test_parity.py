@@ -2,8 +2,8 @@
 
 The network: two convolutions with batch norm around a residual addition, max-pool, mean and a matrix; also with a third
 convolution whose branch is joined. Each framework's own output is the oracle for its importer, and after folding and
-quantising the integers of all importers must be the same, population by population. Inputs are channels first in PyTorch
-and ONNX, channels last in Flax, Keras and plain JAX.
+quantising the integers of all importers must be the same, population by population. Inputs are channels first in
+PyTorch and ONNX, channels last in Flax, Keras and plain JAX.
 """
 
 import os
