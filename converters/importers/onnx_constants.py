@@ -28,10 +28,12 @@ def is_constant(node: Any, inputs: tuple[Value | None, ...]) -> bool:
     return not streams
 
 
-def folded(node: Any, inputs: tuple[Value | None, ...], opset: int) -> dict[str, np.ndarray]:
+def folded(
+    node: Any, inputs: tuple[Value | None, ...], opset: int, limit: int = TENSOR_LIMIT
+) -> dict[str, np.ndarray]:
     """The outputs of a node for which `is_constant` holds, by the reference implementation of its operator.
 
-    A stream stands for its shape with a batch of one; its values are not looked at.
+    A stream stands for its shape with a batch of one; its values are not looked at. limit: most bytes of each.
 
     Raises:
         Refused: they cannot be computed, or not safely: too large, drawn at random, or given by a loop.
@@ -50,8 +52,11 @@ def folded(node: Any, inputs: tuple[Value | None, ...], opset: int) -> dict[str,
     given, wanted = ([make_empty_tensor_value_info(name) for name in names] for names in (feeds, outputs))
     try:
         for shape in _shapes(node, feeds, opset):
-            if shape is None or prod(shape) * 8 > TENSOR_LIMIT:
-                raise Refused(f"a constant of shape {shape or 'unknown'}; the limit is {TENSOR_LIMIT // 2**30} GiB")
+            if shape is None or prod(shape) * 8 > limit:
+                raise Refused(
+                    f"a constant of shape {shape or 'unknown'}; the limit is {TENSOR_LIMIT // 2**30} GiB, of which "
+                    f"{limit / 2**30:.3g} are left"
+                )
         graph = make_graph([node], "folded", given, wanted)
         results = ReferenceEvaluator(graph, opsets={"": opset}).run(outputs, feeds)
     except Refused:
