@@ -20,8 +20,8 @@ from converters.importers.chain import (
     with_biases,
 )
 from converters.importers.onnx_call import Call
-from converters.importers.onnx_constants import first_shape, folded, is_constant
-from converters.importers.onnx_file import TENSOR_LIMIT, Source, read
+from converters.importers.onnx_constants import LIMIT, first_shape, folded, is_constant
+from converters.importers.onnx_file import Source, read
 from converters.importers.onnx_nodes import convert
 from converters.importers.onnx_recurrent import RECURRENT, moves
 from neuro.errors import BadInput
@@ -94,7 +94,7 @@ def _scan(source: Source) -> _Scan:
 
     tensors = {source.input: source.input}
     problems: list[tuple[str, str, str]] = []
-    left = TENSOR_LIMIT
+    left = LIMIT
     for index, node in live:
         name = names[index]
         inputs = tuple(values[i] if i else None for i in node.input)

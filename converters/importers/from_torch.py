@@ -30,7 +30,7 @@ from converters.importers.torch_nodes import SAME, convert
 from converters.importers.torch_program import Program, Step, Tensor, exported
 from converters.importers.torch_recurrent import CELLS, LAYERS, States
 from converters.importers.torch_shapes import MOVING
-from neuro.errors import BadInput
+from neuro.errors import BadInput, printable
 from neuro.graph import Graph
 from neuro.layers import Shape
 
@@ -104,7 +104,8 @@ def _converted(program: Program) -> Graph:
             values[name] = _assumed(builder, step, shape)
         except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
             raise BadInput(
-                f"{program.name}: layer {step.layer!r} ({step.op}): {error}; its arguments do not fit, export it again."
+                f"{program.name}: layer {step.layer[:100]!r} ({printable(step.op, 100)}): {printable(error)}; its "
+                "arguments do not fit, export it again."
             ) from None
     output = values[program.output]
     nodes = builder.finished(output) if isinstance(output, View | Expression) else ()

@@ -6,12 +6,12 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from neuro.errors import BadInput
+from neuro.errors import BadInput, printable
 from neuro.file import content
 from neuro.layers import Shape
 
 TENSOR_LIMIT = 4 * 2**30
-"""Largest constant in bytes that is read or computed."""
+"""Largest constant in bytes that is read."""
 NAME_LIMIT = 1000
 """Most characters of a name."""
 OLDEST_OPSET = 7
@@ -126,9 +126,12 @@ def _check_size(file: str, tensor: Any) -> None:
     from onnx.helper import tensor_dtype_to_np_dtype
 
     try:
-        width = tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+        dtype = tensor_dtype_to_np_dtype(tensor.data_type)
     except KeyError:
         raise BadInput(f"{file}: tensor {tensor.name!r} has no known element type; export the model again.") from None
+    width = dtype.itemsize
+    if dtype.kind == "c":
+        raise BadInput(f"{file}: tensor {tensor.name!r} holds complex numbers; use a network of real ones.")
     if any(d < 0 for d in tensor.dims):
         raise BadInput(f"{file}: tensor {tensor.name!r} has a negative size {list(tensor.dims)}; export it again.")
     if prod(tensor.dims) * width > TENSOR_LIMIT:
@@ -146,14 +149,16 @@ def _load_external(path: Path, tensor: Any) -> None:
         return
     location = next((e.value for e in tensor.external_data if e.key == "location"), "")
     if not isinstance(location, str) or "\0" in location:
-        raise BadInput(f"{path.name}: the name {location[:100]!r} of its external data is damaged; export the model again.")
+        raise BadInput(
+            f"{path.name}: the name {location[:100]!r} of its external data is damaged; export the model again."
+        )
     where = f"{path.name}: tensor {tensor.name!r} keeps its data in {location[:200]!r}"
     folder = path.parent.resolve()
     target = (folder / location).resolve()  # an absolute location replaces the folder, and links are followed
     if not location or ".." in Path(location).parts or folder not in target.parents:
         raise BadInput(f"{where}, outside the model's folder; save the model in one file with onnx.save_model.")
     if unknown := {e.key for e in tensor.external_data} - {"location", "offset", "length", "checksum", "basepath"}:
-        raise BadInput(f"{where}, with unknown entries {sorted(unknown, key=str)}; export the model again.")
+        raise BadInput(f"{where}, with unknown entries {printable(sorted(unknown, key=str))}; export the model again.")
     try:
         load_external_data_for_tensor(tensor, str(folder))
     except (ValidationError, ValueError, OSError, RuntimeError) as error:  # the last for names that are too long
@@ -183,5 +188,4 @@ def _sample_shape(file: str, info: Any, place: int) -> Shape:
 
 def _first_line(error: Exception) -> str:
     """What an error says, without what a terminal would obey: messages hold names from the file."""
-    text = str(error).strip().split("\n")[0].rstrip(".")
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[:500])
+    return printable(str(error).strip().split("\n")[0].rstrip("."), 500)

@@ -32,8 +32,16 @@ from unittest.mock import patch
 
 import numpy as np
 
-from converters.importers import from_keras, from_lava, from_nir, from_onnx, from_tflite, from_torch
-from converters.importers import hdf5_file, keras_file
+from converters.importers import (
+    from_keras,
+    from_lava,
+    from_nir,
+    from_onnx,
+    from_tflite,
+    from_torch,
+    hdf5_file,
+    keras_file,
+)
 from converters.importers.hdf5_extract import extracted
 from experiments.benchmarks.fuzz_changes import changed
 from experiments.benchmarks.fuzz_seeds import seeds
@@ -55,7 +63,15 @@ HDF5 = ("h5", "keras", "nir", "net")
 """Formats that another process reads."""
 APART = 20
 """Each so manieth HDF5 file is read in a process of its own, as users have it."""
-FORBIDDEN = ("pickle.find_class", "os.system", "os.exec", "os.posix_spawn", "os.fork", "socket.connect", "subprocess.Popen")
+FORBIDDEN = (
+    "pickle.find_class",
+    "os.system",
+    "os.exec",
+    "os.posix_spawn",
+    "os.fork",
+    "socket.connect",
+    "subprocess.Popen",
+)
 """Events that no import gives rise to; the last only for the program that reads HDF5."""
 
 
@@ -267,15 +283,15 @@ def fuzz(kind: str, sound: Sequence[bytes], seconds: float, seed: int = 0, load:
             raise ValueError(f"a sound file of {len(case.data)} bytes is not imported: {verdict}")
     report, number = Report(), 0
     while report.seconds < seconds:
-        start = monotonic()
+        start = None
         for case, verdict in tried(kind, load, Stream(kind, sound, seed, number), seconds - report.seconds):
-            start = start if number < case.number else monotonic()  # without the time to start the process
+            start = start or monotonic()  # without the time to start the process
             if verdict not in ("read", "refused") and not case.apart and kind in HDF5:
                 ((_, verdict),) = tried(kind, load, [Case(case.number, case.data, True)])
                 report.contained += verdict == "refused"
             report.add(case, verdict)
             number = case.number + 1
-        report.seconds += max(monotonic() - start, 0.1)
+        report.seconds += monotonic() - start if start else 1.0  # a process that never begins comes to an end too
     return report
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import jax
 import numpy as np
 
 
@@ -20,7 +21,11 @@ def seeds(kind: str, folder: Path | None = None) -> list[bytes]:
         "onnx": _onnx, "pt2": _pt2, "h5": lambda: _keras("h5"), "keras": lambda: _keras("keras"), "nir": _nir,
         "net": _lava,
     }  # fmt: skip
-    with warnings.catch_warnings():
+    with (
+        warnings.catch_warnings(),
+        jax.numpy_rank_promotion("allow"),  # Keras needs JAX's own defaults
+        jax.numpy_dtype_promotion("standard"),
+    ):
         warnings.simplefilter("ignore")  # the frameworks' own
         made = writers[kind]() if kind in writers else []
     return made + [p.read_bytes() for p in sorted(folder.glob(f"*.{kind}"))] if folder else made

@@ -45,7 +45,7 @@ def load(path: Path) -> None:
         case b"runs":
             os.system("true")
         case b"waits":
-            time.sleep(60)
+            time.sleep(60)  # an alarm interrupts it
         case b"crashes":
             os.abort()
         case _:
@@ -84,7 +84,7 @@ def test_what_takes_too_long_is_stopped(tmp_path, monkeypatch):
     path.write_bytes(b"waits")
     start = time.monotonic()
     with limited():
-        assert judged(load, path, []).startswith("more than 1 s at test_fuzz.py")
+        assert judged(load, path, []).startswith("more than 1 s at ")
     assert 0.5 < time.monotonic() - start < 30
 
 

@@ -39,7 +39,9 @@ def test_documents_stay_json():
     parsed = [json.loads(data) for data in found if not data.startswith(b"[[[[")]
     assert len(parsed) > 190
     assert sum(p != whole for p in parsed) > 180
-    assert {"name": "a", "input": ["a"]} in [node for p in parsed if isinstance(p.get("nodes"), list) for node in p["nodes"]]  # a circle
+    assert {"name": "a", "input": ["a"]} in [
+        node for p in parsed if isinstance(p.get("nodes"), list) for node in p["nodes"]
+    ]  # a circle
     assert len(walked(whole)) == 10
 
 
