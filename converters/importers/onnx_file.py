@@ -149,9 +149,7 @@ def _load_external(path: Path, tensor: Any) -> None:
         return
     location = next((e.value for e in tensor.external_data if e.key == "location"), "")
     if not isinstance(location, str) or "\0" in location:
-        raise BadInput(
-            f"{path.name}: the name {location[:100]!r} of its external data is damaged; export the model again."
-        )
+        raise BadInput(f"{path.name}: the name {location[:100]!r} of its external data is damaged; export it again.")
     where = f"{path.name}: tensor {tensor.name!r} keeps its data in {location[:200]!r}"
     folder = path.parent.resolve()
     target = (folder / location).resolve()  # an absolute location replaces the folder, and links are followed

@@ -78,8 +78,9 @@ def _opened(path: Path, archive: ZipFile) -> Callable[[str], bytes | None]:
             f"{path.name} has no models/model.json: another kind of file, or written by an older PyTorch. {EXPORT}"
         )
     if strange := [name for name in inner if not ENTRIES.fullmatch(name)]:
+        quoted = ", ".join(repr(name[:100]) for name in strange[:3])
         raise BadInput(
-            f"{path.name} holds {', '.join(repr(name[:100]) for name in strange[:3])}, which a plain exported program does not; "
+            f"{path.name} holds {quoted}, which a plain exported program does not; "
             f"pickled weights and compiled code are never loaded. {EXPORT}"
         )
     if len(set(names)) != len(names):

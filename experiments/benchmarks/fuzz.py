@@ -1,10 +1,10 @@
 """Importers on files that are damaged at random: each gives a network, or an error of one clear message.
 
-``python -m experiments.benchmarks.fuzz onnx --seconds 600 --corpus FOLDER`` makes files of small networks, changes their
-bytes and what they mean, and imports them in a process of limited memory. Everything else than a network, `BadInput` or
-`Unsupported` is a finding: another error, a warning, a message with control characters, a pickle opened, a file opened
-outside the folder, a process started, more than the allowed seconds or bytes, a crash. The smallest file of each kind
-of finding is kept; `seed` and number in its name make it again.
+``python -m experiments.benchmarks.fuzz onnx --seconds 600 --corpus FOLDER`` makes files of small networks, changes
+their bytes and what they mean, and imports them in a process of limited memory. All but a network, `BadInput` or
+`Unsupported` is a finding: another error, a warning, a message with control characters, a pickle opened, a file
+opened outside the folder, a process started, more than the allowed seconds or bytes, a crash. The smallest file of each
+kind of finding is kept; seed and number in its name make it again.
 
 HDF5 is read within the importing process here, so that more files are tried, but for each twentieth. What crashes the
 library there counts only if it also fails the way that users have it, in a process apart.
@@ -62,7 +62,7 @@ MESSAGE = 4000
 HDF5 = ("h5", "keras", "nir", "net")
 """Formats that another process reads."""
 APART = 20
-"""Each so manieth HDF5 file is read in a process of its own, as users have it."""
+"""One HDF5 file in so many is read in a process of its own, as users have it."""
 FORBIDDEN = (
     "pickle.find_class",
     "os.system",

@@ -4,6 +4,7 @@ import io
 import os
 import warnings
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -217,9 +218,9 @@ def _nir() -> list[bytes]:
     found = []
     for first, inner, last in chains:
         names = ["input", *(f"n{i}" for i in range(len(inner))), "output"]
-        ends = [nir.Input(np.array(first)), *inner, nir.Output(np.array(last))]
+        ends = [nir.Input({"input": np.array(first)}), *inner, nir.Output({"output": np.array(last)})]
         buffer = io.BytesIO()
-        graph = nir.NIRGraph(dict(zip(names, ends, strict=True)), list(zip(names, names[1:], strict=False)))
+        graph = nir.NIRGraph(dict(zip(names, ends, strict=True)), list(pairwise(names)))
         nir.write(buffer, graph)  # pyright: ignore[reportArgumentType]
         found.append(buffer.getvalue())
     return found

@@ -1,4 +1,4 @@
-"""Damage that reaches the importers: archives with right checksums, texts that are JSON, messages that can be parsed."""
+"""Damage that reaches the importers: archives with right checksums, JSON, messages that can be parsed."""
 
 import io
 import json
@@ -39,9 +39,8 @@ def test_documents_stay_json():
     parsed = [json.loads(data) for data in found if not data.startswith(b"[[[[")]
     assert len(parsed) > 190
     assert sum(p != whole for p in parsed) > 180
-    assert {"name": "a", "input": ["a"]} in [
-        node for p in parsed if isinstance(p.get("nodes"), list) for node in p["nodes"]
-    ]  # a circle
+    nodes = [node for p in parsed if isinstance(p.get("nodes"), list) for node in p["nodes"]]
+    assert {"name": "a", "input": ["a"]} in nodes  # a circle
     assert len(walked(whole)) == 10
 
 
