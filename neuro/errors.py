@@ -37,10 +37,17 @@ class Unsupported(NeuroError):
         self.refusals = tuple(refusals)
 
 
+def printable(text: object, limit: int = 300) -> str:
+    """What a message quotes from a file, on one line: cut short, and without what a terminal would obey."""
+    whole = str(text)
+    clear = "".join(c if c.isprintable() else repr(c)[1:-1] for c in whole[:limit])
+    return clear if len(whole) <= limit else f"{clear}..."
+
+
 def unsupported(where: str, what: str, refusals: list[Refusal], advice: str) -> Unsupported:
     """The error that lists all `refusals`. what: completes "3 layers ...", such as "cannot be represented"."""
     count = len(refusals)
-    lines = "\n".join(f"  {r.op} {r.layer!r}: {r.reason}" for r in refusals)
+    lines = "\n".join(f"  {printable(r.op)} {r.layer!r}: {printable(r.reason, 1000)}" for r in refusals)
     return Unsupported(f"{where}: {count} layer{'s' * (count > 1)} {what}:\n{lines}\n{advice}", refusals)
 
 

@@ -74,11 +74,13 @@ class Builder:
         return self.whole(layer)
 
     def finished(self, output: View | Expression) -> tuple[Node, ...]:
-        """The layers that lead to `output`, with biases and joined scales; none if there are problems."""
+        """The layers that lead to `output`, with biases and joined scales; none if there are problems or gaps."""
         last = self.settled(self.view(output)).layer
         if self.problems:
             return ()
         nodes, _ = with_biases(reaching(self.nodes, last), {})
+        if {i for n in nodes for i in n.inputs} - {n.name for n in nodes}:
+            return ()  # it reads what nothing gives: a layer of which a damaged file tells too little
         names: dict[str, str] = {}
         for node in (nodes := with_scales_joined(nodes)):  # names that dropped layers had are free again
             names[node.name] = unique(self._wanted[node.name], set(names.values()))

@@ -144,7 +144,7 @@ def _operator(kind: str, values: dict[str, Any], size: Shape | None) -> Op:
     weight = _array(values, "weight")
     if weight.ndim == 5 and weight.shape[4] == 1:
         weight = weight[..., 0]
-    return Conv(weight, None, stride, pads, int(_array(values, "groups")), dilation)
+    return Conv(weight, None, stride, pads, int(_array(values, "groups").item()), dilation)
 
 
 def _neurons(values: dict[str, Any]) -> Dynamics:
@@ -157,7 +157,7 @@ def _neurons(values: dict[str, Any]) -> Dynamics:
     fading, leak, threshold = (
         _array(values, f"neuron/{key}").astype(np.float64).ravel() for key in ("iDecay", "vDecay", "vThMant")
     )
-    wait = int(_array(values, "neuron/refDelay")) - 1 if "neuron/refDelay" in values else 0
+    wait = int(_array(values, "neuron/refDelay").item()) - 1 if "neuron/refDelay" in values else 0
     return Dynamics(
         threshold,
         decay=1 - leak / DECAY,

@@ -28,6 +28,8 @@ from neuro.stepped import Layer, Stepped
 Reset = Literal["hard", "soft"]
 STEP = 1e-4
 """Seconds of a step unless said otherwise: what NIR's own files of trained networks have."""
+DAMAGE = (KeyError, ValueError, TypeError, IndexError, AttributeError, ArithmeticError)
+"""What parameters of other types and sizes than NIR writes raise."""
 
 
 def load(path: Path, dt: float = STEP, reset: Reset = "hard") -> Stepped | Graph:
@@ -39,9 +41,10 @@ def load(path: Path, dt: float = STEP, reset: Reset = "hard") -> Stepped | Graph
         BadInput: no such file, or a damaged one. Unsupported: nodes that cannot be represented, all of them listed.
     """
     found = read(path)
-    if found.metadata.get("format") == "neuro":
-        return integer_graph(found)
-    return stepped(found, dt, reset)
+    try:
+        return integer_graph(found) if str(found.metadata.get("format")) == "neuro" else stepped(found, dt, reset)
+    except DAMAGE as error:
+        raise BadInput(f"{found.name} is damaged: {error}; write it again.") from None
 
 
 def stepped(file: File, dt: float, reset: Reset) -> Stepped:
@@ -62,7 +65,7 @@ def stepped(file: File, dt: float, reset: Reset) -> Stepped:
             layers.append(_layer(name, kind, node, feeds[name], dt, reset))
         except Fault as fault:
             refusals.append(Refusal(name, kind, str(fault)))
-        except (KeyError, ValueError, TypeError, IndexError) as error:
+        except DAMAGE as error:
             raise BadInput(f"{file.name}: node {name!r} ({kind}) is damaged: {error}; write it again.") from None
     if refusals:
         raise unsupported(file.name, "cannot be stepped", refusals, "Export the network with other nodes.")

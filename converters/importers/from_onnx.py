@@ -20,7 +20,7 @@ from converters.importers.chain import (
     with_biases,
 )
 from converters.importers.onnx_call import Call
-from converters.importers.onnx_constants import first_shape, folded, is_constant
+from converters.importers.onnx_constants import LIMIT, first_shape, folded, is_constant
 from converters.importers.onnx_file import Source, read
 from converters.importers.onnx_nodes import convert
 from converters.importers.onnx_recurrent import RECURRENT, moves
@@ -94,13 +94,15 @@ def _scan(source: Source) -> _Scan:
 
     tensors = {source.input: source.input}
     problems: list[tuple[str, str, str]] = []
+    left = LIMIT
     for index, node in live:
         name = names[index]
         inputs = tuple(values[i] if i else None for i in node.input)
         results: dict[str, Value] = {}
         try:
             if is_constant(node, inputs):
-                results |= folded(node, inputs, source.opset)
+                results |= folded(node, inputs, source.opset, left)
+                left -= sum(value.nbytes for value in results.values() if isinstance(value, np.ndarray))
             elif node.op_type in RECURRENT and not node.domain:
                 given = onnx_recurrent.layers(_call(node, inputs, source.opset, last), name, emit)
                 results |= dict(zip(node.output, given, strict=False))

@@ -17,18 +17,20 @@ or once, where PyTorch is, and then anywhere, without it::
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from converters.importers import torch_recurrent
 from converters.importers.builder import Builder
 from converters.importers.chain import NotKnown, Refused, Unknown, listed
 from converters.importers.pointwise import Expression, View
 from converters.importers.torch_call import Call
-from converters.importers.torch_constants import computed
+from converters.importers.torch_constants import TOGETHER, computed
 from converters.importers.torch_file import read
 from converters.importers.torch_nodes import SAME, convert
 from converters.importers.torch_program import Program, Step, Tensor, exported
 from converters.importers.torch_recurrent import CELLS, LAYERS, States
 from converters.importers.torch_shapes import MOVING
-from neuro.errors import BadInput
+from neuro.errors import BadInput, printable
 from neuro.graph import Graph
 from neuro.layers import Shape
 
@@ -64,12 +66,18 @@ def load(path: str | Path) -> Graph:
 
 def converted(program: Program) -> Graph:
     """The float graph of a program; constants are computed, layers that change nothing or reach no output dropped."""
+    with np.errstate(all="ignore"):  # what overflows is reported by Graph, with the layer's name
+        return _converted(program)
+
+
+def _converted(program: Program) -> Graph:
     builder = Builder(program.input, program.shape)
     values: dict[str, Any] = {**program.constants, program.input: builder.input}
     live = _live(program)
     last = _before_copies(program)
     wanted = {program.output, *(name for step in live for name in _read(step))}
     aliases = _aliases(live)
+    spent = 0
     for index, step in enumerate(live):
         for name, shape in step.outputs[1:]:
             values[name] = _assumed(builder, step, shape)
@@ -79,7 +87,11 @@ def converted(program: Program) -> Graph:
                 found = torch_recurrent.layers(Call(builder, step, values, False))
                 values |= dict(zip((n for n, _ in step.outputs), found, strict=True))
                 continue
-            values[name] = _value(builder, step, values, wanted, name == last)
+            value = _value(builder, step, values, wanted, name == last)
+            spent += value.nbytes if isinstance(value, np.ndarray) else 0
+            if spent > TOGETHER:
+                raise BadInput(f"{program.name}: its computed constants exceed {TOGETHER:,} bytes; export it again.")
+            values[name] = value
             if step.op.endswith("_") and step.op not in SAME:
                 _check_aliases(step, live[index + 1 :], aliases)
                 values[step.arguments["self"].name] = values[name]
@@ -92,7 +104,8 @@ def converted(program: Program) -> Graph:
             values[name] = _assumed(builder, step, shape)
         except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
             raise BadInput(
-                f"{program.name}: layer {step.layer!r} ({step.op}): {error}; its arguments do not fit, export it again."
+                f"{program.name}: layer {step.layer[:100]!r} ({printable(step.op, 100)}): {printable(error)}; its "
+                "arguments do not fit, export it again."
             ) from None
     output = values[program.output]
     nodes = builder.finished(output) if isinstance(output, View | Expression) else ()

@@ -12,8 +12,8 @@ import numpy as np
 from neuro import file
 from neuro.errors import BadInput
 
-TIME_LIMIT = 300
-"""Longest time in seconds that reading may take."""
+TIME_LIMIT = 15
+"""Longest time in seconds that reading a file may take, but for one more for each 2**20 bytes."""
 
 
 def content(path: Path) -> dict[str, dict[str, Any]]:
@@ -33,11 +33,12 @@ def store(name: str, data: bytes) -> dict[str, dict[str, Any]]:
     Raises:
         BadInput: damaged, too large, or not HDF5.
     """
+    limit = TIME_LIMIT + len(data) // 2**20
     command = [sys.executable, "-P", str(Path(__file__).with_name("hdf5_extract.py"))]
     try:
-        done = subprocess.run(command, input=data, capture_output=True, timeout=TIME_LIMIT, check=False)
+        done = subprocess.run(command, input=data, capture_output=True, timeout=limit, check=False)
     except subprocess.TimeoutExpired:
-        raise BadInput(f"{name} is not read within {TIME_LIMIT} s; it is damaged. Copy or save it again.") from None
+        raise BadInput(f"{name} is not read within {limit} s; it is damaged. Copy or save it again.") from None
     if done.returncode:
         text = done.stderr.decode("utf-8", "replace").strip().split("\n")[-1][:120].rstrip(".")
         why = text if done.returncode == 1 else f"reading it ends with status {done.returncode}"

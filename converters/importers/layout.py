@@ -11,7 +11,7 @@ from math import prod
 import numpy as np
 
 from converters.importers.onnx_call import Refused
-from neuro.errors import Unsupported
+from neuro.errors import Unsupported, printable
 from neuro.graph import Graph, Node
 from neuro.layers import (
     Add,
@@ -76,7 +76,7 @@ def same_pads(size: Shape, span: Shape, stride: Shape) -> Pads:
 def listed(file: str, problems: list[tuple[str, str, str]], remedy: str) -> str:
     """The message about refused layers (operator, name, reason)."""
     count = len(problems)
-    lines = "\n".join(f"  {op} {name!r}: {reason}" for op, name, reason in problems)
+    lines = "\n".join(f"  {printable(op)} {name!r}: {printable(reason, 1000)}" for op, name, reason in problems)
     return f"{file}: {count} layer{'s' * (count > 1)} cannot be represented:\n{lines}\n{remedy}"
 
 

@@ -42,6 +42,8 @@ def read(path: Path) -> File:
             node["metadata"][keys[1]] = _value(path.name, place, entry)
         else:
             node["type"] = "NIRGraph"
+    if odd := [name for name, node in nodes.items() if not isinstance(node.get("type"), str)]:
+        raise BadInput(f"{path.name}: node {odd[0]!r} states no type; write it again with nir.write.")
     edges = store.get("node/edges", {})
     words = edges.get("words", [])
     if not nodes or edges.get("kind") != "words" or edges["shape"] != [len(words) // 2, 2] or None in words:
@@ -91,7 +93,10 @@ class Fault(Exception):
 
 
 def operator(kind: str, node: dict[str, Any]) -> Op:
-    """The linear operator of a NIR node. Raises Fault: there is none."""
+    """The linear operator of a NIR node. Raises Fault: there is none. ValueError: its parameters are no numbers."""
+    for key in {"weight", "bias", "scale"} & node.keys():
+        if not isinstance(node[key], np.ndarray):
+            raise ValueError(f"its {key} is no array of numbers")
     match kind:
         case "Affine" | "Linear":
             if node["weight"].ndim != 2:

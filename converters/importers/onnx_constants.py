@@ -8,8 +8,10 @@ import numpy as np
 
 from converters.importers.chain import NotKnown, Refused, Stream, Unknown, Value
 from converters.importers.onnx_activations import quantised
-from converters.importers.onnx_file import TENSOR_LIMIT
 from neuro.layers import Shape
+
+LIMIT = 2**30
+"""Most bytes of all computed constants of a network."""
 
 
 def is_constant(node: Any, inputs: tuple[Value | None, ...]) -> bool:
@@ -28,10 +30,10 @@ def is_constant(node: Any, inputs: tuple[Value | None, ...]) -> bool:
     return not streams
 
 
-def folded(node: Any, inputs: tuple[Value | None, ...], opset: int) -> dict[str, np.ndarray]:
+def folded(node: Any, inputs: tuple[Value | None, ...], opset: int, limit: int = LIMIT) -> dict[str, np.ndarray]:
     """The outputs of a node for which `is_constant` holds, by the reference implementation of its operator.
 
-    A stream stands for its shape with a batch of one; its values are not looked at.
+    A stream stands for its shape with a batch of one; its values are not looked at. limit: most bytes of each.
 
     Raises:
         Refused: they cannot be computed, or not safely: too large, drawn at random, or given by a loop.
@@ -50,15 +52,21 @@ def folded(node: Any, inputs: tuple[Value | None, ...], opset: int) -> dict[str,
     given, wanted = ([make_empty_tensor_value_info(name) for name in names] for names in (feeds, outputs))
     try:
         for shape in _shapes(node, feeds, opset):
-            if shape is None or prod(shape) * 8 > TENSOR_LIMIT:
-                raise Refused(f"a constant of shape {shape or 'unknown'}; the limit is {TENSOR_LIMIT // 2**30} GiB")
+            if shape is None or prod(shape) * 8 > limit:
+                raise Refused(
+                    f"a constant of shape {shape or 'unknown'}; the limit is {LIMIT // 2**30} GiB for all, of which "
+                    f"{limit / 2**30:.3g} are left"
+                )
         graph = make_graph([node], "folded", given, wanted)
         results = ReferenceEvaluator(graph, opsets={"": opset}).run(outputs, feeds)
     except Refused:
         raise
     except Exception as error:  # onnx raises whatever NumPy or an operator it does not know raises
         raise Refused(f"a constant that cannot be computed ({type(error).__name__}: {error})") from None
-    return dict(zip(outputs, (np.asarray(r) for r in results), strict=True))
+    found = [np.asarray(r) for r in results]
+    if any(a.dtype.kind == "c" for a in found):
+        raise Refused("a constant of complex numbers")
+    return dict(zip(outputs, found, strict=True))
 
 
 def first_shape(node: Any, inputs: tuple[Value | None, ...], opset: int) -> Shape | None:

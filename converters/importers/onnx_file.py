@@ -6,12 +6,14 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from neuro.errors import BadInput
+from neuro.errors import BadInput, printable
 from neuro.file import content
 from neuro.layers import Shape
 
 TENSOR_LIMIT = 4 * 2**30
-"""Largest constant in bytes that is read or computed."""
+"""Largest constant in bytes that is read."""
+NAME_LIMIT = 1000
+"""Most characters of a name."""
 OLDEST_OPSET = 7
 """First operator set with NumPy-style broadcasting; older ones give `Add` another meaning."""
 
@@ -44,8 +46,9 @@ def read(path: str | Path) -> Source:
     path = Path(path)
     file = path.name
     model = _parse(path)
-    if broken := [text for text in _names(model.graph) if not isinstance(text, str)]:
-        raise BadInput(f"{file} is damaged: the name {broken[0]!r} is no text; copy or export it again.")
+    if broken := [text for text in _names(model.graph) if not isinstance(text, str) or len(text) > NAME_LIMIT]:
+        what = f"has more than {NAME_LIMIT} characters" if isinstance(broken[0], str) else "is no text"
+        raise BadInput(f"{file} is damaged: the name {broken[0][:100]!r} {what}; copy or export it again.")
     for tensor in _tensors(model.graph):
         _check_size(file, tensor)
         _load_external(path, tensor)
@@ -123,9 +126,12 @@ def _check_size(file: str, tensor: Any) -> None:
     from onnx.helper import tensor_dtype_to_np_dtype
 
     try:
-        width = tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+        dtype = tensor_dtype_to_np_dtype(tensor.data_type)
     except KeyError:
         raise BadInput(f"{file}: tensor {tensor.name!r} has no known element type; export the model again.") from None
+    width = dtype.itemsize
+    if dtype.kind == "c":
+        raise BadInput(f"{file}: tensor {tensor.name!r} holds complex numbers; use a network of real ones.")
     if any(d < 0 for d in tensor.dims):
         raise BadInput(f"{file}: tensor {tensor.name!r} has a negative size {list(tensor.dims)}; export it again.")
     if prod(tensor.dims) * width > TENSOR_LIMIT:
@@ -143,17 +149,17 @@ def _load_external(path: Path, tensor: Any) -> None:
         return
     location = next((e.value for e in tensor.external_data if e.key == "location"), "")
     if not isinstance(location, str) or "\0" in location:
-        raise BadInput(f"{path.name}: the name {location!r} of its external data is damaged; export the model again.")
-    where = f"{path.name}: tensor {tensor.name!r} keeps its data in {location!r}"
+        raise BadInput(f"{path.name}: the name {location[:100]!r} of its external data is damaged; export it again.")
+    where = f"{path.name}: tensor {tensor.name!r} keeps its data in {location[:200]!r}"
     folder = path.parent.resolve()
     target = (folder / location).resolve()  # an absolute location replaces the folder, and links are followed
     if not location or ".." in Path(location).parts or folder not in target.parents:
         raise BadInput(f"{where}, outside the model's folder; save the model in one file with onnx.save_model.")
     if unknown := {e.key for e in tensor.external_data} - {"location", "offset", "length", "checksum", "basepath"}:
-        raise BadInput(f"{where}, with unknown entries {sorted(unknown, key=str)}; export the model again.")
+        raise BadInput(f"{where}, with unknown entries {printable(sorted(unknown, key=str))}; export the model again.")
     try:
         load_external_data_for_tensor(tensor, str(folder))
-    except (ValidationError, ValueError, OSError) as error:
+    except (ValidationError, ValueError, OSError, RuntimeError) as error:  # the last for names that are too long
         raise BadInput(f"{where}, which cannot be read: {_first_line(error)}; copy that file again.") from None
 
 
@@ -179,4 +185,5 @@ def _sample_shape(file: str, info: Any, place: int) -> Shape:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0].rstrip(".")
+    """What an error says, without what a terminal would obey: messages hold names from the file."""
+    return printable(str(error).strip().split("\n")[0].rstrip("."), 500)

@@ -12,6 +12,8 @@ from neuro.layers import Shape
 
 LIMIT = 2**26
 """Most values of a computed constant."""
+TOGETHER = 2**30
+"""Most bytes of all computed constants of a network."""
 POINTWISE = {
     "add": "add", "sub": "sub", "mul": "mul", "div": "div", "neg": "neg", "exp": "exp", "log": "log", "sqrt": "sqrt",
     "rsqrt": "rsqrt", "pow": "pow", "abs": "abs", "tanh": "tanh", "sigmoid": "logistic", "maximum": "max",
@@ -33,12 +35,20 @@ def computed(op: str, arguments: Mapping[str, Any], shape: Shape | None) -> np.n
     given = list(arguments.values())
     with np.errstate(all="ignore"):
         if op in POINTWISE and arguments.get("alpha", 1) == 1 and arguments.get("rounding_mode") is None:
-            return _like(OPERATIONS[POINTWISE[op]](*given[: 3 if op == "where" else 2]), given)
+            given = given[: 3 if op == "where" else 2]
+            _fits(np.broadcast_shapes(*(np.shape(a) for a in given)), shape)
+            return _like(OPERATIONS[POINTWISE[op]](*given), given)
         if op in COPIES:
             return np.asarray(given[0])
         if op in _SHAPED:
             return np.asarray(_SHAPED[op](arguments, shape))
     raise Refused("a constant that is computed by this operator")
+
+
+def _fits(found: Shape, stated: Shape) -> None:
+    """Raises ValueError where a result has another shape than the file states, before it takes memory."""
+    if found != stated:
+        raise ValueError(f"a constant of shape {found}, where the file states {stated}")
 
 
 def _like(result: Any, given: list[Any]) -> np.ndarray:
@@ -50,6 +60,7 @@ def _like(result: Any, given: list[Any]) -> np.ndarray:
 def _norm(arguments: Mapping[str, Any]) -> np.ndarray:
     """g v / |v|, the norm over all axes but `dim`."""
     v, g, dim = arguments["v"], arguments["g"], arguments.get("dim", 0)
+    _fits(np.broadcast_shapes(v.shape, np.shape(g)), v.shape)
     axes = tuple(i for i in range(v.ndim) if i != dim % v.ndim)
     return v * (g / np.sqrt((v.astype(np.float64) ** 2).sum(axis=axes, keepdims=True)))
 

@@ -16,7 +16,7 @@ from zipfile import ZIP_STORED, ZipFile
 import numpy as np
 
 from converters.importers.torch_program import Program, Step, Tensor, checked, layer_name, operator_name
-from neuro.errors import BadInput
+from neuro.errors import BadInput, printable
 from neuro.layers import Shape
 
 JSON_LIMIT = 64 * 2**20
@@ -61,7 +61,7 @@ def read(path: str | Path) -> Program:
     except BadInput:
         raise
     except Exception as error:  # zipfile, json and the shape of the data each fail in their own ways
-        reason = f"{type(error).__name__}: {str(error)[:80]}"
+        reason = f"{type(error).__name__}: {printable(error, 80)}"
         raise BadInput(f"{path.name} is damaged or no .pt2 archive ({reason}); copy or export it again.") from None
 
 
@@ -78,8 +78,9 @@ def _opened(path: Path, archive: ZipFile) -> Callable[[str], bytes | None]:
             f"{path.name} has no models/model.json: another kind of file, or written by an older PyTorch. {EXPORT}"
         )
     if strange := [name for name in inner if not ENTRIES.fullmatch(name)]:
+        quoted = ", ".join(repr(name[:100]) for name in strange[:3])
         raise BadInput(
-            f"{path.name} holds {', '.join(map(repr, strange[:3]))}, which a plain exported program does not; "
+            f"{path.name} holds {quoted}, which a plain exported program does not; "
             f"pickled weights and compiled code are never loaded. {EXPORT}"
         )
     if len(set(names)) != len(names):
@@ -98,7 +99,7 @@ def _opened(path: Path, archive: ZipFile) -> Callable[[str], bytes | None]:
 
 def _program(name: str, entry: Callable[[str], bytes | None]) -> Program:
     if (order := entry("byteorder")) not in (None, b"little"):
-        raise BadInput(f"{name}: bytes are in the order {order!r}, not little; export it on another machine.")
+        raise BadInput(f"{name}: bytes are in the order {order[:20]!r}, not little; export it on another machine.")
     document = _json(entry, "models/model.json")
     module = document["graph_module"]
     graph, signature = module["graph"], module["signature"]
@@ -148,7 +149,7 @@ def _tensors(name: str, entry: Callable[[str], bytes | None], kind: str, table: 
         if payload["use_pickle"]:
             raise BadInput(f"{where} is pickled, which is never loaded; replace it by a plain tensor. {EXPORT}")
         if not re.fullmatch(r"(weight|tensor)_\d+", payload["path_name"]):
-            raise BadInput(f"{where} is said to lie in {payload['path_name']!r}; export it again.")
+            raise BadInput(f"{where} is said to lie in {payload['path_name'][:100]!r}; export it again.")
         data = entry(f"data/{kind}/{payload['path_name']}")
         if data is None:
             raise BadInput(f"{where} is missing in the archive; export it again.")

@@ -515,7 +515,7 @@ def test_unequal_sums_and_second_outputs_are_refused(tmp_path):
 def test_constants_that_are_huge_random_or_looped_are_not_computed(tmp_path):
     huge = [node("ConstantOfShape", "s", "c"), node("Add", "x c")]
     message = refused(saved(tmp_path, huge, (3,), {"s": ints(1 << 30, 1 << 10)}))
-    assert "ConstantOfShape 'constantofshape': a constant of shape (1073741824, 1024); the limit is 4 GiB" in message
+    assert "ConstantOfShape 'constantofshape': a constant of shape (1073741824, 1024); the limit is 1 GiB" in message
     drawn = [helper.make_node("RandomNormal", [], ["c"], "noise", shape=[3]), node("Add", "x c")]
     assert "RandomNormal 'noise': a constant that is drawn at random" in refused(saved(tmp_path, drawn, (3,)))
 

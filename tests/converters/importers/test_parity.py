@@ -1,12 +1,17 @@
 """One network, written in every framework with the same weights, ends in the same integer network.
 
-The network: two convolutions with batch norm around a residual addition, max-pool, mean and a matrix; for the output
-of the float graph also with two branches joined. Each framework's own output is the oracle for its importer, and after
-folding and quantising the integers of all importers must be the same, population by population. Inputs are channels
-first in PyTorch and ONNX, channels last in Flax, Keras and plain JAX.
+The network: two convolutions with batch norm around a residual addition, max-pool, mean and a matrix; also with a third
+convolution whose branch is joined. Each framework's own output is the oracle for its importer, and after folding and
+quantising the integers of all importers must be the same, population by population. Inputs are channels first in
+PyTorch and ONNX, channels last in Flax, Keras and plain JAX.
 """
 
+import os
+import warnings
+from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 
 import jax
@@ -16,7 +21,7 @@ import pytest
 from jax import lax
 
 from converters.fold import fold
-from converters.importers import from_jax, from_onnx, from_torch
+from converters.importers import from_jax, from_keras, from_onnx, from_torch
 from converters.quantise import reference
 from neuro.evaluate import evaluator
 from neuro.graph import Graph
@@ -27,7 +32,10 @@ CHANNELS, SIZE, CLASSES, LEVELS = 6, 12, 5, 31
 TOLERANCE = 1e-5
 EPSILON = 1e-5
 Weights = dict[str, np.ndarray]
-pytestmark = pytest.mark.filterwarnings(r"ignore:`isinstance\(treespec, LeafSpec\)`:FutureWarning")
+pytestmark = [
+    pytest.mark.filterwarnings(r"ignore:`isinstance\(treespec, LeafSpec\)`:FutureWarning"),  # PyTorch's own
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),  # Keras's own
+]
 
 
 @pytest.fixture(autouse=True)
@@ -108,7 +116,6 @@ def in_onnx(w: Weights, joined: bool, folder: Path) -> Built:
     nodes = [*block("a", "x"), *relu("a2", "a3"), helper.make_node("MaxPool", ["a3"], ["a4"], **square)]
     nodes += [*block("b", "a4"), helper.make_node("Add", ["b2", "a4"], ["b3"]), *relu("b3", "y")]
     if joined:
-        pytest.importorskip("converters.importers.from_onnx")
         nodes += [*block("c", "a4"), *relu("c2", "c3"), helper.make_node("Concat", ["y", "c3"], ["z"], axis=1)]
     nodes += [
         helper.make_node("AveragePool", ["z" if joined else "y"], ["p"], **square),
@@ -190,11 +197,40 @@ def in_jax(w: Weights, joined: bool, _: Path) -> Built:
 
 
 def in_keras(w: Weights, joined: bool, folder: Path) -> Built:
-    pytest.importorskip("converters.importers.from_keras", reason="no Keras importer yet")
-    pytest.skip("the network is not written in Keras yet")
+    os.environ.setdefault("KERAS_BACKEND", "jax")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Keras's own
+        keras = pytest.importorskip("keras")
+    layers = keras.layers
+
+    def block(name: str, x):
+        y = layers.Conv2D(CHANNELS, 3, padding="same", name=name)(x)
+        return layers.BatchNormalization(epsilon=EPSILON, name=f"{name}_norm")(y)
+
+    given = keras.Input((SIZE, SIZE, 2))
+    x = layers.MaxPooling2D(2)(layers.ReLU()(block("a", given)))
+    y = layers.ReLU()(layers.Add()([block("b", x), x]))
+    if joined:
+        y = layers.Concatenate()([y, layers.ReLU()(block("c", x))])
+    net = keras.Model(given, layers.Dense(CLASSES, name="d")(layers.Flatten()(layers.AveragePooling2D(2)(y))))
+    for name in "abc" if joined else "ab":
+        net.get_layer(name).set_weights([w[f"{name}.weight"].transpose(2, 3, 1, 0), w[f"{name}.bias"]])
+        net.get_layer(f"{name}_norm").set_weights([w[f"{name}.{key}"] for key in ("gain", "shift", "mean", "var")])
+    net.get_layer("d").set_weights([columns(w["d.weight"]), w["d.bias"]])
+    net.save(folder / "network.keras")
+
+    def own(x: np.ndarray) -> np.ndarray:
+        with jax.default_matmul_precision("highest"):
+            return np.asarray(net(x, training=False))
+
+    return from_keras.load(folder / "network.keras"), own, True
 
 
 FRAMEWORKS = {"torch": in_torch, "onnx": in_onnx, "flax": in_flax, "jax": in_jax, "keras": in_keras}
+NEEDED = {"torch": ("torch",), "onnx": ("onnx", "onnxruntime"), "flax": ("flax",), "jax": (), "keras": ("keras",)}
+"""What has to be installed for each."""
+IN_FLOAT32 = ("flax", "jax")
+"""Those whose own code computes the constants of a batch norm, in float32."""
 
 
 def samples(seed: int, count: int) -> np.ndarray:
@@ -205,8 +241,6 @@ def samples(seed: int, count: int) -> np.ndarray:
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 @pytest.mark.parametrize("joined", [False, True])
 def test_the_float_graph_gives_what_the_framework_gives(framework, joined, tmp_path):
-    if framework == "onnx" and joined:
-        pytest.skip("the ONNX importer does not read Concat yet")
     for seed in SEEDS:
         graph, own, last = FRAMEWORKS[framework](drawn(seed, joined), joined, tmp_path)
         x = samples(seed, 8) / LEVELS
@@ -229,26 +263,37 @@ def integers(built: Built, counts: np.ndarray) -> list[tuple[str, dict[str, np.n
     return found
 
 
-def test_all_frameworks_give_the_same_integers(tmp_path):
-    compared = 0
+@pytest.mark.parametrize("joined", [False, True])
+def test_all_frameworks_give_the_same_integers(joined, tmp_path):
+    """No integer differs; but those that compute a batch norm's constants in float32 may round a half the other way.
+
+    So it is of one in the joined network of seed 4: 17.4999995 from PyTorch, ONNX, Keras and plain JAX, 17.5000012 from
+    Flax.
+    """
+    installed = {name for name, packages in NEEDED.items() if all(map(find_spec, packages))}
+    compared, apart = Counter(), Counter()
     for seed in SEEDS:
-        weights, counts = drawn(seed, False), samples(seed, 32)
+        weights, counts = drawn(seed, joined), samples(seed, 32)
         found = {}
         for name, build in FRAMEWORKS.items():
-            try:
-                found[name] = integers(build(weights, False, tmp_path), counts)
-            except pytest.skip.Exception:
-                continue
-        assert {"jax"} <= found.keys()
+            with suppress(pytest.skip.Exception):
+                found[name] = integers(build(weights, joined, tmp_path), counts)
+        assert found.keys() == installed  # so that no skip hides a framework that is there
+        wanted = next(iter(found.values()))
         for name, layers in found.items():
-            wanted = found["jax"]
             assert [kind for kind, _ in layers] == [kind for kind, _ in wanted], name
             for (kind, arrays), (_, others) in zip(layers, wanted, strict=True):
                 assert arrays.keys() == others.keys()
-                for key in arrays:
-                    assert np.array_equal(arrays[key], others[key]), (seed, name, kind, key)
-                    compared += np.size(arrays[key])
-    assert compared > 10_000
+                for key, value in arrays.items():
+                    assert np.shape(value) == np.shape(others[key])
+                    differing = np.asarray(value) != np.asarray(others[key])
+                    compared[name] += differing.size
+                    apart[name] += int(differing.sum())
+                    if differing.any():
+                        assert name in IN_FLOAT32, (seed, name, kind, key)
+                        assert np.abs(np.subtract(value, others[key])).max() == 1, (seed, name, kind, key)
+    assert min(compared.values()) > 5_000
+    assert max(apart.values()) <= int(joined)
 
 
 def test_the_comparison_sees_one_changed_weight(tmp_path):
