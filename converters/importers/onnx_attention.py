@@ -76,7 +76,7 @@ def picked(call: Call) -> tuple[Op, ...]:
         raise Refused("picks samples of a batch")
     index = call.constant(1, "indices")
     size = shape[axis - 1]
-    places = [int(i) + size if i < 0 else int(i) for i in index.ravel()]
+    places = [i + size if i < 0 else i for i in call.numbers(1, "indices")]
     if not places or places != list(range(places[0], places[0] + len(places))) or index.ndim > 1:
         raise Refused("picks values that do not follow each other")
     cut = Slice(axis - 1, places[0], places[-1] + 1)
@@ -111,7 +111,7 @@ def _numbers(call: Call, i: int, role: str) -> list[int]:
     """Whole numbers from an input, or in operator sets before 10 from an attribute."""
     if call.opset < 10:
         return [int(n) for n in call.get(role, ())]
-    return [int(n) for n in call.constant(i, role).ravel()] if call.has(i) else []
+    return call.numbers(i, role) if call.has(i) else []
 
 
 def is_product(call: Call) -> bool:

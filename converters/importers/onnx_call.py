@@ -9,6 +9,9 @@ import numpy as np
 from converters.importers.chain import NotKnown, Refused, Stream, Unknown, Value
 from neuro.layers import Pads, Shape
 
+LONGEST = 2**16
+"""Most numbers in a list of axes, sizes or places."""
+
 
 @dataclass(frozen=True, eq=False)
 class Call:
@@ -61,9 +64,16 @@ class Call:
         """Input `i` as float32, which must be a constant."""
         return self.constant(i, role).astype(np.float32)
 
+    def numbers(self, i: int, role: str) -> list[int]:
+        """Input `i`, a constant of few whole numbers: axes, sizes, places."""
+        value = self.constant(i, role)
+        if value.size > LONGEST:
+            raise ValueError(f"its {role} has {value.size:,} values; at most {LONGEST:,} are possible")
+        return [int(n) for n in value.ravel()]
+
     def axes(self, rank: int) -> list[int] | None:
         """The operator's axes counted from 0, batch included; an attribute in older operator sets, an input since."""
-        axes = [int(a) for a in self.constant(1, "axes").ravel()] if self.has(1) else self.get("axes", None)
+        axes = self.numbers(1, "axes") if self.has(1) else self.get("axes", None)
         return None if axes is None else within(axes, rank)
 
 

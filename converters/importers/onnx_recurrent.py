@@ -125,7 +125,7 @@ def _sized(full: Sequence[int], batch: int) -> tuple[Op, ...]:
 
 
 def _reshaped(call: Call, full: tuple[int, ...], batch: int) -> tuple[tuple[Op, ...], int]:
-    target = [int(n) for n in call.constant(1, "shape").ravel()]
+    target = call.numbers(1, "shape")
     if any(n == 0 and i >= len(full) for i, n in enumerate(target)):
         raise ValueError(f"{target} copies more axes than there are")
     target = target if call.get("allowzero", 0) else [full[i] if n == 0 else n for i, n in enumerate(target)]
@@ -173,7 +173,7 @@ def _sliced(call: Call, full: tuple[int, ...], batch: int) -> tuple[tuple[Op, ..
 
 
 def _numbers(call: Call, i: int, role: str) -> list[int]:
-    return [int(n) for n in (call.constant(i, role).ravel() if call.has(i) else call.get(role, ()))]
+    return call.numbers(i, role) if call.has(i) else [int(n) for n in call.get(role, ())]
 
 
 def _sequence(call: Call, layout: int) -> tuple[int, int]:

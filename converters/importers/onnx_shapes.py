@@ -15,7 +15,7 @@ def flatten(call: Call) -> tuple[Op, ...]:
 
 
 def reshape(call: Call) -> tuple[Op, ...]:
-    target = [int(n) for n in call.constant(1, "shape").ravel()]
+    target = call.numbers(1, "shape")
     full = (1, *call.shape())
     sizes = list(target)
     if not call.get("allowzero", 0):
@@ -71,9 +71,9 @@ def pad(call: Call) -> tuple[Op, ...]:
     value = call.constant(2, "value").item() if call.has(2) else call.get("value", 0.0)
     if value != 0:
         raise Refused(f"pads with {value}; only zeros")
-    given = call.get("pads", None) if call.opset < 11 else [int(n) for n in call.constant(1, "pads")]
+    given = call.get("pads", None) if call.opset < 11 else call.numbers(1, "pads")
     rank = len(call.shape()) + 1
-    axes = within([int(a) for a in call.constant(3, "axes")], rank) if call.has(3) else list(range(rank))
+    axes = within(call.numbers(3, "axes"), rank) if call.has(3) else list(range(rank))
     pads = dict(zip(axes, pairs(given or (), len(axes)), strict=True))
     if any(pads.pop(0, (0, 0))):
         raise Refused("pads the batch axis")

@@ -66,3 +66,10 @@ def test_pads_that_do_not_fit_or_are_negative():
         pairs([1, 1, 1], 2)
     with pytest.raises(Refused, match="negative pads"):
         pairs([0, -1], 1)
+
+
+def test_lists_of_numbers_are_short():
+    """A shape or list of axes is no array of millions, which would take a Python number each."""
+    assert call(np.array([[1, -2]])).numbers(0, "shape") == [1, -2]
+    with pytest.raises(ValueError, match="its shape has 1,000,000,000 values; at most 65,536"):
+        call(np.broadcast_to(np.int64(1), (10**9,))).numbers(0, "shape")

@@ -31,6 +31,15 @@ def test_values(op, arguments, wanted):
     assert found.dtype == np.float32
 
 
+def test_shapes_that_a_file_states_wrongly_take_no_memory():
+    """2^18 rows by 2^18 columns would be 256 GiB; the file says 2 x 3."""
+    long = np.zeros((2**18, 1), np.float32)
+    with pytest.raises(ValueError, match=r"shape \(262144, 262144\), where the file states \(2, 3\)"):
+        computed("add", {"self": long, "other": long.T}, (2, 3))
+    with pytest.raises(ValueError, match="where the file states"):
+        computed("_weight_norm", {"v": long, "g": long.T}, (2**18, 1))
+
+
 def test_refusals():
     with pytest.raises(Refused, match="limit"):
         computed("full", {"size": [2**40], "fill_value": 3}, (2**40,))
