@@ -115,6 +115,33 @@ def dequantize(call: Call) -> tuple[Op, ...]:
     return (_affine(scale, -scale * (_scalar(call, 2, "zero point") if call.has(2) else 0.0)),)
 
 
+def dequantised(node: Any, inputs: tuple) -> dict[str, np.ndarray]:
+    """`DequantizeLinear` of constants, for the whole tensor or along one axis, by every operator set alike: scale (q -
+    zero point) in float32.
+
+    Raises:
+        Refused: scales by blocks, or of sizes that do not fit.
+    """
+    given = {a.name: a.i for a in node.attribute}
+    value, scale = (np.asarray(i) for i in inputs[:2])
+    zero = np.asarray(inputs[2]) if len(inputs) > 2 and inputs[2] is not None else np.zeros((), value.dtype)
+    if given.get("block_size", 0) or value.dtype.kind not in "iu" or zero.dtype.kind not in "iu":
+        raise Refused("constants of scales by blocks, or that are no whole numbers")
+    axis = given.get("axis", 1)
+    if scale.size > 1:
+        if not -value.ndim <= axis < value.ndim or scale.shape != (value.shape[axis],):
+            raise Refused(f"a constant of {value.shape} with scales of {scale.shape} along axis {axis}")
+        scale, zero = (_along(part, value.ndim, axis) for part in (scale, zero))
+    whole = value.astype(np.int64) - zero.astype(np.int64)
+    return {node.output[0]: whole.astype(np.float32) * scale.astype(np.float32)}
+
+
+def _along(values: np.ndarray, ndim: int, axis: int) -> np.ndarray:
+    sizes = [1] * ndim
+    sizes[axis] = -1
+    return values.reshape(sizes)
+
+
 def scaled_weight(call: Call, first: int) -> np.ndarray:
     """The float weights in inputs `first`, with scales and zero points behind it, output channel first."""
     weight = call.constant(first, "weight").astype(np.float64)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from converters.importers.chain import NotKnown, Refused, Stream, Unknown, Value
-from converters.importers.onnx_activations import quantised
+from converters.importers.onnx_activations import dequantised, quantised
 from neuro.layers import Shape
 
 LIMIT = 2**30
@@ -43,6 +43,8 @@ def folded(node: Any, inputs: tuple[Value | None, ...], opset: int, limit: int =
 
     if node.domain:
         return quantised(node, inputs)
+    if node.op_type == "DequantizeLinear" and all(isinstance(i, np.ndarray) or i is None for i in inputs):
+        return dequantised(node, inputs)  # the evaluator knows no operator set before 19
     random = node.op_type.startswith("Random") or node.op_type in ("Bernoulli", "Multinomial")
     if random or any(a.HasField("g") or a.graphs for a in node.attribute):
         raise Refused("a constant that is drawn at random or computed by a subgraph")

@@ -74,3 +74,36 @@ def test_shapes_behind_refused_nodes():
     assert first_shape(node("Sigmoid", 1), (Stream("refused", None),), 13) is None
     assert first_shape(node("Odd", 1, domain="vendor"), (STREAM,), 13) is None
     assert first_shape(node("NoSuchThing", 1), (STREAM,), 13) is None
+
+
+@pytest.mark.parametrize("opset", [10, 13, 19, 21])
+@pytest.mark.parametrize("axis", [None, 0, 1, -1])
+def test_dequantised_constants_are_those_of_the_runtime(opset, axis):
+    """Quantisers write operator set 13 mostly, which the reference evaluator does not know."""
+    runtime = pytest.importorskip("onnxruntime")
+    if axis is not None and opset < 13:
+        pytest.skip("one scale alone")
+    rng = np.random.default_rng(3)
+    value = rng.integers(-128, 128, (3, 4, 2), dtype=np.int8)
+    size = () if axis is None else (value.shape[axis],)
+    scale, zero = rng.uniform(0.01, 2, size).astype(np.float32), rng.integers(-9, 10, size).astype(np.int8)
+    made = node("DequantizeLinear", 3, **({} if axis is None else {"axis": axis}))
+    inputs = {f"i{k}": array for k, array in enumerate((value, scale, zero))}
+    told = [
+        helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape) for n, a in inputs.items()
+    ]
+    out = helper.make_tensor_value_info("o0", onnx.TensorProto.FLOAT, value.shape)
+    model = helper.make_model(
+        helper.make_graph([made], "g", told, [out]), opset_imports=[helper.make_opsetid("", opset)], ir_version=8
+    )
+    (wanted,) = runtime.InferenceSession(model.SerializeToString()).run(None, inputs)
+    np.testing.assert_array_equal(folded(made, tuple(inputs.values()), opset)["o0"], wanted)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "scale"), [({"axis": 5}, np.ones(3)), ({"axis": 0}, np.ones(4)), ({"block_size": 2}, np.ones(1))]
+)
+def test_scales_that_do_not_fit_are_refused(attributes, scale):
+    inputs = (np.ones((3, 4), np.int8), scale.astype(np.float32))
+    with pytest.raises(Refused, match="scales"):
+        folded(node("DequantizeLinear", 2, **attributes), inputs, 21)
