@@ -23,7 +23,7 @@ def module(weights: Path) -> Any:
     Raises:
         BadInput: no such file, or other arrays than those of the network. ImportError: there is no PyTorch.
     """
-    from torch import nn, tensor
+    from torch import nn, tensor  # pyright: ignore[reportMissingImports]
 
     features: list[Any] = []
     for channels, out, kernel, stride, pad, window, step in LAYERS:
@@ -42,7 +42,7 @@ def module(weights: Path) -> Any:
 
 def exported(weights: Path, folder: Path) -> Path:
     """The network as a .pt2 file in `folder`, such as a user would write. Raises as `module`."""
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
 
     path = folder / "ecgnet.pt2"
     torch.export.save(torch.export.export(module(weights), (torch.zeros(1, *SHAPE),)), path)
