@@ -39,6 +39,10 @@ def store(name: str, data: bytes) -> dict[str, dict[str, Any]]:
         done = subprocess.run(command, input=data, capture_output=True, timeout=limit, check=False)
     except subprocess.TimeoutExpired:
         raise BadInput(f"{name} is not read within {limit} s; it is damaged. Copy or save it again.") from None
+    except MemoryError:
+        raise BadInput(
+            f"{name} has {len(data):,} bytes, for which there is too little memory; use a smaller network."
+        ) from None
     if done.returncode:
         text = done.stderr.decode("utf-8", "replace").strip().split("\n")[-1][:120].rstrip(".")
         why = text if done.returncode == 1 else f"reading it ends with status {done.returncode}"

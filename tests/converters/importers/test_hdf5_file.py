@@ -2,6 +2,7 @@ import h5py
 import numpy as np
 import pytest
 
+from converters.importers import hdf5_file
 from converters.importers.hdf5_file import content
 from neuro.errors import BadInput
 
@@ -24,3 +25,12 @@ def test_what_is_no_file(tmp_path):
     (tmp_path / "f.h5").write_bytes(b"\x89HDF")
     with pytest.raises(BadInput, match="not an HDF5 file"):
         content(tmp_path / "f.h5")
+
+
+def test_too_little_memory_is_said(monkeypatch):
+    def full(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr(hdf5_file.subprocess, "run", full)
+    with pytest.raises(BadInput, match="has 9 bytes, for which there is too little memory"):
+        hdf5_file.store("net.nir", b"x" * 9)
