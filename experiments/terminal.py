@@ -3,17 +3,18 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from experiments.compare import Comparison
-from experiments.records.record_rows import held_against
 from neuro.chip import Chip
 from neuro.constants import Description, leaves
 from neuro.units import show
+
+if TYPE_CHECKING:
+    from experiments.compare import Comparison
 
 HOST, MODELLED_RUNTIME = "this-machine", "this-cpu-jax"
 """Names of the model of this processor and of the runtime that it stands for."""
@@ -49,7 +50,7 @@ def progress_bars() -> Iterator[Callable[[str, int], Callable[[int], None]]]:
         yield begin
 
 
-def table(comparison: Comparison, summary: dict[str, Any]) -> None:
+def table(comparison: "Comparison", summary: dict[str, Any]) -> None:
     """Prints the comparison: what was compared, the proof, the arms, the verdict."""
     console = screen()
     accuracy, scenario = summary["accuracy"], summary["scenario"]
@@ -169,6 +170,8 @@ def _codes(summary: dict[str, Any]) -> Table:
 
 
 def _arms(summary: dict[str, Any]) -> Table:
+    from experiments.records.record_rows import held_against  # most commands print no arms
+
     rows = Table(box=None, pad_edge=False)
     for heading in ("arm", "accuracy", "energy", "latency", "in flight", "model held against"):
         rows.add_column(
@@ -188,7 +191,7 @@ def _arms(summary: dict[str, Any]) -> Table:
     return rows
 
 
-def _measured_here(comparison: Comparison, summary: dict[str, Any]) -> list[str]:
+def _measured_here(comparison: "Comparison", summary: dict[str, Any]) -> list[str]:
     """What was measured on this machine, with the prediction of the model of its processor and the residual."""
     lines = []
     modelled = {arm["regime"]: arm for arm in summary["arms"] if arm["machine"] == HOST and arm["network"] == "float"}

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from converters import quantise
 from converters.readout import real
@@ -72,11 +72,11 @@ def changed_share(network: Graph, wanted: np.ndarray, got: np.ndarray) -> float:
     """The upper bound of the share of decisions that change, in points: no accuracy falls by more (Clopper-Pearson)."""
     changed = int((classes(network, wanted) != classes(network, got)).sum())
     items = len(wanted)
-    return 100.0 if changed == items else 100 * float(stats.beta.ppf(CONFIDENCE, changed + 1, items - changed))
+    return 100.0 if changed == items else 100 * float(special.betaincinv(changed + 1, items - changed, CONFIDENCE))
 
 
 def mean_change(wanted: np.ndarray, got: np.ndarray) -> float:
     """The upper bound of the mean change of an output, in its units: no mean absolute error rises by more."""
     change = np.abs(wanted - got).reshape(len(wanted), -1).mean(axis=1)
     spread = change.std(ddof=1) / len(change) ** 0.5
-    return float(change.mean() + stats.t.ppf(CONFIDENCE, len(change) - 1) * spread)
+    return float(change.mean() + special.stdtrit(len(change) - 1, CONFIDENCE) * spread)
