@@ -1,12 +1,13 @@
 """Integer networks back from the NIR files that `converters.exporters.to_nir` writes, by their metadata."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from pydantic import TypeAdapter
 
+from converters.float_form import float_form
 from converters.importers.nir_file import File, operator, ordered
+from converters.network_file import Converted
 from converters.quantise import Quantised
 from neuro.errors import BadInput
 from neuro.graph import Graph, Node
@@ -18,21 +19,8 @@ LEVELS = 65535
 """Most levels of a population."""
 
 
-@dataclass(frozen=True, eq=False)
-class Form:
-    """An integer network as it was exported, and what its counts stand for; fields as in `network_file.Converted`."""
-
-    integer: Quantised
-    method: str
-    code: Code
-    steps: int
-    levels: int
-    gain: np.ndarray
-    offset: np.ndarray
-
-
-def converted_form(file: File) -> Form:
-    """The integer network of a file that says it holds one, with what its counts stand for.
+def converted_form(file: File) -> Converted:
+    """The integer network of a file that says it holds one, what its counts stand for, and a float form of its values.
 
     Raises:
         BadInput: as `integer_graph`, or a file that does not say what counts stand for.
@@ -51,14 +39,17 @@ def converted_form(file: File) -> Form:
         gain, offset = (_real(about[key]) for key in ("gain", "offset"))
         if np.broadcast_shapes(gain.shape, offset.shape, shape) != shape or not (gain != 0).all():
             raise ValueError(f"gain {gain.shape} and offset {offset.shape} of an input of {shape}")
-        return Form(
-            integer=Quantised(graph, maps["scale"], maps["origin"]),
+        integer = Quantised(graph, maps["scale"], maps["origin"])
+        return Converted(
+            network=float_form(integer, gain, offset),
+            integer=integer,
             method=str(about["method"]),
             code=TypeAdapter(Code).validate_python(about["code"]),
             steps=int(np.asarray(about["steps"])),
             levels=_levels({"levels": about["input_levels"]}),
             gain=gain,
             offset=offset,
+            origin={"network": file.name, "format": "nir"},
         )
     except (KeyError, ValueError, TypeError) as error:
         raise BadInput(f"{file.name}: what counts stand for is damaged: {error}; export it again.") from None

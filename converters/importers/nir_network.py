@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from converters.float_form import float_form
 from converters.importers.nir_file import Fault, File, operator, ordered, read, shape_of
 from converters.importers.nir_integer import converted_form
 from converters.network_file import Converted
@@ -42,18 +41,7 @@ def load(path: Path) -> Graph | Converted:
     found = read(path)
     if found.metadata.get("format") != "neuro":
         return _graph(found)
-    form = converted_form(found)
-    return Converted(
-        network=float_form(form.integer, form.gain, form.offset),
-        integer=form.integer,
-        method=form.method,
-        code=form.code,
-        steps=form.steps,
-        levels=form.levels,
-        gain=form.gain,
-        offset=form.offset,
-        origin={"network": found.name, "format": "nir"},
-    )
+    return converted_form(found)
 
 
 def _graph(file: File) -> Graph:
