@@ -17,7 +17,7 @@ from typing import Any
 from converters.importers.builder import Builder
 from converters.importers.chain import NotKnown, Refused, Unknown, listed
 from converters.importers.jax_nodes import Call, Traced, convert, split
-from converters.importers.jax_program import RANDOM, Equation, Program, execute, softmax_tail, traced
+from converters.importers.jax_program import RANDOM, Equation, Program, precise, softmax_tail, traced
 from neuro.errors import BadInput
 from neuro.graph import Graph
 from neuro.layers import Shape
@@ -75,7 +75,7 @@ def _constants(program: Program, builder: Builder) -> dict[int, Any]:
             elif any(isinstance(known[n], Unknown) for n in equation.inputs):
                 known |= dict.fromkeys(outputs, Unknown())
             else:
-                known |= dict(zip(outputs, execute(equation, [known[n] for n in equation.inputs]), strict=True))
+                known |= dict(zip(outputs, precise(equation, [known[n] for n in equation.inputs]), strict=True))
     return known
 
 

@@ -192,6 +192,31 @@ def execute(equation: Equation, given: Sequence[Any]) -> list[Any]:
     return list(results) if equation.primitive.multiple_results else [results]
 
 
+def precise(equation: Equation, given: Sequence[Any]) -> list[Any]:
+    """The results of one equation on constants, float32 computed as float64.
+
+    The constants of a batch norm are part of a traced program, which rounds them at every step; other importers
+    compute them in double, and a half must be rounded the same way by all. What cannot be computed so, a loop typed in
+    float32 for one, is computed as it stands.
+    """
+    import jax
+
+    params = {k: np.dtype(np.float64) if _single(v) else v for k, v in equation.params.items()}
+    double = Equation(equation.primitive, params, equation.inputs, equation.outputs, equation.scope, equation.whole)
+    with jax.enable_x64(True):
+        wide = [np.asarray(x, np.float64) if _single(getattr(x, "dtype", None)) else x for x in given]
+        try:
+            results = execute(double, wide)
+        except (TypeError, ValueError):
+            results = []
+    shapes = [shape for _, shape in equation.outputs]
+    return results if [np.shape(r) for r in results] == shapes else execute(equation, given)
+
+
+def _single(kind: Any) -> bool:
+    return isinstance(kind, np.dtype) and kind == np.float32
+
+
 def softmax_tail(program: Program, known: dict[int, Any]) -> int | None:
     """The value of which the output is the softmax over a flat sample, or its logarithm; None if it is neither.
 

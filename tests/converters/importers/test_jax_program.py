@@ -4,18 +4,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import lax
 
 from converters.importers.chain import Refused
 from converters.importers.jax_nodes import Traced
-from converters.importers.jax_program import execute, live, softmax_tail, traced
+from converters.importers.jax_program import execute, live, precise, softmax_tail, traced
 from converters.importers.pointwise import View
 
 
-def known(program) -> dict:
+def known(program, run=execute) -> dict:
     values = dict(program.constants)
     for e in program.equations:
         if all(n in values for n in e.inputs):
-            values |= dict(zip((n for n, _ in e.outputs), execute(e, [values[n] for n in e.inputs]), strict=True))
+            values |= dict(zip((n for n, _ in e.outputs), run(e, [values[n] for n in e.inputs]), strict=True))
     return values
 
 
@@ -70,3 +71,17 @@ def test_axes_are_counted_without_the_batch():
     assert [tensor.sample_axis(a) for a in (0, 2)] == [0, 1]
     with pytest.raises(Refused, match="batch"):
         tensor.sample_axis(1)
+
+
+def test_constants_are_computed_in_double_whatever_the_program_says():
+    """1 + 1e-7 is 1 in float32; a loop that is typed in float32 stays in it, and integers stay integers."""
+
+    def function(x):
+        w = jnp.ones((1, 3)) + 2.0**-30
+        total = lax.while_loop(lambda s: s < 3.0, lambda s: s + 1.0, jnp.float32(0.0))
+        return x * w + total + jnp.arange(3)[None].astype(jnp.float32)
+
+    found = [np.asarray(v) for v in known(traced(function, (3,), "net"), precise).values()]
+    assert any(v.dtype == np.float64 and (v == 1 + 2.0**-30).all() for v in found)
+    assert any(v.dtype == np.float32 and (v == 3).all() for v in found)
+    assert any(v.dtype == np.int32 and v.ravel().tolist() == [0, 1, 2] for v in found)
