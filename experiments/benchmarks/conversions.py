@@ -1,6 +1,6 @@
 """Every trained network of the data folder through its importer and into spikes: one table.
 
-    NEURO_DATA=FOLDER python -m experiments.benchmarks.conversions [JSON]
+    NEURO_DATA=FOLDER python -m experiments.benchmarks.conversions [--samples N] [--levels L] [--json FILE]
 
 Preprocessing is what a user would type, or put into a sidecar; docs/data.md says where the figures come from.
 """
@@ -8,6 +8,7 @@ Preprocessing is what a user would type, or put into a sidecar; docs/data.md say
 import json
 import os
 import sys
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -155,4 +156,9 @@ def main(
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else None)
+    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
+    parser.add_argument("--samples", type=int, help="first test items of each; default all")
+    parser.add_argument("--levels", type=int, help="of every layer; default 15, or a quantised network's own")
+    parser.add_argument("--json", type=Path, help="file for the rows")
+    asked = parser.parse_args()
+    main(asked.json, asked.samples, asked.levels)
