@@ -15,7 +15,6 @@ from neuro.capability import realise
 from neuro.chip import Chip, load, prices
 from neuro.constants import leaves
 from neuro.cost import cost
-from neuro.count import count
 from neuro.counts import Path
 from neuro.graph import Graph
 from neuro.layers import MaxPool
@@ -54,20 +53,20 @@ def events(counts) -> dict[str, float]:
     return {name: float(n[0]) for name, n in counts.events.items()}
 
 
-def test_single_sample_by_hand(tiny_network):
+def test_single_sample_by_hand(tiny_network, counter):
     """Three cores on one router, windows 0-1 and 2-3, five steps.
 
     3 + 4 spikes, each to one core. Inputs reach 2 hidden neurons each: 2 x 2 + 1 x 2 synapses; hidden ones 1 and 2:
     2 x 1 + 2 x 2; two thirds of both matrices are filled: dense. 7 compartments are swept 5 times.
     """
     placement, spikes = tiny(tiny_network, "loihi2")
-    assert events(count(placement, spikes)["single"]) == {
+    assert events(counter(placement)(spikes)["single"]) == {
         "neuron_program": 35, "spike": 7, "axon_out": 7, "hop": 0, "synop_dense": 12,
         "host_write": 2, "host_read": 2, "reset": 1,
     }  # fmt: skip
 
 
-def test_time_by_hand(tiny_network):
+def test_time_by_hand(tiny_network, counter):
     """ns of the slowest core: sweep n x 8.4, spike 3, packet out 5.1, packet in 8, synapse 1.
 
     0 hidden hears two spikes, 4 synapses: 25.2 + 16 + 4 (the inputs send them in 33.0); 1 hidden hears one (2
@@ -75,7 +74,7 @@ def test_time_by_hand(tiny_network):
     swept: 25.2. With five barriers of 67 ns, 2 + 2 host items of 100 ns and a reset of 2 µs.
     """
     placement, spikes = tiny(tiny_network, "loihi2")
-    counts = count(placement, spikes)
+    counts = counter(placement)(spikes)
     time = nominal(placement.chip).time
     steps = 45.2 + 35.2 + 41.4 + 41.4 + 25.2
     assert float(seconds(counts["single"].latency, time)[0]) == pytest.approx((steps + 5 * 67 + 400 + 2000) * 1e-9)
@@ -89,20 +88,20 @@ def test_time_by_hand(tiny_network):
     assert float(seconds(stream.latency, time)[0]) == pytest.approx((period * 2.5 + 5 * 199 + 400 + 2000) * 1e-9)
 
 
-def test_stream_by_hand(tiny_network):
+def test_stream_by_hand(tiny_network, counter):
     """As the single sample, but 7 compartments are swept only twice a sample; 42 copies share one reset."""
     placement, spikes = tiny(tiny_network, "loihi2")
-    counts = count(placement, spikes)
+    counts = counter(placement)(spikes)
     want = {name: 42 * n for name, n in events(counts["single"]).items()} | {"neuron_program": 42 * 7 * 2, "reset": 1}
     assert events(counts["stream"]) == want
 
 
-def test_clock_by_hand(tiny_network):
+def test_clock_by_hand(tiny_network, counter):
     """Loihi 1 waits with a clock: 1 axon of a gate at the start, gate and 2 of bias when the window opens, 1 when it
     closes: 5 axons with a synapse to each of 3 neurons. Two compartments a neuron, 4 clock neurons on their own core:
     18 are swept in each of 5 steps."""
     placement, spikes = tiny(tiny_network, "loihi1")
-    counts = count(placement, spikes)
+    counts = counter(placement)(spikes)
     assert set(counts) == {"single"}
     got = events(counts["single"])
     assert got["neuron_update"] == 18 * 5
@@ -142,12 +141,12 @@ def runs(random_network):
 @pytest.mark.parametrize(
     ("name", "code", "structure"), [("loihi1", "unary", 0), ("loihi2", "rate", 2), ("loihi2", "bits", 1)]
 )
-def test_events_are_conserved(name, code, structure, runs):
+def test_events_are_conserved(name, code, structure, runs, counter):
     """Spikes and synaptic operations depend on the network only; packets on how many cores a neuron reaches."""
     graph, reach, spikes = runs(structure, code)
     for most in (None, 32) if structure == 1 else (32,):
         placement = placed(graph, load(name), code, most, reach)
-        got = count(placement, spikes)["single"].events
+        got = counter(placement)(spikes)["single"].events
         network = activity(fan_outs(graph, reach), spikes)
         lines, clocked, packets = clock_events(placement)
         np.testing.assert_array_equal(got["spike"], sum(network.spikes.values()) + lines)
@@ -177,10 +176,10 @@ def clock_events(placement: Placement) -> tuple[float, float, float]:
 
 
 @pytest.mark.parametrize("structure", [0, 2])
-def test_stream_events(structure, runs, altered_chip):
+def test_stream_events(structure, runs, altered_chip, counter):
     graph, reach, spikes = runs(structure, "bits")
     placement = placed(graph, altered_chip("loihi2", cores=24), "bits", reach=reach)
-    counts = count(placement, spikes)
+    counts = counter(placement)(spikes)
     single, stream = counts["single"].events, counts["stream"].events
     period, copies = placement.schedule.period(True), placement.copies
     assert copies == 24 // placement.number
@@ -229,10 +228,10 @@ def core_seconds(placement: Placement) -> np.ndarray:
     ("name", "code", "structure"),
     [("loihi1", "rate", 0), ("loihi2", "rate", 0), ("loihi2", "bits", 0), ("loihi2", "bits", 2)],
 )
-def test_time_is_the_slowest_core_of_every_step(name, code, structure, runs):
+def test_time_is_the_slowest_core_of_every_step(name, code, structure, runs, counter):
     graph, reach, spikes = runs(structure, code)
     placement = placed(graph, load(name), code, 24, reach)
-    counts = count(placement, spikes)
+    counts = counter(placement)(spikes)
     time, table = nominal(placement.chip).time, core_seconds(placement)
     total = len_of(placement)
     levels = min(3, np.log2(placement.tiles))
@@ -263,7 +262,7 @@ def test_time_is_the_slowest_core_of_every_step(name, code, structure, runs):
 
 @settings(max_examples=8)
 @given(seed=st.integers(0, 2**32 - 1), structure=st.integers(0, 1))
-def test_a_spike_more_never_costs_less(seed, structure, runs):
+def test_a_spike_more_never_costs_less(seed, structure, runs, counter):
     graph, reach, spikes = runs(structure, "bits")
     placement = placed(graph, load("loihi2"), "bits", reach=reach)
     rng = np.random.default_rng(seed)
@@ -271,16 +270,17 @@ def test_a_spike_more_never_costs_less(seed, structure, runs):
     silent = np.argwhere(~np.asarray(spikes[name]))
     more = spikes | {name: jnp.asarray(spikes[name]).at[tuple(rng.choice(silent))].set(True)}
     chip = nominal(placement.chip)
-    before, after = count(placement, spikes), count(placement, more)
+    counts = counter(placement)
+    before, after = counts(spikes), counts(more)
     for regime in before:
         energy = [sum(np.asarray(n) * chip.energy[e] for e, n in c[regime].events.items()) for c in (before, after)]
         assert (energy[1] >= energy[0]).all()
         assert energy[1].sum() > energy[0].sum()
 
 
-def test_an_event_without_a_price_is_no_free_event(tiny_network):
+def test_an_event_without_a_price_is_no_free_event(tiny_network, counter):
     placement, spikes = tiny(tiny_network, "loihi2")
-    one = jax.tree_util.tree_map(lambda n: n[0], count(placement, spikes)["single"])
+    one = jax.tree_util.tree_map(lambda n: n[0], counter(placement)(spikes)["single"])
     chip = nominal(placement.chip)
     assert float(cost(one, chip).total) > 0
     for missing in ("energy", "time"):
