@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from neuro import codes, native
+from neuro.entering import Entering, entering
 from neuro.errors import BadInput
 from neuro.evaluate import stepped
 from neuro.graph import Graph, Node
@@ -46,13 +47,13 @@ class Pool:
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=["neurons", "synapses", "pool"],
+    data_fields=["neurons", "synapses", "pool", "entering"],
     meta_fields=["node", "layout", "biased"],
 )
 @dataclass(frozen=True, eq=False)
 class Stage:
     """One population ready to run. neurons [3, 1 or position, lane]: threshold, bias, start. synapses: None where its
-    membrane is computed at once from input counts. biased: whether any bias is not zero."""
+    membrane is computed at once from input counts; entering: by a kernel. biased: whether any bias is not zero."""
 
     node: Node
     layout: Layout
@@ -60,6 +61,7 @@ class Stage:
     biased: bool = False
     synapses: Synapses | None = None
     pool: Pool | None = None
+    entering: Entering | None = None
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["stages"], meta_fields=["graph"])
@@ -113,7 +115,8 @@ def prepare(graph: Graph) -> Program:
             waits = isinstance(node.op, MultiThreshold)  # it sends from its value, not from its synapses
             size = ready.lanes if ready and not waits else lanes(found.layout)
             neurons = _neurons(node, found.layout, schedule, size)
-            made = Stage(node, found.layout, neurons, bool(neurons[1].any()), ready)
+            product = entering(graph, node.name) if at_once and isinstance(node.op, Threshold) else None
+            made = Stage(node, found.layout, neurons, bool(neurons[1].any()), ready, entering=product)
         layouts[node.name] = made.layout
         stages.append(made)
     return Program(graph, tuple(stages))
@@ -177,7 +180,7 @@ def _run(program: Program, batch: Array, limit: float) -> Run:
         if isinstance(op, Input):
             steps = schedule.windows[name].steps
             drive = unplaced(batch.astype(jnp.int32), stage.layout)
-            trains[name], _ = driven(drive, stage.neurons, stage.layout, emits, steps, op.levels)
+            trains[name], _ = driven(drive, stage.neurons, stage.layout, emits, steps, op.levels, False, False)
         elif stage.pool is not None:
             trains[name] = pooled(stage.pool, trains[stage.pool.source], stage.layout, doubles)
         elif isinstance(op, MultiThreshold):
@@ -188,9 +191,12 @@ def _run(program: Program, batch: Array, limit: float) -> Run:
             steps = schedule.windows[name].steps
             mode = RATE_HARD if emits == RATE_SOFT and op.reset == "zero" else emits
             if stage.synapses is None:
-                arrived = propagate(graph, name, {graph.input.name: batch}).astype(jnp.int32)
-                drive = unplaced(arrived, stage.layout)
-                trains[name], reached = driven(drive, stage.neurons, stage.layout, mode, steps, op.levels)
+                if stage.entering is None:
+                    arrived = propagate(graph, name, {graph.input.name: batch}).astype(jnp.int32)
+                    drive = unplaced(arrived, stage.layout)
+                else:
+                    drive = stage.entering(batch)
+                trains[name], reached = driven(drive, stage.neurons, stage.layout, mode, steps, op.levels, stage.biased)
             else:
                 bits, _, reached = fire(
                     stage.synapses, stage.neurons, stage.biased, trains, mode, steps, op.levels, limit
@@ -227,11 +233,19 @@ def _summed(program: Program, stage: Stage, trains: dict[str, Packed], batch: Ar
 
 
 def driven(
-    drive: Array, neurons: np.ndarray | Array, layout: Layout, mode: int, steps: int, levels: int
+    drive: Array,
+    neurons: np.ndarray | Array,
+    layout: Layout,
+    mode: int,
+    steps: int,
+    levels: int,
+    biased: bool = True,
+    watched: bool = True,
 ) -> tuple[Packed, Array]:
     """Trains of neurons whose drive [batch, position, lane] is known, int32 or float32, and their largest membranes.
 
     Under the rate code the drive is that of every step, under a window code it comes at once. neurons: as in `Stage`.
+    biased, watched: whether any bias is not zero, and whether the largest membranes are wanted under the rate code.
     """
     batch, positions, width = drive.shape
     shapes = (
@@ -240,7 +254,13 @@ def driven(
     )
     call = jax.ffi.ffi_call(native.target(f"drive_{drive.dtype}", native.kernels().isa), shapes)
     bits, peak = call(
-        drive, jnp.asarray(neurons, drive.dtype), mode=np.int32(mode), levels=np.int32(levels), limit=np.float64("inf")
+        drive,
+        jnp.asarray(neurons, drive.dtype),
+        mode=np.int32(mode),
+        levels=np.int32(levels),
+        biased=np.int32(biased),
+        watched=np.int32(watched),
+        limit=np.float64("inf"),
     )
     return Packed(bits, layout), peak
 

@@ -22,7 +22,7 @@ import jax
 from neuro.cache import caches, processor, trusted
 
 SOURCES = (
-    "lanes.h", "threads.h", "fire.h", "lookup.h", "fire.cc", "trains.h", "trains.cc", "probe.cc",
+    "lanes.h", "threads.h", "fire.h", "lookup.h", "fire.cc", "trains.h", "trains.cc", "product.cc", "probe.cc",
     "recurrent.h", "recurrent.cc",
 )  # fmt: skip
 TARGETS = (
@@ -34,6 +34,7 @@ TARGETS = (
     "pool",
     "count",
     "tally",
+    "product",
     "probe_read",
     "recurrent_run",
 )

@@ -81,6 +81,19 @@ inline void add_wide(Word& low, Word& high, const Half& sum) {
 #endif
 }
 
+// Adds the sums of products of neighbouring 16-bit lanes to 32-bit lanes.
+inline void add_products(Word& sum, const Half& a, const Half& b) {
+#if LANES_AVX512 && defined(__AVX512VNNI__)
+  sum = (Word)_mm512_dpwssd_epi32((__m512i)sum, (__m512i)a, (__m512i)b);
+#elif LANES_AVX512
+  sum += (Word)_mm512_madd_epi16((__m512i)a, (__m512i)b);
+#elif LANES_AVX2
+  sum += (Word)_mm256_madd_epi16((__m256i)a, (__m256i)b);
+#else
+  for (int i = 0; i < Words; i++) sum[i] += int32_t(a[2 * i]) * b[2 * i] + int32_t(a[2 * i + 1]) * b[2 * i + 1];
+#endif
+}
+
 // Takes `amount` from the lanes in which v >= threshold; returns their bits, lane 0 lowest.
 inline uint32_t spike(Word& v, const Word& threshold, const Word& amount) {
 #if LANES_AVX512
@@ -175,26 +188,71 @@ inline Real greater(const Real& a, const Real& b) { return -lesser(-a, -b); }
 // Room that `indices` may write beyond the last index.
 constexpr int Slack = 64;
 
-// Appends first + i for every bit i of `row` that is set, `words` words of 64 bits; returns the end of the list.
-inline uint16_t* indices(const uint8_t* row, int words, uint32_t first, uint16_t* to) {
-  for (int k = 0; k < words; k++, first += 64) {
+// Which of the 64 bytes from `row` are not zero, of which `words` words of 64 bits may be read; byte 0 lowest.
+inline uint64_t occupied(const uint8_t* row, int words) {
+#if LANES_AVX512
+  const __m512i bytes = _mm512_maskz_loadu_epi64(__mmask8((1u << (words < 8 ? words : 8)) - 1), row);
+  return _mm512_test_epi8_mask(bytes, bytes);
+#else
+  uint64_t mask = 0;
+  for (int k = 0; k < 8 && k < words; k++) {
     uint64_t bits;
     memcpy(&bits, row + 8 * k, 8);
-    if (!bits) continue;
+    bits |= bits >> 4 & 0x0f0f0f0f0f0f0f0f;
+    bits |= bits >> 2 & 0x3333333333333333;
+    bits |= bits >> 1;
+    mask |= (bits & 0x0101010101010101) * 0x0102040810204080 >> 56 << 8 * k;
+  }
+  return mask;
+#endif
+}
+
+// Where the bits of a byte that are set stand, first of them first.
+struct Places {
+  uint8_t of[256][8];
+};
+
+constexpr Places places() {
+  Places found{};
+  for (int byte = 0; byte < 256; byte++)
+    for (int bit = 0, n = 0; bit < 8; bit++)
+      if (byte >> bit & 1) found.of[byte][n++] = uint8_t(bit);
+  return found;
+}
+
+constexpr Places Set = places();
+
+constexpr int Dense = 40;  // occupied bytes of 64 from which on whole words are taken apart
+
+// Appends first + i for every bit i of `row` that is set, `words` words of 64 bits; returns the end of the list.
+// Nothing branches on a single spike: in a sparse row that would be guessed wrong every time.
+inline uint16_t* indices(const uint8_t* row, int words, uint32_t first, uint16_t* to) {
+  for (; words > 0; words -= 8, row += 64, first += 512) {
+    uint64_t bytes = occupied(row, words);
 #if LANES_AVX512 && defined(__AVX512VBMI2__)
-    if (__builtin_popcountll(bits) > 6) {
+    if (__builtin_popcountll(bytes) >= Dense) {
       const __m512i count = _mm512_set_epi16(31, 30, 29, 28, 27, 26, 25, 24, 23, 22, 21, 20, 19, 18, 17, 16, 15, 14, 13,
                                              12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
-      __m512i low = _mm512_add_epi16(count, _mm512_set1_epi16(int16_t(first)));
-      __m512i high = _mm512_add_epi16(low, _mm512_set1_epi16(32));
-      _mm512_storeu_si512(to, _mm512_maskz_compress_epi16(__mmask32(bits), low));
-      to += __builtin_popcount(uint32_t(bits));
-      _mm512_storeu_si512(to, _mm512_maskz_compress_epi16(__mmask32(bits >> 32), high));
-      to += __builtin_popcount(uint32_t(bits >> 32));
+      for (int k = 0; k < 8 && k < words; k++) {
+        uint64_t bits;
+        memcpy(&bits, row + 8 * k, 8);
+        __m512i low = _mm512_add_epi16(count, _mm512_set1_epi16(int16_t(first + 64 * k)));
+        __m512i high = _mm512_add_epi16(low, _mm512_set1_epi16(32));
+        _mm512_storeu_si512(to, _mm512_maskz_compress_epi16(__mmask32(bits), low));
+        to += __builtin_popcount(uint32_t(bits));
+        _mm512_storeu_si512(to, _mm512_maskz_compress_epi16(__mmask32(bits >> 32), high));
+        to += __builtin_popcount(uint32_t(bits >> 32));
+      }
       continue;
     }
 #endif
-    for (; bits; bits &= bits - 1) *to++ = uint16_t(first + unsigned(__builtin_ctzll(bits)));
+    for (; bytes; bytes &= bytes - 1) {
+      const int k = __builtin_ctzll(bytes);
+      const uint8_t* at = Set.of[row[k]];
+      const uint16_t base = uint16_t(first + 8 * k);
+      for (int i = 0; i < 8; i++) to[i] = uint16_t(base + at[i]);
+      to += __builtin_popcount(row[k]);
+    }
   }
   return to;
 }

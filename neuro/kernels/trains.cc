@@ -52,7 +52,8 @@ ffi::Error tally_trains(ffi::ThreadPool threads, Bytes spikes, Integers ends, In
 // under a window code.
 template <class W, ffi::DataType Type>
 ffi::Error drive(ffi::ThreadPool threads, ffi::Buffer<Type> drives, ffi::Buffer<Type> neurons, ffi::Result<Bytes> out,
-                 ffi::Result<ffi::Buffer<Type>> peak, int32_t mode, int32_t levels, double limit) {
+                 ffi::Result<ffi::Buffer<Type>> peak, int32_t mode, int32_t levels, int32_t biased, int32_t watched,
+                 double limit) {
   using State = typename fire::Kind<W>::State;
   using Number = typename fire::Kind<W>::Number;
   constexpr int N = 2, NS = N * fire::Kind<W>::Wide, Block = NS * lanes::Words;
@@ -70,8 +71,8 @@ ffi::Error drive(ffi::ThreadPool threads, ffi::Buffer<Type> drives, ffi::Buffer<
   layer.threshold = neurons.typed_data();
   layer.bias = layer.threshold + n[1] * n[2];
   layer.start = layer.bias + n[1] * n[2];
-  layer.biased = rate;
-  layer.watched = rate;
+  layer.biased = rate && biased;
+  layer.watched = rate && watched;
   layer.mode = fire::Mode(mode);
   layer.out_steps = int(out->dimensions()[2]);
   layer.steps = rate ? layer.out_steps : 1;
@@ -129,6 +130,8 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(tally, tally_trains,
                                     .Ret<ffi::Buffer<TYPE>>()                \
                                     .Attr<int32_t>("mode")                   \
                                     .Attr<int32_t>("levels")                 \
+                                    .Attr<int32_t>("biased")                 \
+                                    .Attr<int32_t>("watched")                \
                                     .Attr<double>("limit"))
 
 DRIVE(drive_int32, int16_t, ffi::S32);

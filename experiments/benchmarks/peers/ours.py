@@ -19,6 +19,7 @@ from experiments.benchmarks.peers.bound import Rates
 from experiments.benchmarks.peers.network import Network
 from neuro import native
 from neuro.engine import RATE_SOFT, Pool, driven, pooled
+from neuro.entering import Entering, entering
 from neuro.graph import Graph, Node
 from neuro.layers import Conv, Dense, Input, MaxPool, Reshape, SumPool, Threshold
 from neuro.stages import populations, propagate
@@ -87,6 +88,7 @@ def layered(network: Network, storage: str = "int8") -> Layered:
     layouts: dict[str, Layout] = {graph.input.name: by_channel(graph.input.op.shape)}  # type: ignore[union-attr]
     ready: dict[str, Synapses] = {}
     pools: dict[str, Pool] = {}
+    first: Entering | None = None
     for node in populations(graph)[1:]:
         if isinstance(node.op, MaxPool):
             source, layouts[node.name], members = windows(graph, node.name, layouts)
@@ -98,12 +100,14 @@ def layered(network: Network, storage: str = "int8") -> Layered:
         if found.sources != (graph.input.name,):
             made = synapses(found, [layouts[s] for s in found.sources], native.lane_bytes())
             ready[node.name] = made.stored(storage) if not real else made
+        else:
+            first = entering(graph, node.name)
 
     quarter = {i + 1 for i in network.pooled if network.pool == "average"}  # sums of four stand for their mean
     thresholds = [t * 4 if i in quarter else t for i, t in enumerate(network.thresholds)]
 
     @partial(jax.jit, static_argnames="every")
-    def run(ready: dict[str, Synapses], x: Array, every: bool) -> list[Array]:
+    def run(ready: dict[str, Synapses], first: Entering | None, x: Array, every: bool) -> list[Array]:
         trains: dict[str, Packed] = {}
         for node in populations(graph)[1:]:
             layout = layouts[node.name]
@@ -113,7 +117,11 @@ def layered(network: Network, storage: str = "int8") -> Layered:
                 continue
             threshold = thresholds[int(node.name)]
             if node.name not in ready:
-                drive = propagate(graph, node.name, {graph.input.name: x})
+                if first is None:
+                    arrived = propagate(graph, node.name, {graph.input.name: x})
+                    drive = unplaced(arrived.astype(jnp.float32 if real else jnp.int32), layout)
+                else:
+                    drive = first(x)
                 trains[node.name] = _driven(drive, threshold, network.steps, layout, real)
                 continue
             neurons = _neurons(threshold, ready[node.name].lanes, layout, real)
@@ -124,7 +132,7 @@ def layered(network: Network, storage: str = "int8") -> Layered:
 
     kind = next(iter(ready.values())).weights.dtype
     how = f"{native.kernels().isa}, {kind} weights"
-    return Layered(partial(run, ready, jnp.asarray(network.x, jnp.float32)), network, kind.itemsize, how)
+    return Layered(partial(run, ready, first, jnp.asarray(network.x, jnp.float32)), network, kind.itemsize, how)
 
 
 def as_graph(network: Network) -> Graph:
@@ -162,8 +170,8 @@ def _neurons(threshold: int | float, width: int, layout: Layout, real: bool) -> 
 
 
 def _driven(drive: Array, threshold: int | float, steps: int, layout: Layout, real: bool) -> Packed:
-    lane = unplaced(drive.astype(jnp.float32 if real else jnp.int32), layout)
-    return driven(lane, _neurons(threshold, lanes(layout), layout, real), layout, RATE_SOFT, steps, 0)[0]
+    neurons = _neurons(threshold, lanes(layout), layout, real)
+    return driven(drive, neurons, layout, RATE_SOFT, steps, 0, biased=False, watched=False)[0]
 
 
 def rates() -> Rates | None:
@@ -176,7 +184,7 @@ def rates() -> Rates | None:
     data = jnp.ones(PROBE, jnp.int16)
     layout, steps = by_channel((4096,)), 512
     update = jax.jit(lambda drive: _driven(drive, 100, steps, layout, False).bits)
-    drive = jnp.full((1, 4096), 3.0)
+    drive = jnp.full((1, 1, 4096), 3, jnp.int32)
     return Rates(2 * PROBE * TIMES / _seconds(read, data), _seconds(update, drive) / (4096 * steps))
 
 
