@@ -69,50 +69,57 @@ struct Layer {
   Number* peak;      // [sample]
 };
 
-// Spikes of a tile as lists of weight rows, one list for each (row, step).
+// Spikes of a tile as lists of weight rows, one list for each (row, step): `length` of them, up to `end`.
 struct Lists {
-  std::vector<uint32_t> first, length;
+  std::vector<uint32_t> end, length;
   std::vector<uint16_t> rows;
   size_t events = 0;
 };
+
+constexpr int Copied = 16;  // indices that are copied at a time: a list may be overrun by so many, less one
 
 // Samples `begin`..`end` of a layer, or with many targets one sample; target r of sample s is row (s - begin) * targets + r.
 template <class W>
 void gather(const Layer<W>& layer, int begin, int end, Lists& lists) {
   const int steps = layer.steps, targets = layer.targets;
   const size_t slots = size_t(end - begin) * targets * steps;
-  lists.first.assign(slots + 1, 0);
+  lists.end.resize(slots);
   lists.length.assign(slots, 0);
   lists.events = 0;
-  thread_local std::vector<uint16_t> number;
+  thread_local std::vector<uint32_t> number;  // of every row, in order
   number.clear();
   for (int s = begin; s < end; s++) {
     const int32_t* from = layer.heard_from;
+    uint32_t* const own = lists.length.data() + size_t(s - begin) * targets * steps;
     for (const Source& source : layer.sources) {
       const int words = source.bytes / 8;
       const uint8_t* row = source.spikes + size_t(s) * source.positions * source.steps * source.bytes;
-      for (int q = 0; q < source.positions; q++, from++)
+      for (int q = 0; q < source.positions; q++, from++) {
+        uint32_t any = 0;
         for (int t = 0; t < source.steps; t++, row += source.bytes) {
-          const int n = lanes::ones(row, words);
-          number.push_back(uint16_t(std::min(n, 0xffff)));
-          if (!n) continue;
-          for (int e = from[0]; e < from[1]; e++)
-            lists.length[(size_t(s - begin) * targets + layer.heard[2 * e]) * steps + source.late + t] += n;
+          number.push_back(uint32_t(lanes::ones(row, words)));
+          any |= number.back();
         }
+        const uint32_t* n = number.data() + number.size() - source.steps;
+        for (int e = any ? from[0] : from[1]; e < from[1]; e++) {
+          uint32_t* to = own + size_t(layer.heard[2 * e]) * steps + source.late;
+          for (int t = 0; t < source.steps; t++) to[t] += n[t];
+        }
+      }
     }
   }
   size_t end_of = 0;
   for (size_t slot = 0; slot < slots; slot++) {
-    lists.first[slot] = uint32_t(end_of);
-    if (lists.length[slot]) end_of += lists.length[slot] + 32;  // copies below run over by up to 31
+    lists.end[slot] = uint32_t(end_of);
+    if (lists.length[slot]) end_of += lists.length[slot] + Copied;
     lists.events += lists.length[slot];
-    lists.length[slot] = 0;
   }
   if (lists.rows.size() < end_of + lanes::Slack) lists.rows.resize(end_of + lanes::Slack);
   thread_local std::vector<uint16_t> found;
-  const uint16_t* n = number.data();
+  const uint32_t* n = number.data();
   for (int s = begin; s < end; s++) {
     const int32_t* from = layer.heard_from;
+    uint32_t* const own = lists.end.data() + size_t(s - begin) * targets * steps;
     for (const Source& source : layer.sources) {
       const int words = source.bytes / 8;
       if (found.size() < size_t(source.bytes) * 8 + lanes::Slack) found.resize(source.bytes * 8 + lanes::Slack);
@@ -122,12 +129,12 @@ void gather(const Layer<W>& layer, int begin, int end, Lists& lists) {
           if (!*n++ || from[0] == from[1]) continue;
           const int spikes = int(lanes::indices(row, words, 0, found.data()) - found.data());
           for (int e = from[0]; e < from[1]; e++) {
-            const size_t slot = (size_t(s - begin) * targets + layer.heard[2 * e]) * steps + source.late + t;
-            uint16_t* to = lists.rows.data() + lists.first[slot] + lists.length[slot];
+            uint32_t& at = own[size_t(layer.heard[2 * e]) * steps + source.late + t];
+            uint16_t* to = lists.rows.data() + at;
             const uint16_t first = uint16_t(layer.heard[2 * e + 1]);
-            lists.length[slot] += spikes;
-            for (int i = 0; i < spikes; i += 32)
-              for (int j = 0; j < 32; j++) to[i + j] = uint16_t(found[i + j] + first);
+            at += spikes;
+            for (int i = 0; i < spikes; i += Copied)
+              for (int j = 0; j < Copied; j++) to[i + j] = uint16_t(found[i + j] + first);
           }
         }
     }
@@ -296,8 +303,8 @@ void by_events(const Layer<W>& layer, int begin, int end, const Lists& lists) {
       for (int target = 0; target < targets; target++) {
         const size_t slot = (size_t(s - begin) * targets + target) * layer.steps;
         dynamics<W, N>(layer, s, target, lane, [&](int t, typename Kind<W>::State* v) {
-          const uint16_t* event = lists.rows.data() + lists.first[slot + t];
-          const uint16_t* const last = event + lists.length[slot + t];
+          const uint16_t* const last = lists.rows.data() + lists.end[slot + t];
+          const uint16_t* event = last - lists.length[slot + t];
           if (event == last) return false;
           do {
             const uint16_t* const until = last - event > chunk ? event + chunk : last;
