@@ -83,6 +83,21 @@ def prepare(path: Path, threads: int, storage: str = "int8") -> Engine:
 
 def layered(network: Network, storage: str = "int8") -> Layered:
     """`network` prepared: the current of the first layer is computed once, all else event by event."""
+    fired = spiking(network, storage)
+    layers = [str(i) for i in range(len(network.weights))]
+
+    @partial(jax.jit, static_argnames="every")
+    def run(fired: jax.tree_util.Partial, every: bool) -> list[Array]:
+        trains = fired()
+        return [counts(trains[name], False) for name in (layers if every else layers[-1:])]
+
+    kind = fired.args[0]["1"].weights.dtype
+    how = f"{native.kernels().isa}, {kind} weights"
+    return Layered(partial(run, fired), network, kind.itemsize, how)
+
+
+def spiking(network: Network, storage: str = "int8") -> jax.tree_util.Partial:
+    """The trains of all populations of `as_graph(network)` but the input, by name, once called under `jax.jit`."""
     graph = as_graph(network)
     real = np.issubdtype(network.weights[0].dtype, np.floating)
     layouts: dict[str, Layout] = {graph.input.name: by_channel(graph.input.op.shape)}  # type: ignore[union-attr]
@@ -106,8 +121,7 @@ def layered(network: Network, storage: str = "int8") -> Layered:
     quarter = {i + 1 for i in network.pooled if network.pool == "average"}  # sums of four stand for their mean
     thresholds = [t * 4 if i in quarter else t for i, t in enumerate(network.thresholds)]
 
-    @partial(jax.jit, static_argnames="every")
-    def run(ready: dict[str, Synapses], first: Entering | None, x: Array, every: bool) -> list[Array]:
+    def run(ready: dict[str, Synapses], first: Entering | None, x: Array) -> dict[str, Packed]:
         trains: dict[str, Packed] = {}
         for node in populations(graph)[1:]:
             layout = layouts[node.name]
@@ -127,12 +141,9 @@ def layered(network: Network, storage: str = "int8") -> Layered:
             neurons = _neurons(threshold, ready[node.name].lanes, layout, real)
             bits, _, _ = fire(ready[node.name], neurons, False, trains, RATE_SOFT, network.steps, 0, watched=False)
             trains[node.name] = Packed(bits, layout)
-        wanted = [n.name for n in populations(graph)[1:] if n.name not in pools]
-        return [counts(trains[name], False) for name in (wanted if every else wanted[-1:])]
+        return trains
 
-    kind = next(iter(ready.values())).weights.dtype
-    how = f"{native.kernels().isa}, {kind} weights"
-    return Layered(partial(run, ready, first, jnp.asarray(network.x, jnp.float32)), network, kind.itemsize, how)
+    return jax.tree_util.Partial(run, ready, first, jnp.asarray(network.x, jnp.float32))
 
 
 def as_graph(network: Network) -> Graph:
