@@ -7,12 +7,12 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 from scipy.sparse import csr_array, vstack
 
 from neuro import topology
 from neuro.placement import Placement
-from neuro.trains import Trains, sums
+from neuro.trains import Cause, Trains, caused
 
 
 def sending(placement: Placement) -> tuple[str, ...]:
@@ -44,25 +44,19 @@ def loads(placement: Placement, spikes: Mapping[str, Trains]) -> Loads:
     packet has been; delays are spent at the receiver's side. All that a spike causes is linear in it: one product of
     spikes and `effects` gives every load of a population.
     """
-    schedule = placement.schedule
-    batch = next(iter(spikes.values())).shape[1]
+    schedule, events = placement.schedule, len(load_events(placement))
     links = len(topology.links(placement.topology).names) if placement.chip.time.link else 0
-    core = jnp.zeros((schedule.total, batch, placement.number, len(load_events(placement))), jnp.float32)
-    link = jnp.zeros((schedule.total, batch, links), jnp.float32)
-    crossed = jnp.zeros((batch, 2), jnp.float32)
-    for name, trains in spikes.items():
-        window, caused_by = schedule.windows[name], effects(placement, name)
-        caused = sums(trains, caused_by.matrix)
-        if placement.realisation.sends > 1:  # every spike is repeated when its window is over
-            caused = jnp.concatenate([caused, caused.sum(axis=0, keepdims=True)])
-        when = slice(window.start, window.start + caused.shape[0])
-        crossed = crossed + caused[..., :2].sum(axis=0)
-        for row, column, first, last in caused_by.core_columns:
-            core = core.at[when, :, jnp.asarray(row), column].add(caused[..., first:last])
-        if links and len(caused_by.links):
-            link = link.at[when, :, jnp.asarray(caused_by.links)].add(caused[..., -len(caused_by.links) :])
+    cores = placement.number * events
+    causes = {}
+    for name in spikes:
+        found = effects(placement, name)
+        causes[name] = Cause(found.matrix, found.columns(events, cores), schedule.windows[name].start)
+    total = caused(spikes, causes, (schedule.total, 2 + cores + links), again=placement.realisation.sends > 1)
+    core = total[..., 2 : 2 + cores].reshape(*total.shape[:2], placement.number, events)
+    crossed = total[..., :2].sum(axis=0)
     clock, borders = _clock(placement)
-    return Loads(core + jnp.asarray(clock)[:, None], link, crossed[:, 0] + borders[0], crossed[:, 1] + borders[1])
+    core = core + jnp.asarray(clock)[:, None]
+    return Loads(core, total[..., 2 + cores :], crossed[:, 0] + borders[0], crossed[:, 1] + borders[1])
 
 
 @dataclass(frozen=True)
@@ -75,6 +69,12 @@ class Effects:
     matrix: Float[np.ndarray, "neuron effect"]
     core_columns: tuple[tuple[np.ndarray, int, int, int], ...]
     links: np.ndarray
+
+    def columns(self, events: int, cores: int) -> Int[np.ndarray, "effect"]:
+        """Where each effect is counted in a row of hops, chip borders, the `events` of every core, `cores` in all, and
+        links."""
+        of_cores = [row * events + load for row, load, _, _ in self.core_columns]
+        return np.concatenate([[0, 1], *(2 + of_core for of_core in of_cores), 2 + cores + self.links]).astype(int)
 
 
 def effects(placement: Placement, name: str) -> Effects:

@@ -33,7 +33,7 @@ TARGETS = (
     "drive_float32",
     "pool",
     "count",
-    "tally",
+    "cause",
     "product",
     "probe_read",
     "recurrent_run",

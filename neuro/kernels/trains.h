@@ -1,4 +1,4 @@
-// Packed spike trains between layers: pooling, counting, and what leaves cores in every step.
+// Packed spike trains between layers: pooling, counting, and what the spikes of every step cause.
 #pragma once
 
 #include <algorithm>
@@ -63,24 +63,39 @@ inline void count(const Trains& from, int sample, bool doubles, int32_t* to) {
   }
 }
 
-struct Segment {  // neurons of one word that belong to one class
-  int32_t word;
-  uint32_t low, high;
-  int32_t member_of;
+// What one spike of each neuron causes. columns [position, width]: where its effects are counted, -1 behind the
+// last; row_of [position, lane]: which of the rows [row, width] a neuron's effects are.
+struct Effects {
+  const int32_t *columns, *row_of;
+  const float* rows;
+  int width;
 };
 
-// Spikes of every class in every step: [step, class].
-inline void tally(const Trains& from, int sample, const int32_t* ends, const Segment* segments, int classes, int32_t* to) {
-  memset(to, 0, size_t(from.steps) * classes * 4);
+// Adds what the spikes of every step cause: [step, effect], steps `apart` numbers from each other. again: all of it once
+// more in the step after the last.
+inline void causes(const Trains& from, int sample, const Effects& effects, size_t apart, bool again, float* to) {
+  constexpr int Words = lanes::Words, Chunk = 256;  // words of a row whose spikes are listed at a time
+  uint16_t found[Chunk * 64 + lanes::Slack];
+  alignas(64) float sum[Words];
+  const int words = from.bytes / 8;
+  float* const after = to + from.steps * apart;
   for (int q = 0; q < from.positions; q++) {
     const uint8_t* row = from.at(sample, q);
-    const Segment *first = segments + ends[q], *last = segments + ends[q + 1];
+    const int32_t* columns = effects.columns + size_t(q) * effects.width;
     for (int t = 0; t < from.steps; t++, row += from.bytes)
-      for (const Segment* s = first; s < last; s++) {
-        uint64_t bits;
-        memcpy(&bits, row + 8 * s->word, 8);
-        bits &= uint64_t(s->high) << 32 | s->low;
-        if (bits) to[size_t(t) * classes + s->member_of] += __builtin_popcountll(bits);
+      for (int first = 0; first < words; first += Chunk) {
+        const int32_t* own = effects.row_of + (size_t(q) * words + first) * 64;
+        const int spikes = int(lanes::indices(row + 8 * first, std::min(Chunk, words - first), 0, found) - found);
+        if (!spikes) continue;
+        float* here = to + t * apart;
+        for (int v = 0; v < effects.width; v += Words) {
+          lanes::Real total{};
+          for (int i = 0; i < spikes; i++)
+            total += lanes::load<lanes::Real>(effects.rows + size_t(own[found[i]]) * effects.width + v);
+          lanes::store(sum, total);
+          for (int i = 0; i < Words && columns[v + i] >= 0; i++) here[columns[v + i]] += sum[i];
+          for (int i = 0; again && i < Words && columns[v + i] >= 0; i++) after[columns[v + i]] += sum[i];
+        }
       }
   }
 }
