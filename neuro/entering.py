@@ -1,4 +1,4 @@
-"""Input counts times weights in integers, for a stage in which every neuron hears every count."""
+"""Input counts times weights in integers, for a first stage that is one dense layer or convolution."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -8,49 +8,75 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Int16
+from numpy.lib.stride_tricks import sliding_window_view
 
 from neuro import native
 from neuro.graph import Graph
-from neuro.layers import Dense, Input, Reshape
+from neuro.layers import Conv, Dense, Input, Reshape, Shape
 from neuro.stages import sources, stage
 from neuro.trains import WORD
 
 VECTORS = 4
 """Vectors of 32-bit lanes in a panel of weights; see kernels/product.cc."""
 LARGEST = 2**15 - 1
+HEARD = 64
+"""Counts that a neuron of a convolution hears, at most: they are copied for every position."""
 
 
-@partial(jax.tree_util.register_dataclass, data_fields=["weights"], meta_fields=[])
+@partial(jax.tree_util.register_dataclass, data_fields=["weights", "heard"], meta_fields=[])
 @dataclass(frozen=True, eq=False)
 class Entering:
-    """Weights as the `product` kernel reads them, two counts at a time; lanes beyond the neurons are zero."""
+    """Weights as the `product` kernel reads them, two counts at a time; lanes beyond the neurons are zero. heard: which
+    counts each position hears, beyond the last where there is none; None where the only position hears all."""
 
     weights: Int16[Array | np.ndarray, "panel pair lane 2"]
+    heard: Int[Array | np.ndarray, "position count"] | None = None
 
-    def __call__(self, counts: Float[Array, "batch ..."]) -> Int[Array, "batch 1 lane"]:
-        """What `counts` bring to every neuron, in one position."""
+    def __call__(self, counts: Float[Array, "batch ..."]) -> Int[Array, "batch position lane"]:
+        """What `counts` bring to every neuron."""
         panels, pairs, width, _ = self.weights.shape
-        flat = counts.reshape(counts.shape[0], -1).astype(jnp.int16)
-        flat = jnp.pad(flat, ((0, 0), (0, 2 * pairs - flat.shape[1])))
-        shape = jax.ShapeDtypeStruct((len(flat), 1, panels * width), jnp.int32)
-        call = jax.ffi.ffi_call(native.target("product", native.kernels().isa), shape)
-        return call(flat, jnp.asarray(self.weights))
+        batch = counts.shape[0]
+        rows = counts.reshape(batch, -1).astype(jnp.int16)
+        if self.heard is not None:
+            rows = jnp.pad(rows, ((0, 0), (0, 1)))[:, jnp.asarray(self.heard)].reshape(batch * len(self.heard), -1)
+        rows = jnp.pad(rows, ((0, 0), (0, 2 * pairs - rows.shape[1])))
+        shape = jax.ShapeDtypeStruct((len(rows), 1, panels * width), jnp.int32)
+        found = jax.ffi.ffi_call(native.target("product", native.kernels().isa), shape)(rows, jnp.asarray(self.weights))
+        return found.reshape(batch, -1, panels * width)
 
 
 def entering(graph: Graph, name: str) -> Entering | None:
-    """The stage in front of population `name`, if it is one dense layer without bias that hears the input's counts and
-    its numbers have 16 bits; None if it is anything else.
+    """The stage in front of population `name`, if it is one dense layer or one small convolution of the input's counts,
+    without bias, and its numbers have 16 bits; None if it is anything else.
 
     Raises:
         NoKernels: there are none.
     """
-    ops = [node.op for node in stage(graph, name) if not isinstance(node.op, Reshape)]
+    inner = [node for node in stage(graph, name) if not isinstance(node.op, Reshape)]
     hears = [graph[source].op for source in sources(graph, name)]
-    match ops, hears:
-        case [Dense(weight=weight, bias=None)], [Input(shape=shape, levels=int(levels))] if levels <= LARGEST:
-            whole = np.issubdtype(weight.dtype, np.integer) and np.abs(weight.astype(np.int64)).max() <= LARGEST
-            return Entering(_panels(weight)) if whole and weight.shape[1] == prod(shape) else None
-    return None
+    match [node.op for node in inner], hears:
+        case [Dense(weight=weight, bias=None)], [Input(shape=shape)] if weight.shape[1] == prod(shape):
+            heard = None
+        case [Conv(weight=weight, bias=None, groups=1) as op], [Input()] if prod(weight.shape[1:]) <= HEARD:
+            heard = _windows(op, graph.shapes[inner[0].inputs[0]])
+        case _:
+            return None
+    whole = np.issubdtype(weight.dtype, np.integer) and np.abs(weight.astype(np.int64)).max() <= LARGEST
+    if not whole or hears[0].levels is None or hears[0].levels > LARGEST:
+        return None
+    return Entering(_panels(weight.reshape(len(weight), -1)), heard)
+
+
+def _windows(op: Conv, shape: Shape) -> Int[np.ndarray, "position count"]:
+    """The counts that each position of a convolution hears, in the order of its weights."""
+    size, kernel = prod(shape), op.weight.shape[2:]
+    dilation = op.dilation or (1,) * len(kernel)
+    ids = np.pad(np.arange(size).reshape(shape), ((0, 0), *op.pads), constant_values=size)
+    spans = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True))
+    windows = sliding_window_view(ids, spans, axis=tuple(range(1, len(shape))))
+    every = (slice(None), *(slice(None, None, s) for s in op.stride), *(slice(None, None, d) for d in dilation))
+    windows = np.moveaxis(windows[every], 0, len(kernel))  # [*position, channel, *kernel]
+    return windows.reshape(prod(windows.shape[: len(kernel)]), -1)
 
 
 def _panels(weight: Int[np.ndarray, "neuron count"]) -> Int16[np.ndarray, "panel pair lane 2"]:

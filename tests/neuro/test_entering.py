@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from converters.encode import encode
 from neuro import native
 from neuro.engine import Program, engine
-from neuro.entering import LARGEST, entering
+from neuro.entering import HEARD, LARGEST, entering
 from neuro.graph import Graph, Node
 from neuro.layers import Conv, Dense, Input, Reshape, Scale, Threshold
 
@@ -77,7 +77,49 @@ def test_all_else_is_left_to_others():
     assert entering(dense(np.full((2, 3), LARGEST + 1), 7), "one") is None
     assert entering(dense(np.full((2, 3), 0.5), 7), "one") is None
     assert entering(dense(weight, 7), "read") is None  # it hears spikes
-    conv = Conv(np.ones((2, 1, 1), np.int64), None, (1,), ((0, 0),))
-    neurons = Threshold(np.ones((2, 1), np.int64), np.zeros((2, 1), np.int64), 1)
-    nodes = (Node("in", Input((1, 4), 3)), Node("w", conv, ("in",)), Node("one", neurons, ("w",)))
-    assert entering(Graph("map", nodes), "one") is None
+    kernel = np.ones((2, 1, 3), np.int64)
+    for conv in (
+        Conv(np.ones((2, HEARD + 1, 1), np.int64), None, (1,), ((0, 0),)),
+        Conv(kernel, np.ones(2, np.int64), (1,), ((0, 0),)),
+        Conv(np.ones((2, 1, 3), np.int64), None, (1,), ((0, 0),), groups=2),
+    ):
+        channels = conv.weight.shape[1] * conv.groups
+        nodes = (Node("in", Input((channels, 4), 3)), Node("w", conv, ("in",)), Node("one", along(2, 2), ("w",)))
+        assert entering(Graph("map", nodes), "one") is None
+
+
+def along(channels: int, ndim: int) -> Threshold:
+    """Neurons of a map with `ndim` axes."""
+    ones = np.ones((channels,) + (1,) * (ndim - 1), np.int64)
+    return Threshold(ones, 0 * ones, 1)
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    sides=st.lists(st.integers(5, 9), min_size=1, max_size=2),
+    channels=st.integers(1, 3),
+    stride=st.integers(1, 3),
+    dilation=st.integers(1, 2),
+    pads=st.tuples(st.integers(0, 2), st.integers(0, 2)),
+    batch=st.integers(1, 7),
+)
+def test_convolutions_are_those_of_int64(seed, sides, channels, stride, dilation, pads, batch):
+    rng = np.random.default_rng(seed)
+    kernel = rng.integers(1, 4, len(sides))
+    weight = rng.integers(-LARGEST, LARGEST + 1, (int(rng.integers(1, 70)), channels, *kernel))
+    op = Conv(weight, None, (stride,) * len(sides), (pads,) * len(sides), dilation=(dilation,) * len(sides))
+    neurons = along(len(weight), len(sides) + 1)
+    nodes = (Node("in", Input((channels, *sides), 7)), Node("w", op, ("in",)), Node("one", neurons, ("w",)))
+    graph, x = Graph("map", nodes), rng.integers(0, 8, (batch, channels, *sides))
+    found = entering(graph, "one")
+    assert found is not None
+    padded = np.pad(x, ((0, 0), (0, 0), *(pads for _ in sides)))
+    out = graph.shapes["w"][1:]
+    want = np.zeros((batch, len(weight), *out), np.int64)
+    for place in np.ndindex(*kernel):
+        ends = [p * dilation + (n - 1) * stride + 1 for p, n in zip(place, out, strict=True)]
+        cut = tuple(slice(p * dilation, end, stride) for p, end in zip(place, ends, strict=True))
+        want += np.tensordot(weight[(..., *place)], padded[(slice(None), slice(None), *cut)], (1, 1)).swapaxes(0, 1)
+    got = np.asarray(found(jnp.asarray(x, jnp.float32)))
+    np.testing.assert_array_equal(got[..., : len(weight)].swapaxes(1, 2).reshape(want.shape), want)
+    assert not got[..., len(weight) :].any()
