@@ -8,7 +8,8 @@ it may be run where nothing else of this package is. Requests and replies:
 {"load": workload.npz, "counts": result.npz}
     {"ready": true, "first_s": s of the first run, "load_s": s, "version": text, "bytes_per_weight": n or null}
 {"go": true}
-    {"wall": s, "own_clock": the simulator measured that itself, "cpu": s, "peak_mib": MiB}
+    {"wall": s, "own_clock": the simulator measured that itself, "cpu": s, "peak_mib": MiB}, of one run: the mean of a
+    turn, which is as many runs as begin within TURN
 anything that fails
     {"error": text}
 
@@ -28,6 +29,9 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
+
+TURN = 0.1
+"""Seconds of a turn: what ran before has emptied the caches, and batches come one after another."""
 
 
 @dataclass(frozen=True)
@@ -84,11 +88,14 @@ def replies(
             elif prepared is None:
                 yield {"error": "nothing is loaded"}
             else:
-                start, used = time.perf_counter(), cpu()
-                own = prepared.run()
-                wall, used = time.perf_counter() - start, cpu() - used
-                taken = {"wall": wall, "own_clock": False} if own is None else {"wall": own, "own_clock": True}
-                yield taken | {"cpu": used, "peak_mib": peak_mib()}
+                start, used, own = time.perf_counter(), cpu(), [prepared.run()]
+                while time.perf_counter() < start + TURN:
+                    own.append(prepared.run())
+                wall, used = (time.perf_counter() - start) / len(own), (cpu() - used) / len(own)
+                itself = [seconds for seconds in own if seconds is not None]
+                if itself:
+                    wall = sum(itself) / len(itself)
+                yield {"wall": wall, "own_clock": bool(itself), "cpu": used, "peak_mib": peak_mib()}
         except Exception as error:
             yield {"error": f"{type(error).__name__}: {error}"}
 

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -61,7 +62,8 @@ def test_a_script_that_cannot_be_imported_says_so(tmp_path):
     assert "a_simulator_that_nobody_has" in reply["error"]
 
 
-def test_replies_in_process(tmp_path):
+def test_replies_in_process(tmp_path, monkeypatch):
+    monkeypatch.setattr(protocol, "TURN", 0)
     ran = []
     prepare = lambda name, path: (lambda: ran.append(name), lambda: [np.ones((1, 2))], "1")  # noqa: E731
     requests = iter([{"load": "w", "counts": str(tmp_path / "c.npz")}, {"go": True}])
@@ -72,6 +74,22 @@ def test_replies_in_process(tmp_path):
     assert went["cpu"] >= 0
     assert not went["own_clock"]
     assert protocol.cpu() > 0
+
+
+def test_a_turn_is_the_mean_of_the_runs_that_begin_within_it(tmp_path, monkeypatch):
+    """Runs of 1, 2, 3 s by a clock of the simulator's own, each of which takes 40 ms: three begin within 100 ms."""
+    monkeypatch.setattr(protocol, "TURN", 0.1)
+    took = iter([9.0, 1.0, 2.0, 3.0, 99.0])
+
+    def run():
+        time.sleep(0.04)
+        return next(took)
+
+    requests = iter([{"load": "w", "counts": str(tmp_path / "c.npz")}, {"go": True}])
+    _, went = protocol.replies(lambda name, path: (run, lambda: [np.ones((1, 2))], "1"), "toy", requests)
+    assert went["own_clock"]
+    assert went["wall"] in (1.5, 2.0)  # a busy machine may have no time for the third
+    assert went["cpu"] < 0.04
 
 
 def test_lines_skip_what_is_empty(tmp_path):
