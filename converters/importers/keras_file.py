@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from converters.importers.hdf5_file import store
-from neuro.errors import BadInput
+from neuro.errors import BadInput, printable
 from neuro.file import LIMIT, content
 
 TEXT_LIMIT = 64 * 2**20
@@ -91,7 +91,7 @@ def _archive(file: str, data: bytes) -> Source:
     except BadInput:
         raise
     except Exception as error:  # the reader's own, of many kinds
-        raise BadInput(f"{file} is a damaged archive ({error}); save the model again.") from None
+        raise BadInput(f"{file} is a damaged archive ({printable(error)}); save the model again.") from None
     version = _mapping(file, metadata).get("keras_version")
     return Source(file, _mapping(file, config), _major(version), store(file, weights), "", True)
 

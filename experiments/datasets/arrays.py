@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 import pooch
 
-from neuro.errors import BadInput
+from neuro.errors import BadInput, printable
 
 CALIBRATION = 1000
 LARGEST_FILE = 4 * 2**30
@@ -168,7 +168,7 @@ def unzipped(path: Path, most: int) -> dict[str, bytes]:
                     raise BadInput(f"{path}: {info.filename} takes {info.file_size:,} bytes; the limit is {most:,}.")
             return {name: archive.read(name) for name in archive.namelist()}
     except DAMAGED as error:
-        raise BadInput(f"{path}: not a readable zip archive: {error}.") from None
+        raise BadInput(f"{path}: not a readable zip archive: {printable(error)}.") from None
 
 
 def fetch(url: str, known: str, cache: Path | None = None) -> Path:
@@ -196,7 +196,7 @@ def _npz(path: Path, keys: Iterable[str]) -> dict[str, np.ndarray]:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             return {key: file[key] for key in keys if key in file}
     except DAMAGED as error:
-        raise BadInput(f"{path}: not a readable .npz file of numbers: {error}") from None
+        raise BadInput(f"{path}: not a readable .npz file of numbers: {printable(error)}") from None
 
 
 def _hdf5(path: Path, keys: Iterable[str]) -> dict[str, np.ndarray]:
