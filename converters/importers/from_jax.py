@@ -12,6 +12,7 @@ The graph's input has the axes of the function's, channels last if so; layers in
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from converters.importers.builder import Builder
@@ -100,7 +101,8 @@ def _step(equation: Equation, builder: Builder, values: dict[int, Any], name: st
         builder.problems.append((equation.name, equation.scope or equation.name, str(refusal)))
         for value in call.inputs:
             if isinstance(value, Traced):
-                builder.view(value.value)  # what is wrong with these is to be listed too
+                with suppress(Refused):  # for the reason that is listed already
+                    builder.view(value.value)  # what is wrong with these is to be listed too
     except ValueError as error:
         raise BadInput(
             f"{name}: {equation.name} in {equation.scope!r}: {error}; is the shape of the input right?"

@@ -14,6 +14,7 @@ or once, where PyTorch is, and then anywhere, without it::
     graph = load("network.pt2")
 """
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,8 @@ def _converted(program: Program) -> Graph:
         except Refused as refusal:
             builder.problems.append((step.op, step.layer, str(refusal)))
             for value in _streams(step, values):
-                builder.view(value)  # what is wrong with these is to be listed too
+                with suppress(Refused):  # for the reason that is listed already
+                    builder.view(value)  # what is wrong with these is to be listed too
             values[name] = _assumed(builder, step, shape)
         except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
             raise BadInput(
