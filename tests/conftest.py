@@ -1,8 +1,11 @@
 """What every test runs under: strict JAX, no deadline for properties, real data where it is at hand; random integer
 networks and a plain NumPy executor as their oracle."""
 
+import ctypes
+import gc
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -40,9 +43,24 @@ from neuro.layers import (
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
+ROOM = 3 * 2**30
+"""Bytes of a process of tests; two of them and what they start have to fit a small machine."""
+
 # The first example compiles, so a deadline would measure the compiler.
 settings.register_profile("neuro", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("neuro")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _room():
+    """What JAX has compiled is forgotten between files once a process holds more than `ROOM`."""
+    yield
+    held = Path("/proc/self/statm")
+    if held.is_file() and int(held.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") > ROOM:
+        jax.clear_caches()
+        gc.collect()
+        with suppress(OSError, AttributeError):  # where it is glibc that holds what is free
+            ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 @pytest.fixture(scope="session")
