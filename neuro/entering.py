@@ -53,18 +53,18 @@ def entering(graph: Graph, name: str) -> Entering | None:
         NoKernels: there are none.
     """
     inner = [node for node in stage(graph, name) if not isinstance(node.op, Reshape)]
-    hears = [graph[source].op for source in sources(graph, name)]
-    match [node.op for node in inner], hears:
-        case [Dense(weight=weight, bias=None)], [Input(shape=shape)] if weight.shape[1] == prod(shape):
-            heard = None
-        case [Conv(weight=weight, bias=None, groups=1) as op], [Input()] if prod(weight.shape[1:]) <= HEARD:
-            heard = _windows(op, graph.shapes[inner[0].inputs[0]])
-        case _:
-            return None
-    whole = np.issubdtype(weight.dtype, np.integer) and np.abs(weight.astype(np.int64)).max() <= LARGEST
-    if not whole or hears[0].levels is None or hears[0].levels > LARGEST:
+    if sources(graph, name) != [graph.input.name] or len(inner) != 1 or not isinstance(graph.input.op, Input):
         return None
-    return Entering(_panels(weight.reshape(len(weight), -1)), heard)
+    op, shape, levels = inner[0].op, graph.shapes[inner[0].inputs[0]], graph.input.op.levels
+    if not isinstance(op, Dense | Conv) or op.bias is not None or levels is None or levels > LARGEST:
+        return None
+    if not np.issubdtype(op.weight.dtype, np.integer) or np.abs(op.weight.astype(np.int64)).max() > LARGEST:
+        return None
+    if isinstance(op, Dense):
+        return Entering(_panels(op.weight)) if op.weight.shape[1] == prod(shape) else None
+    if op.groups != 1 or prod(op.weight.shape[1:]) > HEARD:
+        return None
+    return Entering(_panels(op.weight.reshape(len(op.weight), -1)), _windows(op, shape))
 
 
 def _windows(op: Conv, shape: Shape) -> Int[np.ndarray, "position count"]:
@@ -73,9 +73,9 @@ def _windows(op: Conv, shape: Shape) -> Int[np.ndarray, "position count"]:
     dilation = op.dilation or (1,) * len(kernel)
     ids = np.pad(np.arange(size).reshape(shape), ((0, 0), *op.pads), constant_values=size)
     spans = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True))
-    windows = sliding_window_view(ids, spans, axis=tuple(range(1, len(shape))))
-    every = (slice(None), *(slice(None, None, s) for s in op.stride), *(slice(None, None, d) for d in dilation))
-    windows = np.moveaxis(windows[every], 0, len(kernel))  # [*position, channel, *kernel]
+    windows = sliding_window_view(ids, (len(ids), *spans))[0]  # [*place, channel, *span]
+    every = (*(slice(None, None, s) for s in op.stride), slice(None), *(slice(None, None, d) for d in dilation))
+    windows = windows[every]
     return windows.reshape(prod(windows.shape[: len(kernel)]), -1)
 
 
