@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, floor, log, log2, sqrt
 
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
 from converters.calibrate import CLIPS, SMALLEST, least_squares_clip
 from converters.lower import Lowered, Values, lower
@@ -71,7 +70,7 @@ def weighs_products(nodes: Sequence[Node]) -> bool:
     return any(isinstance(n.op, Product) for n in nodes) and any(isinstance(n.op, Conv | Dense) for n in nodes)
 
 
-def whole_zero(activation: Float[Array, "item channel ..."], levels: int, common: bool) -> Grid:
+def whole_zero(activation: Float[np.ndarray, "item channel ..."], levels: int, common: bool) -> Grid:
     """Levels of least squared error, one of which is zero. common: whether all channels share them.
 
     Both ends of the values are drawn in alike, by the fractions `converters.calibrate.CLIPS`.
@@ -105,7 +104,7 @@ def grouped(
     values: Values,
     weight_bits: int,
     levels: int,
-    activation: Float[Array, "item ..."],
+    activation: Float[np.ndarray, "item ..."],
 ) -> Grouped:
     """The integer form of a softmax or layer norm of a folded graph; `activation`: its values for calibration items.
 
@@ -121,7 +120,7 @@ def grouped(
         scale, origin = np.full(shape, 1 / op.whole), np.zeros(shape)
     else:
         assert isinstance(population.op, LayerNorm)
-        features = jnp.moveaxis(activation, -1, 1)
+        features = np.moveaxis(activation, -1, 1)
         grid = whole_zero(features, levels, False)
         if not _apart(folded, name, np.broadcast_to(grid.unit, shape)):
             grid = whole_zero(features, levels, True)
@@ -135,7 +134,7 @@ def _fed(found: Lowered, name: str, op: SoftmaxNeurons | NormNeurons) -> Node:
 
 
 def softmax_neurons(
-    bias: Int[np.ndarray, "..."], scale: float, members: int, levels: int, activation: Float[Array, "item ..."]
+    bias: Int[np.ndarray, "..."], scale: float, members: int, levels: int, activation: Float[np.ndarray, "item ..."]
 ) -> SoftmaxNeurons:
     """Softmax neurons whose membrane V stands for scale · V: a table of 2^bits e^-x down to where that rounds to 0.
 
@@ -189,7 +188,7 @@ def _apart(folded: Graph, name: str, units: np.ndarray) -> bool:
             case Conv() if channels(units) is not None:
                 continue
             case op if isinstance(op, LAYOUT):
-                moved = np.asarray(apply(op, jnp.asarray(units, jnp.float32)[None]))[0]
+                moved = apply(op, units.astype(np.float32)[None])[0]
                 if _apart(folded, node.name, moved):
                     continue
         return False

@@ -1,9 +1,11 @@
 """Choosing scales from data and weights: clipping values of activations, scales of integer weights."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 CLIPS = np.linspace(0.15, 1.0, 35)
 """Fractions of the largest activation that are tried as clipping value."""
@@ -20,7 +22,7 @@ PASSES = 25
 SMALLEST = 1e-9  # in place of the largest value of a layer that never fires
 
 
-def least_squares_clip(activation: Float[Array, "item channel ..."], levels: int) -> Float[np.ndarray, "channel"]:
+def least_squares_clip(activation: Float[np.ndarray, "item channel ..."], levels: int) -> Float[np.ndarray, "channel"]:
     """Per channel the clipping value c = f max(a) that minimises mean((q(a) - a)^2) over the grid of f.
 
     q(a) = clip(floor(a L / c + 1/2), 0, L) c / L. A channel that never fires takes the layer's largest value.
@@ -29,22 +31,23 @@ def least_squares_clip(activation: Float[Array, "item channel ..."], levels: int
     peak = np.asarray(activation.max(axis=axes)).astype(np.float64)
     peak = np.where(peak > 0, peak, max(peak.max(), SMALLEST))
 
-    def error(clip):
+    def error(activation, clip):
         unit = clip.reshape(1, -1, *(1,) * (activation.ndim - 2)) / levels
         quantised = jnp.clip(jnp.floor(activation / unit + 0.5), 0, levels) * unit
         return ((quantised - activation) ** 2).mean(axis=axes)
 
-    errors = jax.jit(lambda clips: jax.lax.map(error, clips))(jnp.asarray(np.outer(CLIPS, peak), jnp.float32))
+    each = jax.jit(lambda activation, clips: jax.lax.map(partial(error, activation), clips))
+    errors = each(activation, np.outer(CLIPS, peak).astype(np.float32))
     return peak * CLIPS[np.asarray(errors).argmin(axis=0)]
 
 
-def percentile(activation: Float[Array, "item ..."], share: float = 99.9) -> float:
+def percentile(activation: Float[np.ndarray, "item ..."], share: float = 99.9) -> float:
     """The percentile of all activations of a layer, above zero."""
     return max(float(np.percentile(np.asarray(activation), share)), SMALLEST)
 
 
 def balanced(
-    activation: Float[Array, "item channel ..."], batch: int = BALANCED, passes: int = PASSES
+    activation: Float[np.ndarray, "item channel ..."], batch: int = BALANCED, passes: int = PASSES
 ) -> Float[np.ndarray, "channel"]:
     """Per channel the threshold c of local threshold balancing (Bu, CVPR 2025): c += 2 mean(max(a - c, 0)), one batch
     of items after the other, from zero, `passes` times over all. It rests where hardly any value exceeds it."""

@@ -9,7 +9,6 @@ does not give a constant output.
 
 from dataclasses import replace
 
-import jax.numpy as jnp
 import numpy as np
 
 from converters.layouts import behind_sums, rows_apart
@@ -274,7 +273,7 @@ def _scaled_weight(op: Conv | Dense, value: Value) -> np.ndarray:
 
 
 def _execute(op: Op, sample: np.ndarray) -> np.ndarray:
-    return np.asarray(apply(op, jnp.asarray(sample, jnp.float32)[None]))[0].astype(np.float64)
+    return apply(op, sample.astype(np.float32)[None])[0].astype(np.float64)
 
 
 def _reachable(nodes: list[Node]) -> set[str]:
@@ -295,8 +294,8 @@ def check(original: Graph, folded: Graph, network_input: np.ndarray, counts: np.
     """
     left_out = isinstance(original.output.op, Softmax) or last_function(original) is not None
     body = original.nodes[:-1] if left_out else original.nodes
-    want = np.asarray(evaluate(Graph(original.name, body), jnp.asarray(network_input))[body[-1].name])
-    got = np.asarray(evaluate(folded, jnp.asarray(counts, jnp.float32))[folded.output.name])
+    want = evaluate(Graph(original.name, body), network_input)[body[-1].name]
+    got = evaluate(folded, counts.astype(np.float32))[folded.output.name]
     each = np.abs(want - got.reshape(want.shape)).reshape(len(want), -1).max(axis=1)
     jumps = any(isinstance(n.op, Activation) and n.op.function.steps for n in folded.nodes)
     difference = float((np.median if jumps else np.max)(each) / max(np.abs(want).max(), 1e-30))

@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from dataclasses import astuple, dataclass, replace
 from math import prod
 
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from converters.calibrate import weight_scale
 from converters.rounding import Fit, fitted, rows, whole
@@ -74,7 +73,7 @@ class Counted:
 class Seen:
     """Calibration items at a stage: the counts of its sources, by name, and what the float network gives behind it."""
 
-    counts: Mapping[str, Array]
+    counts: Mapping[str, np.ndarray]
     wanted: Float[np.ndarray, "item ..."]
 
 
@@ -108,10 +107,10 @@ def lower(
     synapses, aligned = synapses_of(folded, name, offset.name, values.scales, products)
     full = 2 ** (weight_bits - 1) - 1
     channels = folded.shapes[name][0]
-    origins = {s: jnp.asarray(values.origins[s], jnp.float32)[None] for s in sources(folded, name)}
-    origins |= {p: jnp.zeros((1, *folded.shapes[p]), jnp.float32) for p in products}
-    shift = np.asarray(propagate(folded, name, origins))[0].astype(np.float64)
-    if not any(jnp.any(at) for at in origins.values()):
+    origins = {s: values.origins[s].astype(np.float32)[None] for s in sources(folded, name)}
+    origins |= {p: np.zeros((1, *folded.shapes[p]), np.float32) for p in products}
+    shift = propagate(folded, name, origins)[0].astype(np.float64)
+    if not any(at.any() for at in origins.values()):
         shift = np.broadcast_to(offset.op.offset, shift.shape)  # in float64
     fits = _fitted(folded, name, offset.name, synapses, products, seen, shift) if seen is not None and aligned else {}
     synapses |= {key: replace(synapses[key], weight=fit.weight) for key, fit in fits.items()}
@@ -157,17 +156,20 @@ def _fitted(
         return {}
     given = {key: values[nodes[key].inputs[0]] for key in synapses}
     ops = {key: replace(s.op, weight=s.weight) for key, s in synapses.items()}
+    parts = {key: apply(ops[key], given[key]) for key in synapses} if len(synapses) > 1 else {}
     missing = seen.wanted - shift[None].astype(np.float32)
-    parts = {key: np.asarray(apply(ops[key], given[key])) for key in synapses}
-    missing = missing - sum(parts.values())
+    for part in parts.values():
+        missing -= part
     result = {}
     for key, synapse in synapses.items():
         if _is_behind(nodes, key, products):
             continue
         taken = rows(ops[key], given[key])
-        result[key] = fitted(taken, synapse.weight, taken.of(missing + parts[key]))
-        if len(synapses) > 1 and not np.isinf(result[key].damping):
-            missing = missing + parts[key] - np.asarray(apply(replace(ops[key], weight=result[key].weight), given[key]))
+        target = taken.of(missing) + (taken.of(parts[key]) if parts else 0)
+        result[key] = fitted(taken, synapse.weight, target)
+        if parts and not np.isinf(result[key].damping):
+            missing += parts[key]
+            missing -= apply(replace(ops[key], weight=result[key].weight), given[key])
     return result
 
 
@@ -258,8 +260,8 @@ def synapses_of(
                 channel = uniform(scale) / prod(node.op.kernel)
                 values[node.name] = np.broadcast_to(along(channel, scale.ndim), folded.shapes[node.name])
             case _ if scale is not None:
-                moved = apply(node.op, jnp.asarray(scale, jnp.float32)[None])
-                values[node.name] = np.asarray(moved)[0].astype(np.float64)
+                moved = apply(node.op, scale.astype(np.float32)[None])
+                values[node.name] = moved[0].astype(np.float64)
             case Reshape(shape=shape) if len(shape) > 1 and shape[0] == folded.shapes[node.inputs[0]][0]:
                 pass
             case Reshape() | Transpose() | Slice():

@@ -6,13 +6,11 @@ W = round(w s_in / s_w), th = max(1, round(s_out / s_w)), B = round(b / s_out th
 units, which removes the threshold's own rounding error, and no multiplier is left at run time.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from converters import attention, grids, staircase
 from converters.calibrate import balanced, least_squares_clip, percentile
@@ -86,12 +84,12 @@ def reference(
     held = asked if operand_levels is None else operand_levels
     check_ranges(levels=asked, operand_levels=held, input_levels=input_levels, weight_bits=weight_bits)
     nodes, values = _start(folded, input_levels, 1.0)
-    seen = {folded.input.name: jnp.asarray(counts, jnp.float32)}
+    seen = {folded.input.name: counts.astype(np.float32)}
     real = dict(seen)
     for population in populations(folded)[1:]:
         name = population.name
-        wanted = _arriving(folded, name, real)
-        real[name] = apply(population.op, jnp.asarray(wanted)) if is_population(population) else jnp.asarray(wanted)
+        wanted = propagate(folded, name, real)
+        real[name] = apply(population.op, wanted) if is_population(population) else wanted
         if isinstance(population.op, Relu | Activation):
             function = function_of(population.op)
             if attention.rounds(population):
@@ -103,7 +101,7 @@ def reference(
                 grid = staircase.grid(function, real[name], asked, keep=True)
                 _fire(folded, population, nodes, values, weight_bits, grid)
             elif attention.feeds_product(folded, name):
-                grid = attention.whole_zero(jnp.asarray(real[name]), asked, True)
+                grid = attention.whole_zero(real[name], asked, True)
                 _fire(folded, population, nodes, values, weight_bits, grid, seen=Seen(seen, wanted), keep=True)
             else:
                 grid = grids.widest(function, np.asarray(real[name]), asked)
@@ -120,7 +118,7 @@ def reference(
         else:
             pool(folded, population, nodes, values)
         integer = Graph(folded.name, tuple(nodes))
-        seen[name] = apply(integer.output.op, jnp.asarray(_arriving(integer, name, seen)))
+        seen[name] = apply(integer.output.op, propagate(integer, name, seen))
     return checked(Quantised(Graph(folded.name, tuple(nodes)), values.scales, values.origins))
 
 
@@ -156,8 +154,8 @@ def rate(
     other = attention.refusals(folded)
     if other := [*other, *(Refusal(name, function.name, reason) for name, function in acts if not _is_rate(function))]:
         raise unsupported(folded.name, "have no rate code", other, "Use an exact code, or train with ReLU.")
-    evaluated = {} if rule == "ltb" else evaluate(folded, jnp.asarray(counts, jnp.float32))
-    clipped = {folded.input.name: jnp.asarray(counts, jnp.float32)}
+    evaluated = {} if rule == "ltb" else evaluate(folded, counts.astype(np.float32))
+    clipped = {folded.input.name: counts.astype(np.float32)}
     nodes, values = _start(folded, input_levels, input_levels / members)
     for population in populations(folded)[1:]:
         name, channels = population.name, folded.shapes[population.name][0]
@@ -167,7 +165,7 @@ def rate(
                 activation = apply(population.op, propagate(folded, name, clipped))
                 largest = np.minimum(balanced(activation), highest)
                 ceiling = along(largest, activation.ndim - 1)[None]
-                clipped[name] = jnp.minimum(activation, jnp.asarray(ceiling, jnp.float32))
+                clipped[name] = np.minimum(activation, ceiling.astype(np.float32))
             elif rule == "mse":
                 largest = np.minimum(least_squares_clip(evaluated[name], steps * members), highest)
             else:
@@ -187,11 +185,11 @@ def rate(
     return checked(Quantised(Graph(folded.name, tuple(nodes)), values.scales, values.origins))
 
 
-def _as_counted(folded: Graph, population: Node, seen: dict[str, Array], values: Values) -> Array:
+def _as_counted(folded: Graph, population: Node, seen: dict[str, np.ndarray], values: Values) -> np.ndarray:
     """The values of a layer when its sources have those that their counts stand for."""
     feeds = {}
     for name in sources(folded, population.name):
-        scale, origin = (jnp.asarray(maps[name], jnp.float32)[None] for maps in (values.scales, values.origins))
+        scale, origin = (maps[name].astype(np.float32)[None] for maps in (values.scales, values.origins))
         feeds[name] = seen[name] * scale + origin
     return apply(population.op, propagate(folded, population.name, feeds))
 
@@ -244,7 +242,7 @@ def _fire(
     grid = attention.matched(grid, found.scale) if attention.rounds(population) else grid
     if seen is not None:
         arriving = _received(behind, found, seen)
-        wanted = np.asarray(apply(population.op, jnp.asarray(seen.wanted)))
+        wanted = apply(population.op, seen.wanted)
         if keep:
             added = (seen.wanted - arriving).mean(axis=(0, *range(2, arriving.ndim))).astype(np.float64)
         else:
@@ -259,14 +257,9 @@ def _fire(
     values.origins[name] = np.broadcast_to(along(grid.low, len(shape)), shape)
 
 
-def _arriving(graph: Graph, name: str, values: Mapping[str, Array]) -> Float[np.ndarray, "item ..."]:
-    """What arrives at a population."""
-    return np.asarray(propagate(graph, name, dict(values)))
-
-
 def _received(behind: Graph, found: Lowered, seen: Seen) -> Float[np.ndarray, "item ..."]:
     """What the membranes of the last population of `behind` stand for on the calibration items."""
-    membranes = _arriving(behind, behind.output.name, seen.counts)
+    membranes = propagate(behind, behind.output.name, seen.counts)
     ndim = found.shift.ndim
     return membranes * along(found.scale, ndim).astype(np.float32)[None] + found.shift.astype(np.float32)[None]
 
@@ -279,7 +272,7 @@ def _never(ndim: int) -> Threshold:
 
 def _reach(graph: Graph, name: str) -> int:
     """The largest magnitude that the input of a population can add up to."""
-    peaks = {s: jnp.full((1, *graph.shapes[s]), _peak(graph, s), jnp.float32) for s in sources(graph, name)}
+    peaks = {s: np.full((1, *graph.shapes[s]), _peak(graph, s), np.float32) for s in sources(graph, name)}
     return int(np.ceil(float(propagate(magnitudes(graph), name, peaks).max()) * 1.001))
 
 
@@ -315,8 +308,8 @@ def pool(folded: Graph, population: Node, nodes: list[Node], values: Values) -> 
     nodes += [node for node in [*inner, population] if node.name not in {n.name for n in nodes}]
     shape = folded.shapes[name]
     for maps in (values.scales, values.origins):
-        moved = propagate(folded, name, {s: jnp.asarray(maps[s], jnp.float32)[None] for s in feeds})
-        channel = uniform(np.asarray(moved)[0].astype(np.float64))
+        moved = propagate(folded, name, {s: maps[s].astype(np.float32)[None] for s in feeds})
+        channel = uniform(moved[0].astype(np.float64))
         maps[name] = np.broadcast_to(along(channel, len(shape)), shape)
 
 

@@ -17,7 +17,7 @@ from math import prod
 
 import jax
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
 from neuro.layers import Conv, Dense
 
@@ -61,7 +61,7 @@ class Fit:
     damping: float
 
 
-def rows(op: Conv | Dense, counts: Float[Array, "item ..."]) -> Rows:
+def rows(op: Conv | Dense, counts: Float[np.ndarray, "item ..."]) -> Rows:
     """The inputs of the neurons of `op` for counts of its source."""
     items = len(counts)
     if isinstance(op, Dense):

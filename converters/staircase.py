@@ -7,9 +7,8 @@ where f crosses low + (n - 1/2) unit. In units of the membrane, x = shift + scal
 from dataclasses import dataclass
 from math import inf
 
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Bool, Float, Int
 
 from converters.calibrate import SMALLEST, least_squares_clip
 from neuro.activations import FAR, Function
@@ -34,7 +33,7 @@ def function_of(op: Relu | Activation) -> Function:
     return LINEAR if isinstance(op, Relu) else op.function
 
 
-def grid(function: Function, activation: Float[Array, "item channel ..."], levels: int, keep: bool) -> Grid:
+def grid(function: Function, activation: Float[np.ndarray, "item channel ..."], levels: int, keep: bool) -> Grid:
     """Levels of least squared error for the values of a layer on calibration items.
 
     A function with steps of its own keeps them where `keep` is set. A channel without any spread takes the layer's.
@@ -48,7 +47,7 @@ def grid(function: Function, activation: Float[Array, "item channel ..."], level
     if function.low < 0 or function.low > 0:
         lowest = np.asarray(activation.min(axis=axes)).astype(np.float64)
         low = np.maximum(lowest, function.low)  # above zero where a channel is always on
-    shaped = jnp.asarray(low.reshape(-1, *(1,) * (activation.ndim - 2)), jnp.float32)[None]
+    shaped = low.reshape(-1, *(1,) * (activation.ndim - 2)).astype(np.float32)[None]
     clip = least_squares_clip(activation - shaped, levels)
     highest = function.high - low
     return Grid(low, np.maximum(np.minimum(clip, highest), SMALLEST) / levels, levels)

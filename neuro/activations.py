@@ -88,9 +88,9 @@ class Function:
         if self.name in wrong and wrong[self.name](*given):
             raise ValueError(f"{self.name}: parameters {given} are out of range")
 
-    def __call__(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
+    def __call__(self, x: Float[Array | np.ndarray, "..."]) -> Float[Array | np.ndarray, "..."]:
         """The function of every value, in the type of `x`."""
-        return _apply(self.name, self.parameters, x, jnp)
+        return _apply(self.name, self.parameters, x, np if isinstance(x, np.ndarray) else jnp)
 
     def exact(self, x: np.ndarray | float) -> np.ndarray:
         """The function of every value in float64."""

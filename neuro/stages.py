@@ -5,15 +5,13 @@ populations there are only linear operators, so that a population's membrane is 
 `Product` of two populations, linear in each of them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TypeAlias
 
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
 
-from neuro.evaluate import apply
+from neuro.evaluate import Batch, apply
 from neuro.graph import Graph, Node
 from neuro.layers import (
     FIRING,
@@ -66,14 +64,14 @@ def sources(graph: Graph, name: str) -> list[str]:
     return [n.name for n in graph.nodes if n.name in feeds]
 
 
-def propagate(graph: Graph, name: str, values: dict[str, Array]) -> Array:
+def propagate(graph: Graph, name: str, values: Mapping[str, Batch]) -> Batch:
     """What arrives at population `name` when its sources, or nodes on the way, have `values` [batch, *shape]."""
-    values = dict(values)
+    known = dict(values)
     for node in stage(graph, name):
-        if node.name not in values:
-            values[node.name] = apply(node.op, *(values[i] for i in node.inputs))
+        if node.name not in known:
+            known[node.name] = apply(node.op, *(known[i] for i in node.inputs))
     target = graph[name]
-    return values[target.inputs[0] if is_population(target) else name]
+    return known[target.inputs[0] if is_population(target) else name]
 
 
 def magnitudes(graph: Graph) -> Graph:
@@ -117,20 +115,20 @@ def bounds(graph: Graph) -> dict[str, int]:
         return 1 if code == "rate" else levels + 1 if code == "naf" else levels
 
     absolute = magnitudes(graph)
-    peaks: dict[str, Array] = {}
+    peaks: dict[str, np.ndarray] = {}
     result: dict[str, int] = {}
     for node in populations(graph):
         shape = graph.shapes[node.name]
         if isinstance(node.op, Input):
-            peaks[node.name] = jnp.full((1, *shape), most(node.op.levels), jnp.float32)
+            peaks[node.name] = np.full((1, *shape), most(node.op.levels), np.float32)
             continue
         if isinstance(node.op, MaxPool):
-            peaks[node.name] = jnp.full((1, *shape), max(float(peaks[s].max()) for s in sources(graph, node.name)))
+            peaks[node.name] = np.full((1, *shape), max(peaks[s].max() for s in sources(graph, node.name)))
             continue
-        reach = np.asarray(propagate(absolute, node.name, peaks))[0].astype(np.float64)
+        reach = propagate(absolute, node.name, peaks)[0].astype(np.float64)
         if isinstance(node.op, FIRING):
             reach = reach + np.abs(node.op.bias) + (node.op.threshold if isinstance(node.op, Threshold) else 0)
-            peaks[node.name] = jnp.full((1, *shape), most(node.op.levels), jnp.float32)
+            peaks[node.name] = np.full((1, *shape), most(node.op.levels), np.float32)
         elif isinstance(node.op, Scale):
             reach = reach + np.abs(node.op.offset)
         result[node.name] = int(np.ceil(reach.max() * 1.001))  # float32 rounds sums of up to 10^4 positive terms

@@ -48,14 +48,14 @@ class Steps(Function):
         own = sha256(np.ascontiguousarray(self.thresholds).tobytes()).hexdigest()
         return f"Steps({self.thresholds.shape}, {own}, {self.unit!r}, {self.start!r})"
 
-    def __call__(self, x: Float[Array, "item ..."]) -> Float[Array, "item ..."]:
+    def __call__(self, x: Float[Array | np.ndarray, "item ..."]) -> Float[Array | np.ndarray, "item ..."]:
         """The function of every value, in float32: a value counts as at a threshold if it is in float64."""
         least = self.thresholds.astype(np.float32)
         least = np.where(least < self.thresholds, np.nextafter(least, np.float32(inf)), least)
-        shaped = jnp.asarray(_beside(least, x.ndim))
+        values, shaped = jnp.asarray(x), jnp.asarray(_beside(least, x.ndim))
 
         def counted(total: Array, at: Array) -> tuple[Array, None]:
-            return total + (x >= at).astype(jnp.float32), None
+            return total + (values >= at).astype(jnp.float32), None
 
         reached, _ = jax.lax.scan(counted, jnp.zeros(x.shape, jnp.float32), shaped)
         return jnp.float32(self.start) + jnp.float32(self.unit) * reached

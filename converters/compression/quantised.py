@@ -101,7 +101,7 @@ def layers(
     lambdas = {}
     for population in populations(graph)[1:]:
         if isinstance(population.op, Relu | Activation):
-            flat = values[population.name].reshape(-1)
+            flat = np.asarray(values[population.name]).reshape(-1)
             clip = float(least_squares_clip(flat[:: -(-len(flat) // VALUES)].reshape(-1, 1), levels)[0])
             lambdas[population.name] = min(clip, function_of(population.op).high)
     full = 2 ** (weight_bits - 1) - 1

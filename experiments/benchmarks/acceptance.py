@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
-import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 from rich.table import Table
@@ -85,7 +84,7 @@ def settled(folded: Graph, calibration: np.ndarray, test: np.ndarray, levels: in
 
 def values(folded: Graph, calibration: np.ndarray, test: np.ndarray, steps: int, neuron) -> Measured:
     """Bursts or a differential code, thresholds at the 99.9th percentile."""
-    real = evaluate(folded, jnp.asarray(calibration, jnp.float32))
+    real = evaluate(folded, calibration.astype(np.float32))
     layers = [n for n in folded.nodes if isinstance(n.op, Relu)]
     highest = {n.name: np.full(folded.shapes[n.name][0], percentile(real[n.name])) for n in layers}
     done = run_values(folded, test, steps, neuron, highest)

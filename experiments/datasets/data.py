@@ -27,6 +27,7 @@ KNOWN = (
 )  # fmt: skip
 DEFAULT_LEVELS = 255
 LARGEST = 2**24
+AT_ONCE = 64  # items, so that what is computed of them stays in the cache
 
 
 def load(name: str | Path, root: Path | None = None, by: Encoding | None = None) -> DataSet:
@@ -212,8 +213,11 @@ def sidecar(network: Path) -> Preprocessing:
 
 def _whole(x: np.ndarray, steps: int = 1) -> bool:
     """Every value is a multiple of 1/steps, up to the rounding of float32."""
-    scaled = x.astype(np.float64) * steps
-    return bool((np.abs(scaled - np.rint(scaled)) <= (0 if steps == 1 else 1e-4)).all())
+    for first in range(0, len(x), AT_ONCE):
+        scaled = x[first : first + AT_ONCE].astype(np.float64) * steps
+        if not (np.abs(scaled - np.rint(scaled)) <= (0 if steps == 1 else 1e-4)).all():
+            return False
+    return True
 
 
 def _check_targets(name: str, targets: np.ndarray, items: int) -> None:

@@ -218,7 +218,7 @@ def test_the_table_of_a_softmax_comes_within_half_a_level():
     real = membrane * 0.0011
     want = np.exp(real - real.max(-1, keepdims=True))
     want /= want.sum(-1, keepdims=True)
-    op = softmax_neurons(np.zeros(1, np.int64), 0.0011, 6, 100, jnp.asarray(want, jnp.float32))
+    op = softmax_neurons(np.zeros(1, np.int64), 0.0011, 6, 100, np.asarray(want, np.float32))
     got = np.array([softmax_by_hand(op, row) for row in membrane.tolist()]) / op.whole
     assert np.abs(got - want).max() <= 0.5 / op.whole + 0.005
     assert op.table[-1] == 0
@@ -246,7 +246,7 @@ def test_a_norm_beyond_32_bits_is_refused():
 
 def test_one_level_stands_for_zero():
     rng = np.random.default_rng(6)
-    values = jnp.asarray(rng.normal(1, 2, (300, 3, 4)), jnp.float32)
+    values = np.asarray(rng.normal(1, 2, (300, 3, 4)), np.float32)
     for common in (True, False):
         grid = whole_zero(values, 15, common)
         zero = -grid.low / grid.unit

@@ -1,6 +1,5 @@
 """Weights fitted to their inputs on cases with a known answer, and rounding against the nearest."""
 
-import jax.numpy as jnp
 import numpy as np
 
 from converters.rounding import Fit, fitted, rows, whole
@@ -11,7 +10,7 @@ from neuro.layers import Conv, Dense
 def test_rows_are_the_inputs_of_every_output():
     rng = np.random.default_rng(0)
     op = Conv(rng.integers(-3, 4, (4, 1, 3, 3)).astype(np.float32), None, (2, 2), ((1, 1), (1, 1)), 2)
-    counts = jnp.asarray(rng.integers(0, 8, (6, 2, 5, 5)), jnp.float32)
+    counts = np.asarray(rng.integers(0, 8, (6, 2, 5, 5)), np.float32)
     taken = rows(op, counts)
     want = taken.of(np.asarray(apply(op, counts)))
     got = np.einsum("gri,goi->gro", taken.patches, op.weight.reshape(2, 2, -1))
@@ -25,7 +24,7 @@ def test_a_fit_finds_the_weights_behind_the_target_and_leaves_means_to_the_bias(
     true = np.array([[0.5, -1.0, 2.0]])
     target = counts @ true.T.astype(np.float32) + 7  # a constant is no business of the weights
     start = np.array([[0.6, -0.8, 1.7]])
-    found = fitted(rows(Dense(start, None), jnp.asarray(counts)), start, target[None].astype(np.float32))
+    found = fitted(rows(Dense(start, None), counts), start, target[None].astype(np.float32))
     np.testing.assert_allclose(found.weight, true, atol=1e-3)
 
 
@@ -35,9 +34,9 @@ def test_noise_is_not_fitted():
     start = rng.normal(size=(2, 30))
     noise = 5 * rng.normal(size=(40, 2)).astype(np.float32)
     target = counts @ start.T.astype(np.float32) + noise
-    found = fitted(rows(Dense(start, None), jnp.asarray(counts)), start, target[None])
+    found = fitted(rows(Dense(start, None), counts), start, target[None])
     assert np.abs(found.weight - start).max() < 0.5
-    few = fitted(rows(Dense(start, None), jnp.asarray(counts[:1])), start, target[None, :1])
+    few = fitted(rows(Dense(start, None), counts[:1]), start, target[None, :1])
     np.testing.assert_array_equal(few.weight, start)
 
 
@@ -68,7 +67,7 @@ def test_a_weight_of_zero_stays_zero_and_the_others_make_up_for_it():
     counts = np.concatenate([first, 2 * first, rng.integers(0, 16, (400, 1))], axis=1).astype(np.float32)
     start = np.array([[1.0, 0.0, 0.5], [1.0, 2.0, 0.5]])
     target = counts @ np.array([[1.0, 1.0, 0.5], [1.0, 2.0, 0.5]], np.float32).T
-    found = fitted(rows(Dense(start, None), jnp.asarray(counts)), start, target[None])
+    found = fitted(rows(Dense(start, None), counts), start, target[None])
     np.testing.assert_allclose(found.weight[0], [3.0, 0.0, 0.5], atol=1e-2)
     assert not np.isinf(found.damping)
     assert whole(found, np.full(2, 0.4), 7)[0, 1] == 0

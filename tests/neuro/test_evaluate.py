@@ -54,29 +54,40 @@ OPERATORS = [
 ]
 
 
+@pytest.fixture(params=[jnp.asarray, np.asarray], ids=["jax", "numpy"])
+def array(request):
+    """Makes the arrays of one of the two kinds that operators take."""
+    return request.param
+
+
 @pytest.mark.parametrize(
     ("op", "x"), OPERATORS, ids=lambda v: type(v).__name__ if not isinstance(v, np.ndarray) else ""
 )
-def test_operator_equals_loops(op, x, numpy_apply):
+def test_operator_equals_loops(op, x, numpy_apply, array):
     want = numpy_apply(op, x)
-    got = np.asarray(apply(op, jnp.asarray(x, jnp.float32)))
+    given = array(x, np.float32)
+    before = np.array(given)
+    got = apply(op, given)
+    assert type(got) is type(given)
+    assert got.dtype == np.float32
+    assert (np.asarray(given) == before).all()  # nothing is changed in place that somebody else holds
     assert got.shape == want.shape
     np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
 
 
-def test_add_takes_two():
-    got = apply(Add(), jnp.asarray(FLAT, jnp.float32), jnp.asarray(2 * FLAT, jnp.float32))
+def test_add_takes_two(array):
+    got = apply(Add(), array(FLAT, np.float32), array(2 * FLAT, np.float32))
     np.testing.assert_allclose(got, 3 * FLAT, rtol=1e-5)
 
 
 @pytest.mark.parametrize("th", [1, 2, 3, 7, 49, 567, 4095, 65536])
-def test_threshold_divides_as_integers_do(th):
+def test_threshold_divides_as_integers_do(th, array):
     """Multiples of the threshold and their neighbours: a float quotient such as 567 k / 567 rounds across them."""
     near = np.array([k * th + d for k in range(-20, 22) for d in (-1, 0, 1)])
     v = np.unique(np.concatenate([near, [2**24 - 1, 1 - 2**24], RNG.integers(-(2**24), 2**24, 200)]))
     bias = 3
     op = Threshold(np.array([th]), np.array([bias]), 15)
-    got = np.asarray(apply(op, jnp.asarray(v - bias - th // 2, jnp.float32)[:, None]))[:, 0]
+    got = np.asarray(apply(op, array(v - bias - th // 2, np.float32)[:, None]))[:, 0]
     assert got.tolist() == [min(max(int(x) // th, 0), 15) for x in v]
 
 
