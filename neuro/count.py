@@ -1,15 +1,16 @@
 """From the spikes of a run to the hardware events of a placed network, per sample, under both schedules."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from math import ceil, log2
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from neuro.account import Account, account
 from neuro.counts import Counts, Path
-from neuro.loads import Loads, core_prices, load_events, loads, sending, sweep_events, sweep_time
+from neuro.effects import load_events
+from neuro.loads import sweep_events
 from neuro.placement import Placement
 from neuro.trains import Trains
 
@@ -32,17 +33,14 @@ def count(
     on the chip run side by side; every copy waits for the slowest core of all. A chip without steps waits for its
     busiest core, over the whole sample.
     """
-    schedule = placement.schedule
-    load = loads(placement, spikes)
-    steps = schedule.total
-    latency = _path(placement, _critical(placement, _unstepped(placement, load))[1].sum(axis=0), steps, 1)
-    result = {"single": Counts(_energy(placement, load, steps, updated), latency, latency, 1, placement.machines)}
-    if placement.realisation.streams:
-        period, copies = schedule.period(placement.realisation.membranes > 1), placement.copies
-        folded = replace(load, core=_folded(load.core, period), link=_folded(load.link, period))
-        critical = _slowest_copy(*_critical(placement, _unstepped(placement, folded)), copies).sum(axis=0)
+    steps, found = placement.schedule.total, account(placement, spikes)
+    latency = _path(placement, found.single, steps, 1)
+    result = {"single": Counts(_energy(placement, found, steps, updated), latency, latency, 1, placement.machines)}
+    if found.stream is not None:
+        period, copies = placement.schedule.period(placement.realisation.membranes > 1), placement.copies
+        critical = _slowest_copy(*found.stream, copies).sum(axis=0)
         share = None if updated is None else updated * (period / steps)
-        events = {name: n * copies for name, n in _energy(placement, load, period, share).items()}
+        events = {name: n * copies for name, n in _energy(placement, found, period, share).items()}
         for once in ("management", "reset"):  # one for the whole chip
             if once in events:
                 events[once] = events[once] / copies
@@ -52,21 +50,20 @@ def count(
     return result
 
 
-def _energy(placement: Placement, load: Loads, steps: int, updated: Array | None) -> dict[str, Array]:
+def _energy(placement: Placement, found: Account, steps: int, updated: Array | None) -> dict[str, Array]:
     """Events that cost energy, summed over a sample's run of `steps` steps; only those that can happen."""
-    chip, total = placement.chip, load.core.sum(axis=(0, 2))  # [batch, load]
-    flat = jnp.ones(total.shape[0], jnp.float32)
+    chip, flat = placement.chip, jnp.ones(found.totals.shape[0], jnp.float32)
     events: dict[str, Array] = {}
     if chip.pace.kind != "event":
         swept = flat * float(placement.swept.sum()) * steps
         events = dict.fromkeys(sweep_events(placement), swept)
         if updated is not None and "neuron_access" in events:
             events[placement.realisation.update] = updated
-    events |= {name: total[:, i] for i, name in enumerate(load_events(placement)) if name != "axon_in"}
+    events |= {name: found.totals[:, i] for i, name in enumerate(load_events(placement)) if name != "axon_in"}
     if placement.number > 1:
-        events["hop"] = load.hops
+        events["hop"] = found.hops
     if placement.chips > 1:
-        events["chip_hop"] = load.chip_hops
+        events["chip_hop"] = found.chip_hops
     events |= {
         "host_write": flat * placement.inputs,
         "host_read": flat * placement.outputs,
@@ -77,61 +74,6 @@ def _energy(placement: Placement, load: Loads, steps: int, updated: Array | None
     if chip.prices_energy("core_step"):
         events["core_step"] = flat * placement.occupied * steps
     return events
-
-
-def _critical(placement: Placement, load: Loads) -> tuple[Float[Array, "step batch"], Float[Array, "step batch event"]]:
-    """What each step waits for, its slowest core (both sides of it in turn, or the slower one), link or tick: seconds,
-    and events of that one alone: sweeps, loads, link, tick."""
-    time, pace = placement.chip.time, placement.chip.pace
-    price, cores, links = jnp.asarray(core_prices(placement)), load.core.shape[2], load.link.shape[2]
-    sent = len(sending(placement))
-    sweeping = 0.0 if pace.kind == "event" else 1.0
-    sweep = jnp.asarray(sweeping * sweep_time(placement), jnp.float32)[None, None]
-    outgoing = load.core[..., :sent] @ price[:sent] + sweep
-    incoming = load.core[..., sent:] @ price[sent:]
-    sides = [outgoing, incoming] if pace.overlap else [outgoing + incoming]
-    crossing = load.link * jnp.float32(time.link.value if time.link else 0.0)
-    tick = jnp.full(
-        (*outgoing.shape[:2], 1), time.tick.value if pace.kind == "tick" and time.tick else 0.0, jnp.float32
-    )
-    waits = jnp.concatenate([*sides, crossing, tick], axis=2)
-    longest = waits.max(axis=2, keepdims=True)
-    place = jax.lax.broadcasted_iota(jnp.int32, waits.shape, 2)
-    # the first of the longest: what argmax gives, in a quarter of its time
-    slowest = jnp.where(waits == longest, place, jnp.int32(waits.shape[2])).min(axis=2, keepdims=True)
-    core, side = slowest % cores, slowest // cores
-    link = jnp.where(side >= len(sides), slowest - len(sides) * cores, links)  # `links` itself stands for the tick
-    none = jnp.zeros((*core.shape[:2], 1), jnp.float32)
-    chosen = jnp.take_along_axis(load.core, core[..., None], axis=2)[:, :, 0]
-    swept = jnp.asarray(sweeping * placement.swept, jnp.float32)[core]
-    sends = (side == 0).astype(jnp.float32)
-    receives = (side == len(sides) - 1).astype(jnp.float32)
-    packets = jnp.take_along_axis(jnp.concatenate([load.link, none], axis=2), link, axis=2)
-    ticks = ((side >= len(sides)) & (link == links)).astype(jnp.float32)
-    events = [
-        jnp.repeat(swept * sends, len(sweep_events(placement)), axis=2),
-        chosen[..., :sent] * sends,
-        chosen[..., sent:] * receives,
-        jnp.where(side >= len(sides), packets, none),
-        ticks,
-    ]
-    return longest[..., 0], jnp.concatenate(events, axis=2)
-
-
-def _unstepped(placement: Placement, load: Loads) -> Loads:
-    """Where there are no steps, all of a sample's loads together."""
-    if placement.chip.pace.kind != "event":
-        return load
-    return replace(load, core=load.core.sum(axis=0)[None], link=load.link.sum(axis=0)[None])
-
-
-def _folded(load: Array, period: int) -> Array:
-    """Steady state of a pipeline: in step t of a period every sample in flight adds its own step t + d period."""
-    steps = load.shape[0]
-    depth = -(-steps // period)
-    padded = jnp.pad(load, ((0, depth * period - steps), *((0, 0),) * (load.ndim - 1)))
-    flights = padded.reshape(depth, period, *load.shape[1:])
-    return jnp.stack([jnp.roll(flight, d, axis=1) for d, flight in enumerate(flights)]).sum(axis=0)
 
 
 def _slowest_copy(waiting: Array, critical: Array, copies: int) -> Array:

@@ -5,7 +5,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from neuro.count import count
-from neuro.loads import effects, load_events, sending, sweep_events
+from neuro.effects import effects, load_events, sending
+from neuro.loads import sweep_events
 from neuro.placement import Placement
 
 REST = "(chip)"

@@ -9,8 +9,9 @@ from jaxtyping import Float
 from neuro.capability import Realisation
 from neuro.chip import Chip
 from neuro.count import MOST_LEVELS
+from neuro.effects import load_events
 from neuro.errors import DoesNotFit
-from neuro.loads import core_prices, load_events, sweep_events, sweep_time
+from neuro.loads import core_prices, sweep_events, sweep_time
 from neuro.placement import Placement, place
 from neuro.wiring import Wiring
 

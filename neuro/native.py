@@ -23,7 +23,7 @@ from neuro.cache import caches, processor, trusted
 
 SOURCES = (
     "lanes.h", "threads.h", "fire.h", "lookup.h", "fire.cc", "trains.h", "trains.cc", "product.cc", "probe.cc",
-    "recurrent.h", "recurrent.cc",
+    "account.h", "account.cc", "recurrent.h", "recurrent.cc",
 )  # fmt: skip
 TARGETS = (
     "fire_int8",
@@ -33,7 +33,7 @@ TARGETS = (
     "drive_float32",
     "pool",
     "count",
-    "cause",
+    "account",
     "product",
     "probe_read",
     "recurrent_run",

@@ -1,7 +1,8 @@
 """What counting costs: a run of the engine alone, and with the hardware events of a placed network counted in it.
 
 ``python -m experiments.benchmarks.accounting [DENSITY ...]``: the workloads W1 and W2 of `experiments.benchmarks.peers`
-at each density, on Loihi 2, every packet along its route; in turns, medians. Threads are those that JAX is given.
+at each density, on Loihi 2, every packet along its route, for samples that run alone and for samples that follow each
+other; in turns, medians. Threads are those that JAX is given.
 """
 
 import sys
@@ -63,7 +64,7 @@ def measure(network: Network, placement: Placement, rounds: int = ROUNDS) -> Spe
 
     def counted(fired):
         trains = fired()
-        return trains, count(placement, trains)["single"]
+        return trains, count(placement, trains)
 
     runs = [jax.jit(lambda fired: fired()), jax.jit(counted)]
     spent = [[_seconds(run, fired) for run in runs] for _ in range(1 + rounds)][1:]

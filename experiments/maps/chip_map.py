@@ -23,11 +23,12 @@ from neuro.cost import cost
 from neuro.count import count
 from neuro.counts import Counts, average
 from neuro.detailed import Step
+from neuro.effects import effects
 from neuro.errors import BadInput, DoesNotFit, NeuroError
 from neuro.file import check_writable
 from neuro.graph import Graph
 from neuro.ledger import ledger
-from neuro.loads import core_prices, effects, sweep_time
+from neuro.loads import core_prices, sweep_time
 from neuro.mapping import mean_loads, search
 from neuro.placement import Placement
 from neuro.simulate import simulate

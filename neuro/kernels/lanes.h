@@ -64,6 +64,16 @@ inline Half widened(const int8_t* from) {
 #endif
 }
 inline Half widened(const int16_t* from) { return load<Half>(from); }
+inline Half widened(const uint8_t* from) {
+#if LANES_AVX512
+  return (Half)_mm512_cvtepu8_epi16((__m256i)load<Narrow>(from));
+#elif LANES_AVX2
+  return (Half)_mm256_cvtepu8_epi16((__m128i)load<Narrow>(from));
+#else
+  typedef uint8_t Byte __attribute__((vector_size(Bytes / 2)));
+  return __builtin_convertvector(load<Byte>(from), Half);
+#endif
+}
 
 // Adds 16-bit sums to two vectors of 32-bit state.
 inline void add_wide(Word& low, Word& high, const Half& sum) {

@@ -37,39 +37,6 @@ ffi::Error count_trains(ffi::ThreadPool threads, Bytes spikes, ffi::Result<Integ
   return ffi::Error::Success();
 }
 
-// What the spikes of all populations cause, four buffers for each: trains, columns, row_of, rows (see trains::Effects).
-ffi::Error cause_trains(ffi::ThreadPool threads, ffi::RemainingArgs rest, ffi::Result<ffi::Buffer<ffi::F32>> out,
-                        ffi::Span<const int64_t> starts, int32_t again) {
-  struct Population {
-    trains::Trains from;
-    trains::Effects effects;
-    int64_t start;
-  };
-  auto o = out->dimensions();  // [step, sample, effect]
-  std::vector<Population> all;
-  for (size_t i = 0; i < starts.size(); i++) {
-    auto spikes = rest.get<Bytes>(4 * i);
-    auto columns = rest.get<Integers>(4 * i + 1), row_of = rest.get<Integers>(4 * i + 2);
-    auto rows = rest.get<ffi::Buffer<ffi::F32>>(4 * i + 3);
-    if (!spikes.has_value() || !columns.has_value() || !row_of.has_value() || !rows.has_value())
-      return ffi::Error::InvalidArgument("cause: a population lacks a buffer");
-    const trains::Trains from = trains_of(*spikes);
-    auto c = columns->dimensions();  // [position, width]
-    if (c[0] != from.positions || c[1] % lanes::Words || spikes->dimensions()[0] != o[1] ||
-        row_of->element_count() != size_t(from.positions) * from.bytes * 8 ||
-        starts[i] + from.steps + (again ? 1 : 0) > o[0])
-      return ffi::Error::InvalidArgument("cause: tables and trains do not fit together");
-    all.push_back({from, {columns->typed_data(), row_of->typed_data(), rows->typed_data(), int(c[1])}, starts[i]});
-  }
-  const size_t apart = size_t(o[1]) * o[2];
-  share(threads, int(o[1]), [&](int s) {
-    float* to = out->typed_data() + s * o[2];
-    for (int64_t t = 0; t < o[0]; t++) memset(to + t * apart, 0, size_t(o[2]) * 4);
-    for (const Population& p : all) trains::causes(p.from, s, p.effects, apart, again, to + p.start * apart);
-  });
-  return ffi::Error::Success();
-}
-
 // Neurons whose drive [sample, position, lane] is known: the same in every step under the rate code, there at once
 // under a window code.
 template <class W, ffi::DataType Type>
@@ -134,13 +101,6 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(pool, pool_trains,
 XLA_FFI_DEFINE_HANDLER_SYMBOL(count, count_trains,
                               ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Bytes>().Ret<Integers>().Attr<int32_t>(
                                   "doubles"));
-XLA_FFI_DEFINE_HANDLER_SYMBOL(cause, cause_trains,
-                              ffi::Ffi::Bind()
-                                  .Ctx<ffi::ThreadPool>()
-                                  .RemainingArgs()
-                                  .Ret<ffi::Buffer<ffi::F32>>()
-                                  .Attr<ffi::Span<const int64_t>>("starts")
-                                  .Attr<int32_t>("again"));
 
 #define DRIVE(NAME, W, TYPE)                                                 \
   XLA_FFI_DEFINE_HANDLER_SYMBOL(NAME, (drive<W, TYPE>),                      \

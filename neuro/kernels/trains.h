@@ -1,4 +1,4 @@
-// Packed spike trains between layers: pooling, counting, and what the spikes of every step cause.
+// Packed spike trains between layers: pooling and counting.
 #pragma once
 
 #include <algorithm>
@@ -60,43 +60,6 @@ inline void count(const Trains& from, int sample, bool doubles, int32_t* to) {
         for (; bits; bits &= bits - 1) to[64 * word + __builtin_ctzll(bits)] += one;
       }
     }
-  }
-}
-
-// What one spike of each neuron causes. columns [position, width]: where its effects are counted, -1 behind the
-// last; row_of [position, lane]: which of the rows [row, width] a neuron's effects are.
-struct Effects {
-  const int32_t *columns, *row_of;
-  const float* rows;
-  int width;
-};
-
-// Adds what the spikes of every step cause: [step, effect], steps `apart` numbers from each other. again: all of it once
-// more in the step after the last.
-inline void causes(const Trains& from, int sample, const Effects& effects, size_t apart, bool again, float* to) {
-  constexpr int Words = lanes::Words, Chunk = 256;  // words of a row whose spikes are listed at a time
-  uint16_t found[Chunk * 64 + lanes::Slack];
-  alignas(64) float sum[Words];
-  const int words = from.bytes / 8;
-  float* const after = to + from.steps * apart;
-  for (int q = 0; q < from.positions; q++) {
-    const uint8_t* row = from.at(sample, q);
-    const int32_t* columns = effects.columns + size_t(q) * effects.width;
-    for (int t = 0; t < from.steps; t++, row += from.bytes)
-      for (int first = 0; first < words; first += Chunk) {
-        const int32_t* own = effects.row_of + (size_t(q) * words + first) * 64;
-        const int spikes = int(lanes::indices(row + 8 * first, std::min(Chunk, words - first), 0, found) - found);
-        if (!spikes) continue;
-        float* here = to + t * apart;
-        for (int v = 0; v < effects.width; v += Words) {
-          lanes::Real total{};
-          for (int i = 0; i < spikes; i++)
-            total += lanes::load<lanes::Real>(effects.rows + size_t(own[found[i]]) * effects.width + v);
-          lanes::store(sum, total);
-          for (int i = 0; i < Words && columns[v + i] >= 0; i++) here[columns[v + i]] += sum[i];
-          for (int i = 0; again && i < Words && columns[v + i] >= 0; i++) after[columns[v + i]] += sum[i];
-        }
-      }
   }
 }
 

@@ -14,7 +14,8 @@ from neuro.chip import Chip, load, prices
 from neuro.constants import Seconds, leaves
 from neuro.cost import Prices, cost
 from neuro.counts import Counts
-from neuro.loads import load_events, loads
+from neuro.effects import load_events
+from neuro.loads import loads
 from neuro.placement import Placement, place
 from neuro.reach import fan_out
 from neuro.wiring import of_graph

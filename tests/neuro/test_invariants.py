@@ -18,10 +18,10 @@ from neuro.chip import load, prices
 from neuro.constants import leaves
 from neuro.cost import cost
 from neuro.counts import Counts
+from neuro.effects import effects, load_events
 from neuro.errors import DoesNotFit
 from neuro.graph import Graph, Node
 from neuro.layers import Dense, Input, Scale, Threshold
-from neuro.loads import effects, load_events
 from neuro.network import Network
 from neuro.partition import LIMITS
 from neuro.placement import Placement, place

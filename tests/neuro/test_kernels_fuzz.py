@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from neuro import native
 from neuro.synaptic import CROSSOVER, LOOKUP_LIMIT, fire, synapses
 from neuro.taps import ALIGN, Taps, by_channel
-from neuro.trains import WORD, Cause, Packed, caused, counts
+from neuro.trains import WORD, Packed, counts
 
 EXAMPLES = int(os.environ.get("NEURO_FUZZ", "60"))
 RATE_SOFT, RATE_HARD, UNARY, BITS, SUM, SUM_BITS = range(6)
@@ -270,9 +270,3 @@ def test_pools_and_counts_are_what_numpy_does(seed, batch, steps, positions, cha
     else:
         want = np.stack([spikes[..., w].any(-1) for w in windows], -1).sum(0)
     np.testing.assert_array_equal(np.asarray(counts(pooled, serial)), want)
-    effects = int(rng.integers(1, 40))
-    matrix = (rng.integers(0, 3, (channels * positions, effects)) * (rng.random(effects) < 0.5)).astype(np.float32)
-    cause = Cause(matrix, np.arange(effects), 0)
-    flat = spikes.reshape(steps, batch, -1).astype(np.int64)
-    found = caused({"a": trains}, {"a": cause}, (steps, effects))
-    np.testing.assert_array_equal(np.asarray(found), flat @ matrix.astype(np.int64))

@@ -11,8 +11,9 @@ import pytest
 from converters.encode import encode
 from neuro.capability import realise
 from neuro.chip import Chip
+from neuro.effects import effects, load_events
 from neuro.floorplan import traffic_hops
-from neuro.loads import effects, load_events, loads
+from neuro.loads import loads
 from neuro.placement import Placement, place
 from neuro.synapses import unroll
 from neuro.topology import links
