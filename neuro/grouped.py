@@ -25,7 +25,8 @@ MOST = 255
 
 @dataclass(frozen=True, eq=False)
 class Grouped:
-    """Tables of a population. order [place]: where the effect at each place is counted, -1 where there is none.
+    """Tables of a population. order [place]: where the effect at each place is counted; behind the last, places that
+    hold nothing.
 
     units [unit, 6]: position, word, and which of `blocks` (first, last) hold what is common to its neurons, and those
     in which they differ. blocks: the first place of each, the common ones first. common: what every spike causes in
@@ -72,7 +73,7 @@ def grouped(
     spans = [np.stack([end - on.sum(axis=1), end], axis=1) for end, on in zip(ends, (common, own), strict=True)]
     row_of, rows = _rows(matrix, neurons, low, own, block, (effect, less))
     return Grouped(
-        order=np.pad(columns[effect], spare, constant_values=-1).astype(np.int32),
+        order=np.pad(columns[effect], spare).astype(np.int32),
         units=np.column_stack([*np.divmod(np.arange(len(neurons)), words), *spans]).astype(np.int32),
         blocks=np.concatenate([np.nonzero(on)[1] * block for on in (common, own)]).astype(np.int32),
         common=shared.reshape(len(low), -1, block)[common],

@@ -62,17 +62,18 @@ struct Run {
 
   // Borders crossed, and every load of all cores, over all steps.
   void total(const float* rows, float* to) const {
-    const int width = prices.width();
-    std::fill(to, to + 2 + prices.loads, 0.0f);
-    for (int t = 0; t < steps; t++, rows += width) {
-      for (int k = 0; k < 2; k++) to[k] += rows[k];
-      const float* row = rows + accounts::Words;
-      for (int l = 0; l < prices.loads; l++) {
-        accounts::Real sum{};
-        for (int c = 0; c < prices.cores; c += accounts::Words, row += accounts::Words)
-          sum += lanes::load<accounts::Real>(row);
-        for (int k = 0; k < accounts::Words; k++) to[2 + l] += sum[k];
+    const size_t width = prices.width();
+    for (int k = 0; k < 2; k++) {
+      to[k] = 0;
+      for (int t = 0; t < steps; t++) to[k] += rows[t * width + k];
+    }
+    for (int l = 0; l < prices.loads; l++) {
+      accounts::Real sum{};
+      for (int t = 0; t < steps; t++) {
+        const float* row = rows + t * width + accounts::Words + size_t(l) * prices.cores;
+        for (int c = 0; c < prices.cores; c += accounts::Words) sum += lanes::load<accounts::Real>(row + c);
       }
+      to[2 + l] = lanes::total(sum);
     }
   }
 };

@@ -21,7 +21,7 @@ struct Effects {
   int positions, steps, bytes, start;
   int number, places;    // units, places
   const int32_t* units;  // [unit, 6]: position, word, blocks (first, last) in common and of its neurons
-  const int32_t *order, *blocks;  // [place]: where in the row it is counted, -1 for nowhere; [block]: its first place
+  const int32_t *order, *blocks;  // [place]: where in the row it is counted; [block]: its first place
   const float* common;            // [block, place]
   const int32_t* row_of;          // [unit, lane]: place in `rows`
   const uint8_t* rows;            // [place]
@@ -75,11 +75,8 @@ inline void add_effects(const Effects& all, int sample, int width, bool again, f
   for (int t = 0; t < all.steps; t++) {
     const float* sum = sums.data() + size_t(t) * all.places;
     float* row = to + size_t(all.start + t) * width;
-    for (int v = 0; v < all.places; v++) {
-      if (all.order[v] < 0) continue;
-      row[all.order[v]] += sum[v];
-      if (again) after[all.order[v]] += sum[v];
-    }
+    for (int v = 0; v < all.places; v++) row[all.order[v]] += sum[v];
+    for (int v = 0; again && v < all.places; v++) after[all.order[v]] += sum[v];
   }
 }
 
@@ -105,16 +102,11 @@ struct Longest {
     wait = longer ? other : wait;
     from = longer ? lanes::splat<lanes::Word>(first) : from;
   }
-  float seconds() const {
-    float most = wait[0];
-    for (int i = 1; i < Words; i++) most = std::max(most, wait[i]);
-    return most;
-  }
+  float seconds() const { return lanes::largest(wait); }
   int place(float seconds) const {
-    int first = 1 << 30;
-    for (int i = 0; i < Words; i++)
-      if (wait[i] == seconds) first = std::min(first, from[i] + i);
-    return first;
+    lanes::Word lane;
+    for (int i = 0; i < Words; i++) lane[i] = i;
+    return lanes::least(wait == lanes::splat<Real>(seconds) ? from + lane : lanes::splat<lanes::Word>(INT32_MAX));
   }
 };
 
@@ -126,8 +118,9 @@ inline float slowest(const Prices& prices, const float* row, float* events) {
   float longest = -1;
   int side = 0, place = 0;
   auto keep = [&](const Longest& found, int of) {
-    if (found.seconds() <= longest) return;
-    longest = found.seconds();
+    const float seconds = found.seconds();
+    if (seconds <= longest) return;
+    longest = seconds;
     side = of;
     place = found.place(longest);
   };

@@ -195,6 +195,26 @@ inline Real lesser(const Real& a, const Real& b) {
 
 inline Real greater(const Real& a, const Real& b) { return -lesser(-a, -b); }
 
+// One of the two lanes, halving again and again.
+template <class V, class T, class F>
+inline T folded(const V& v, F&& of) {
+  T x[Words];
+  store(x, v);
+  for (int n = Words / 2; n; n /= 2)
+    for (int i = 0; i < n; i++) x[i] = of(x[i], x[i + n]);
+  return x[0];
+}
+
+inline float largest(const Real& v) {
+  return folded<Real, float>(v, [](float a, float b) { return a > b ? a : b; });
+}
+inline int32_t least(const Word& v) {
+  return folded<Word, int32_t>(v, [](int32_t a, int32_t b) { return a < b ? a : b; });
+}
+inline float total(const Real& v) {
+  return folded<Real, float>(v, [](float a, float b) { return a + b; });
+}
+
 // Room that `indices` may write beyond the last index.
 constexpr int Slack = 64;
 

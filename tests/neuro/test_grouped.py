@@ -19,9 +19,7 @@ def rebuilt(tables: Grouped, layout: Layout, columns: int, block: int) -> np.nda
                 sums[tables.blocks[b] :][:block] += tables.common[b]
             for k, b in enumerate(range(differ, no_more)):
                 sums[tables.blocks[b] :][:block] += tables.rows[row_of[lane] + k * block :][:block]
-            held = tables.order >= 0
-            assert (sums[~held] == 0).all()
-            np.add.at(found[neuron], tables.order[held], sums[held])
+            np.add.at(found[neuron], tables.order, sums)
     return found
 
 
