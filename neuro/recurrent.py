@@ -253,9 +253,11 @@ def _synapses(network: Network, kind: Kind, slot: int) -> tuple[Int32[np.ndarray
     ])  # fmt: skip
     order = np.lexsort((post, pre))
     number = NUMBERS[kind]
+    weight = np.concatenate([none.astype(number), *(p.weight for p in network.projections)]).astype(number)[order]
+    if number == np.float64 and (weight == weight.astype(np.float32)).all():
+        number = np.float32  # half the bytes, of which there are many, for the same numbers
     found = np.zeros(len(pre), np.dtype([("place", np.uint32), ("weight", number)], align=True))
-    found["place"] = post[order]
-    found["weight"] = np.concatenate([none.astype(number), *(p.weight for p in network.projections)])[order]
+    found["place"], found["weight"] = post[order], weight
     return np.searchsorted(pre[order], np.arange(neurons + 1)).astype(np.int32), found
 
 

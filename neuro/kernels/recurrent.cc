@@ -35,7 +35,7 @@ ffi::Error run(ffi::ThreadPool& pool, Integers populations, Integers parameters,
   net.numbers = reinterpret_cast<const T*>(numbers.typed_data());
   net.refractory = refractory.typed_data();
   net.rows = rows.typed_data();
-  net.synapses = reinterpret_cast<const recurrent::Synapse<T>*>(synapses.typed_data());
+  net.synapses = synapses.typed_data();
   net.slots = slots;
   net.block = block;
   net.wait = wait;
@@ -50,8 +50,10 @@ ffi::Error run(ffi::ThreadPool& pool, Integers populations, Integers parameters,
   const int steps = int(e[1]);
   net.input_words = int(e[2] / 8);
   const size_t all = size_t(net.words + net.input_words) * recurrent::Word;
+  net.synapse = sizeof(recurrent::Synapse<T>);
+  if (rows.element_count() == all + 1 && synapses.element_count() == rows.typed_data()[all] * size_t(8)) net.synapse = 8;
   if (rows.element_count() != all + 1 || refractory.element_count() != size_t(net.words) * recurrent::Word ||
-      block > slots || slots * net.slot >= size_t(1) << 31 || spikes.dimensions()[2] != net.words * 8)
+      synapses.element_count() != rows.typed_data()[all] * net.synapse || block > slots || slots * net.slot >= size_t(1) << 31 || spikes.dimensions()[2] != net.words * 8)
     return ffi::Error::InvalidArgument("recurrent: tables do not fit together");
   share(pool, int(e[0]), [&](int s) {
     const Tiny tiny(std::is_same_v<T, float>);

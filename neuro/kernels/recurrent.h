@@ -68,10 +68,10 @@ struct Population {
 enum Name { At, Bias, Decay, Start, Jump, JumpDecay, Quantum, Limit, Beyond, CurrentDecay };
 // Beyond: the smallest membrane that fires; CurrentDecay: one for each receptor
 
-template <class T>
+template <class S>
 struct Synapse {
   uint32_t place;
-  T weight;
+  S weight;
 };
 
 template <class T>
@@ -83,7 +83,8 @@ struct Network {
   const T* numbers;
   const int32_t* refractory;  // of each neuron
   const int32_t* rows;        // [source + 1]: its synapses
-  const Synapse<T>* synapses;
+  const uint8_t* synapses;    // Synapse<T>, or where all weights are such numbers, Synapse<float>
+  size_t synapse;             // bytes of one
   size_t slot;  // numbers of one slot of the ring
 };
 
@@ -262,12 +263,18 @@ class Run {
 
   // Asks for a part of a row of synapses: the first `Near` bytes, or as many after these.
   void ask(uint32_t source, int part) const {
-    const char* from = reinterpret_cast<const char*>(net.synapses + net.rows[source]) + part * Near;
-    const char* to = reinterpret_cast<const char*>(net.synapses + net.rows[source + 1]);
-    for (const char* line = from; line < std::min(to, from + Near); line += 64) __builtin_prefetch(line);
+    const uint8_t* from = net.synapses + net.rows[source] * net.synapse + part * Near;
+    const uint8_t* to = net.synapses + net.rows[source + 1] * net.synapse;
+    for (const uint8_t* line = from; line < std::min(to, from + Near); line += 64) __builtin_prefetch(line);
   }
 
   // The spikes of step t into the ring.
+  void deliver(int t, const uint8_t* spikes, const uint8_t* entering) {
+    if (net.synapse == sizeof(Synapse<T>)) deliver<T>(t, spikes, entering);
+    else deliver<float>(t, spikes, entering);
+  }
+
+  template <class S>
   void deliver(int t, const uint8_t* spikes, const uint8_t* entering) {
     firing.clear();
     collect(spikes, net.words, 0);
@@ -276,8 +283,9 @@ class Run {
     T* to = ring.data();
     for (size_t i = 0; i < firing.size(); i++) {
       if (i + 1 < firing.size()) ask(firing[i + 1], i + 1 < size_t(announced));
-      const Synapse<T>* s = net.synapses + net.rows[firing[i]];
-      const Synapse<T>* end = net.synapses + net.rows[firing[i] + 1];
+      const auto* all_synapses = reinterpret_cast<const Synapse<S>*>(net.synapses);
+      const Synapse<S>* s = all_synapses + net.rows[firing[i]];
+      const Synapse<S>* end = all_synapses + net.rows[firing[i] + 1];
       for (; s < end; s++) {
         uint32_t place = s->place + base;
         place -= place >= all ? all : 0;
