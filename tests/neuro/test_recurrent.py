@@ -181,6 +181,21 @@ def test_nothing_but_inputs():
 
 
 @pytest.mark.usefixtures("compiled")
+@pytest.mark.parametrize(("weight", "bytes_each"), [([0.5, -2.0, 2.0**24], 8), ([0.1, 1 / 3, 2.0**24 + 1], 16)])
+def test_weights_are_kept_to_the_last_bit(weight, bytes_each):
+    """One spike, one synapse, no leak: the membrane is the weight. Single precision stores it where it can."""
+    where = np.arange(3)
+    populations = (Neurons("in", (3,)), Neurons("cells", (3,), Dynamics(np.inf)))
+    network = Network("weights", populations, (Projection("in", "cells", where, where, np.array(weight)),))
+    program = recurrent.prepare(network, "float64")
+    assert program.tables is not None
+    assert program.tables.synapses.size == 3 * bytes_each
+    trains = np.zeros((3, 3), bool)
+    trains[0] = True
+    assert recurrent.run(program, {"in": trains}, 3).membranes["cells"].tolist() == weight
+
+
+@pytest.mark.usefixtures("compiled")
 def test_samples_run_alone():
     draw = Draw(np.random.default_rng(4), True)
     network = draw.network()
