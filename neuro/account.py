@@ -58,8 +58,8 @@ def _compiled(placement: Placement, spikes: Mapping[str, Packed]) -> Account:
     """The same by the kernel: sample by sample, so that no step of any core is kept."""
     events, sent, time = load_events(placement), len(sending(placement)), placement.chip.time
     vector = native.lane_bytes() // 4
-    cores = -(-placement.number // vector) * vector
-    links = len(topology.links(placement.topology).names) if time.link else 0
+    every_link = len(topology.links(placement.topology).names) if time.link else 0
+    cores, links = (-(-number // vector) * vector for number in (placement.number, every_link))
     first = vector + len(events) * cores  # of the links
     steps, batch = placement.schedule.total, next(iter(spikes.values())).shape[1]
     tables: list[Array] = []
@@ -76,7 +76,7 @@ def _compiled(placement: Placement, spikes: Mapping[str, Packed]) -> Account:
     if ticking.any():
         spare = ((0, 0), (0, 0), (0, cores - placement.number))
         by_load = np.pad(ticking.transpose(0, 2, 1), spare).reshape(steps, -1)
-        begin = np.pad(by_load, ((0, 0), (vector, -(-links // vector) * vector)))
+        begin = np.pad(by_load, ((0, 0), (vector, links)))
     period = _period(placement) if placement.realisation.streams else 1
     every = len(events) + 3  # compartments swept, loads, link, tick
     shapes = [(batch, 2 + len(events)), (batch, every), (period, batch), (period, batch, every)]
@@ -93,7 +93,7 @@ def _compiled(placement: Placement, spikes: Mapping[str, Packed]) -> Account:
         period=np.int32(period),
         depth=np.int32(-(-steps // period) if placement.realisation.streams else 0),
         sent=np.int32(sent),
-        links=np.int32(-(-links // vector) * vector),
+        links=np.int32(links),
         overlap=np.int32(placement.chip.pace.overlap),
         again=np.int32(placement.realisation.sends > 1),
         link=np.float32(time.link.value if time.link else 0),

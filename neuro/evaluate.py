@@ -1,4 +1,4 @@
-"""Executing float and integer graphs with JAX, a batch at a time."""
+"""Executing float and integer graphs with JAX, a batch at a time; once, where that is all, with NumPy."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
