@@ -9,7 +9,7 @@ it may be run where nothing else of this package is. Requests and replies:
     {"ready": true, "first_s": s of the first run, "load_s": s, "version": text, "bytes_per_weight": n or null}
 {"go": true}
     {"wall": s, "own_clock": the simulator measured that itself, "cpu": s, "peak_mib": MiB}, of one run: the mean of a
-    turn, which is as many runs as begin within TURN
+    turn, which is one run that nobody measures and then as many as begin within TURN
 anything that fails
     {"error": text}
 
@@ -31,7 +31,8 @@ from typing import Any, TextIO
 import numpy as np
 
 TURN = 0.1
-"""Seconds of a turn: what ran before has emptied the caches, and batches come one after another."""
+"""Seconds of a turn. Batches come one after another, but a process that has waited for its turn comes back cold: the
+others have emptied the caches, and its first run can take seven times as long as the second."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,7 @@ def replies(
             elif prepared is None:
                 yield {"error": "nothing is loaded"}
             else:
+                prepared.run()
                 start, used, own = time.perf_counter(), cpu(), [prepared.run()]
                 while time.perf_counter() < start + TURN:
                     own.append(prepared.run())

@@ -69,7 +69,7 @@ def test_replies_in_process(tmp_path, monkeypatch):
     requests = iter([{"load": "w", "counts": str(tmp_path / "c.npz")}, {"go": True}])
     ready, went = protocol.replies(prepare, "toy", requests)
     assert ready["bytes_per_weight"] is None
-    assert ran == ["toy", "toy"]
+    assert ran == ["toy", "toy", "toy"]  # at the start, unmeasured, measured
     assert went["wall"] >= 0
     assert went["cpu"] >= 0
     assert not went["own_clock"]
@@ -77,9 +77,10 @@ def test_replies_in_process(tmp_path, monkeypatch):
 
 
 def test_a_turn_is_the_mean_of_the_runs_that_begin_within_it(tmp_path, monkeypatch):
-    """Runs of 1, 2, 3 s by a clock of the simulator's own, each of which takes 40 ms: three begin within 100 ms."""
+    """Runs of 1, 2, 3 s by a clock of the simulator's own, each of which takes 40 ms: three begin within 100 ms, and
+    the first of a turn, of 9 s, is not among them."""
     monkeypatch.setattr(protocol, "TURN", 0.1)
-    took = iter([9.0, 1.0, 2.0, 3.0, 99.0])
+    took = iter([9.0, 9.0, 1.0, 2.0, 3.0, 99.0])
 
     def run():
         time.sleep(0.04)
