@@ -119,7 +119,7 @@ def prepare(graph: Graph) -> Program:
             made = Stage(node, found.layout, neurons, bool(neurons[1].any()), ready, entering=product)
         layouts[node.name] = made.layout
         stages.append(made)
-    return Program(graph, tuple(stages))
+    return jax.device_put(Program(graph, tuple(stages)))  # once: what stays in NumPy is copied for every batch
 
 
 def _check(graph: Graph, schedule: Schedule) -> None:

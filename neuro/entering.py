@@ -7,7 +7,7 @@ from math import prod
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Int16
+from jaxtyping import Array, Float, Int
 from numpy.lib.stride_tricks import sliding_window_view
 
 from neuro import native
@@ -18,7 +18,8 @@ from neuro.trains import WORD
 
 VECTORS = 4
 """Vectors of 32-bit lanes in a panel of weights; see kernels/product.cc."""
-LARGEST = 2**15 - 1
+LARGEST = {"int8": 2**7 - 1, "int16": 2**15 - 1}
+"""Of counts and weights, by what holds them: two products of bytes have to fit in 16 bits, so -128 is none of them."""
 HEARD = 64
 """Counts that a neuron of a convolution hears, at most: they are copied for every position."""
 
@@ -26,22 +27,24 @@ HEARD = 64
 @partial(jax.tree_util.register_dataclass, data_fields=["weights", "heard"], meta_fields=[])
 @dataclass(frozen=True, eq=False)
 class Entering:
-    """Weights as the `product` kernel reads them, two counts at a time; lanes beyond the neurons are zero. heard: which
-    counts each position hears, beyond the last where there is none; None where the only position hears all."""
+    """Weights as the `product` kernels read them: of so many counts at a time as fill 32 bits; lanes beyond the neurons
+    are zero. heard: which counts each position hears, beyond the last where there is none; None where the only position
+    hears all."""
 
-    weights: Int16[Array | np.ndarray, "panel pair lane 2"]
+    weights: Int[Array | np.ndarray, "panel word lane each"]
     heard: Int[Array | np.ndarray, "position count"] | None = None
 
     def __call__(self, counts: Float[Array, "batch ..."]) -> Int[Array, "batch position lane"]:
         """What `counts` bring to every neuron."""
-        panels, pairs, width, _ = self.weights.shape
-        batch = counts.shape[0]
-        rows = counts.reshape(batch, -1).astype(jnp.int16)
+        panels, words, width, each = self.weights.shape
+        batch, kind = counts.shape[0], str(self.weights.dtype)
+        rows = counts.reshape(batch, -1).astype(kind)
         if self.heard is not None:
             rows = jnp.pad(rows, ((0, 0), (0, 1)))[:, jnp.asarray(self.heard)].reshape(batch * len(self.heard), -1)
-        rows = jnp.pad(rows, ((0, 0), (0, 2 * pairs - rows.shape[1])))
+        rows = jnp.pad(rows, ((0, 0), (0, each * words - rows.shape[1])))
         shape = jax.ShapeDtypeStruct((len(rows), 1, panels * width), jnp.int32)
-        found = jax.ffi.ffi_call(native.target("product", native.kernels().isa), shape)(rows, jnp.asarray(self.weights))
+        call = jax.ffi.ffi_call(native.target(f"product_{kind}", native.kernels().isa), shape)
+        found = call(rows, jnp.asarray(self.weights))
         return found.reshape(batch, -1, panels * width)
 
 
@@ -56,15 +59,19 @@ def entering(graph: Graph, name: str) -> Entering | None:
     if sources(graph, name) != [graph.input.name] or len(inner) != 1 or not isinstance(graph.input.op, Input):
         return None
     op, shape, levels = inner[0].op, graph.shapes[inner[0].inputs[0]], graph.input.op.levels
-    if not isinstance(op, Dense | Conv) or op.bias is not None or levels is None or levels > LARGEST:
+    if not isinstance(op, Dense | Conv) or op.bias is not None or levels is None:
         return None
-    if not np.issubdtype(op.weight.dtype, np.integer) or np.abs(op.weight.astype(np.int64)).max() > LARGEST:
+    if not np.issubdtype(op.weight.dtype, np.integer):
+        return None
+    largest = max(levels, np.abs(op.weight.astype(np.int64)).max())
+    kind = next((kind for kind, most in LARGEST.items() if largest <= most), None)
+    if kind is None:
         return None
     if isinstance(op, Dense):
-        return Entering(_panels(op.weight)) if op.weight.shape[1] == prod(shape) else None
+        return Entering(_panels(op.weight, kind)) if op.weight.shape[1] == prod(shape) else None
     if op.groups != 1 or prod(op.weight.shape[1:]) > HEARD:
         return None
-    return Entering(_panels(op.weight.reshape(len(op.weight), -1)), _windows(op, shape))
+    return Entering(_panels(op.weight.reshape(len(op.weight), -1), kind), _windows(op, shape))
 
 
 def _windows(op: Conv, shape: Shape) -> Int[np.ndarray, "position count"]:
@@ -79,8 +86,7 @@ def _windows(op: Conv, shape: Shape) -> Int[np.ndarray, "position count"]:
     return windows.reshape(prod(windows.shape[: len(kernel)]), -1)
 
 
-def _panels(weight: Int[np.ndarray, "neuron count"]) -> Int16[np.ndarray, "panel pair lane 2"]:
-    neurons, counts = weight.shape
-    width = VECTORS * native.lane_bytes() // 4
-    padded = np.pad(weight.astype(np.int16), ((0, -neurons % WORD), (0, counts % 2)))
-    return np.ascontiguousarray(padded.reshape(-1, width, padded.shape[1] // 2, 2).swapaxes(1, 2))
+def _panels(weight: Int[np.ndarray, "neuron count"], kind: str) -> Int[np.ndarray, "panel word lane each"]:
+    each, width = 4 // np.dtype(kind).itemsize, VECTORS * native.lane_bytes() // 4
+    padded = np.pad(weight.astype(kind), ((0, -len(weight) % WORD), (0, -weight.shape[1] % each)))
+    return np.ascontiguousarray(padded.reshape(-1, width, padded.shape[1] // each, each).swapaxes(1, 2))

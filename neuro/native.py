@@ -34,7 +34,8 @@ TARGETS = (
     "pool",
     "count",
     "account",
-    "product",
+    "product_int8",
+    "product_int16",
     "probe_read",
     "recurrent_run",
 )

@@ -36,13 +36,20 @@ void by_events(const fire::Layer<W>& layer, int begin, int end, const fire::List
   }
 }
 
+struct Scratch {
+  fire::Lists lists;
+  std::vector<uint8_t> bits;
+};
+
+// Not inlined: where the compiler knows that the scratch is a thread's own, it asks for its address again and again.
 template <class W>
-bool tile(const fire::Layer<W>& layer, int begin, int end, bool may_look_up, float crossover) {
+__attribute__((noinline)) bool tile(const fire::Layer<W>& layer, int begin, int end, bool may_look_up, float crossover,
+                                    Scratch& scratch) {
   if (layer.lanes_all < layer.out_bytes * 8) {  // no block reaches the last bytes
     const size_t each = size_t(layer.targets) * layer.out_steps * layer.out_bytes;
     memset(layer.out + begin * each, 0, (end - begin) * each);
   }
-  thread_local fire::Lists lists;
+  fire::Lists& lists = scratch.lists;
   fire::gather(layer, begin, end, lists);
   const double slots = double(end - begin) * layer.targets * layer.steps * layer.rows;
   if (!may_look_up || double(lists.events) <= crossover * slots) {
@@ -50,7 +57,7 @@ bool tile(const fire::Layer<W>& layer, int begin, int end, bool may_look_up, flo
     return false;
   }
   const int bytes = layer.rows / 8 + 8, band = std::max(1, fire::Tile / layer.steps);
-  thread_local std::vector<uint8_t> bits;
+  std::vector<uint8_t>& bits = scratch.bits;
   bits.resize(size_t(std::min(band, layer.targets)) * layer.steps * bytes);
   for (int s = begin; s < end; s++)
     for (int first = 0; first < layer.targets; first += band) {
@@ -120,7 +127,8 @@ ffi::Error run(ffi::ThreadPool pool, ffi::Buffer<ffi::S32> heard_from, ffi::Buff
   const int each = std::max(1, std::min((samples + threads - 1) / threads, Rows / std::max(1, steps * targets)));
   share(pool, (samples + each - 1) / each, [&](int i) {
     const int begin = i * each, end = std::min(samples, begin + each);
-    const bool by_table = tile(layer, begin, end, may_look_up, crossover);
+    thread_local Scratch scratch;
+    const bool by_table = tile(layer, begin, end, may_look_up, crossover, scratch);
     for (int s = begin; s < end; s++) looked_up->typed_data()[s] = by_table;
   });
   return ffi::Error::Success();

@@ -31,6 +31,7 @@ constexpr int Words = Bytes / 4;   // lanes of 32 bits
 constexpr int Halves = Bytes / 2;  // lanes of 16 bits
 
 typedef int8_t Narrow __attribute__((vector_size(Bytes / 2)));
+typedef int8_t Quarter __attribute__((vector_size(Bytes)));
 typedef int16_t Half __attribute__((vector_size(Bytes)));
 typedef int16_t HalfHalf __attribute__((vector_size(Bytes / 2)));
 typedef int32_t Word __attribute__((vector_size(Bytes)));
@@ -75,6 +76,38 @@ inline Half widened(const uint8_t* from) {
 #endif
 }
 
+// Adds two rows of 8-bit weights to sums of 16 bits, whose lanes `ordered` puts in order in the end. Half as many lanes
+// change places as in widening every row, which only one port of a processor can do.
+inline void add_rows(Half& low, Half& high, const Quarter& a, const Quarter& b) {
+#if LANES_AVX512
+  const __m512i one = _mm512_set1_epi8(1);
+  low += (Half)_mm512_maddubs_epi16(one, _mm512_unpacklo_epi8((__m512i)a, (__m512i)b));
+  high += (Half)_mm512_maddubs_epi16(one, _mm512_unpackhi_epi8((__m512i)a, (__m512i)b));
+#elif LANES_AVX2
+  const __m256i one = _mm256_set1_epi8(1);
+  low += (Half)_mm256_maddubs_epi16(one, _mm256_unpacklo_epi8((__m256i)a, (__m256i)b));
+  high += (Half)_mm256_maddubs_epi16(one, _mm256_unpackhi_epi8((__m256i)a, (__m256i)b));
+#else
+  Narrow x[4];
+  memcpy(x, &a, sizeof a);
+  memcpy(x + 2, &b, sizeof b);
+  low += __builtin_convertvector(x[0], Half) + __builtin_convertvector(x[2], Half);
+  high += __builtin_convertvector(x[1], Half) + __builtin_convertvector(x[3], Half);
+#endif
+}
+inline void ordered(Half& low, Half& high) {
+#if LANES_AVX512
+  const __m512i first = _mm512_set_epi64(11, 10, 3, 2, 9, 8, 1, 0), rest = _mm512_set_epi64(15, 14, 7, 6, 13, 12, 5, 4);
+  const __m512i a = (__m512i)low, b = (__m512i)high;
+  low = (Half)_mm512_permutex2var_epi64(a, first, b);
+  high = (Half)_mm512_permutex2var_epi64(a, rest, b);
+#elif LANES_AVX2
+  const __m256i a = (__m256i)low, b = (__m256i)high;
+  low = (Half)_mm256_permute2x128_si256(a, b, 0x20);
+  high = (Half)_mm256_permute2x128_si256(a, b, 0x31);
+#endif
+}
+
 // Adds 16-bit sums to two vectors of 32-bit state.
 inline void add_wide(Word& low, Word& high, const Half& sum) {
 #if LANES_AVX512
@@ -101,6 +134,20 @@ inline void add_products(Word& sum, const Half& a, const Half& b) {
   sum += (Word)_mm256_madd_epi16((__m256i)a, (__m256i)b);
 #else
   for (int i = 0; i < Words; i++) sum[i] += int32_t(a[2 * i]) * b[2 * i] + int32_t(a[2 * i + 1]) * b[2 * i + 1];
+#endif
+}
+
+// The same of four 8-bit lanes; those of `a` must not be negative, so that two products have room in 16 bits.
+inline void add_products(Word& sum, const Quarter& a, const Quarter& b) {
+#if LANES_AVX512 && defined(__AVX512VNNI__)
+  sum = (Word)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)a, (__m512i)b);
+#elif LANES_AVX512
+  sum += (Word)_mm512_madd_epi16(_mm512_maddubs_epi16((__m512i)a, (__m512i)b), _mm512_set1_epi16(1));
+#elif LANES_AVX2
+  sum += (Word)_mm256_madd_epi16(_mm256_maddubs_epi16((__m256i)a, (__m256i)b), _mm256_set1_epi16(1));
+#else
+  for (int i = 0; i < Words; i++)
+    for (int j = 4 * i; j < 4 * i + 4; j++) sum[i] += int32_t(a[j]) * b[j];
 #endif
 }
 
@@ -252,38 +299,33 @@ constexpr Places places() {
 
 constexpr Places Set = places();
 
-constexpr int Dense = 40;  // occupied bytes of 64 from which on whole words are taken apart
-
 // Appends first + i for every bit i of `row` that is set, `words` words of 64 bits; returns the end of the list.
 // Nothing branches on a single spike: in a sparse row that would be guessed wrong every time.
 inline uint16_t* indices(const uint8_t* row, int words, uint32_t first, uint16_t* to) {
-  for (; words > 0; words -= 8, row += 64, first += 512) {
-    uint64_t bytes = occupied(row, words);
 #if LANES_AVX512 && defined(__AVX512VBMI2__)
-    if (__builtin_popcountll(bytes) >= Dense) {
-      const __m512i count = _mm512_set_epi16(31, 30, 29, 28, 27, 26, 25, 24, 23, 22, 21, 20, 19, 18, 17, 16, 15, 14, 13,
-                                             12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
-      for (int k = 0; k < 8 && k < words; k++) {
-        uint64_t bits;
-        memcpy(&bits, row + 8 * k, 8);
-        __m512i low = _mm512_add_epi16(count, _mm512_set1_epi16(int16_t(first + 64 * k)));
-        __m512i high = _mm512_add_epi16(low, _mm512_set1_epi16(32));
-        _mm512_storeu_si512(to, _mm512_maskz_compress_epi16(__mmask32(bits), low));
-        to += __builtin_popcount(uint32_t(bits));
-        _mm512_storeu_si512(to, _mm512_maskz_compress_epi16(__mmask32(bits >> 32), high));
-        to += __builtin_popcount(uint32_t(bits >> 32));
-      }
-      continue;
+  const __m512i count = _mm512_set_epi16(31, 30, 29, 28, 27, 26, 25, 24, 23, 22, 21, 20, 19, 18, 17, 16, 15, 14, 13, 12,
+                                         11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+  for (; words > 0; words -= 8, row += 64, first += 512) {
+    const __m512i all = _mm512_maskz_loadu_epi64(__mmask8((1u << (words < 8 ? words : 8)) - 1), row);
+    for (uint32_t any = _mm512_test_epi32_mask(all, all); any; any &= any - 1) {
+      const int k = __builtin_ctz(any);
+      uint32_t bits;
+      memcpy(&bits, row + 4 * k, 4);
+      const __m512i at = _mm512_add_epi16(count, _mm512_set1_epi16(int16_t(first + 32 * k)));
+      _mm512_storeu_si512(to, _mm512_maskz_compress_epi16(bits, at));
+      to += __builtin_popcount(bits);
     }
-#endif
-    for (; bytes; bytes &= bytes - 1) {
+  }
+#else
+  for (; words > 0; words -= 8, row += 64, first += 512)
+    for (uint64_t bytes = occupied(row, words); bytes; bytes &= bytes - 1) {
       const int k = __builtin_ctzll(bytes);
       const uint8_t* at = Set.of[row[k]];
       const uint16_t base = uint16_t(first + 8 * k);
       for (int i = 0; i < 8; i++) to[i] = uint16_t(base + at[i]);
       to += __builtin_popcount(row[k]);
     }
-  }
+#endif
   return to;
 }
 

@@ -1,4 +1,4 @@
-"""Products of counts and weights in 16-bit pairs against int64, at every size that leaves something over."""
+"""Products of counts and weights of 8 and 16 bits against int64, at every size that leaves something over."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 from converters.encode import encode
 from neuro import native
 from neuro.engine import Program, engine
-from neuro.entering import HEARD, LARGEST, entering
+from neuro.entering import HEARD, entering
 from neuro.graph import Graph, Node
 from neuro.layers import Conv, Dense, Input, Reshape, Scale, Threshold
+
+LARGEST = 2**15 - 1
 
 
 @pytest.fixture(autouse=True)
@@ -39,18 +41,20 @@ def dense(weight: np.ndarray, levels: int, bias: np.ndarray | None = None) -> Gr
     batch=st.integers(1, 27),
     counts=st.integers(1, 70),
     neurons=st.integers(1, 150),
-    largest=st.sampled_from([1, 127, LARGEST]),
+    largest=st.sampled_from([1, 127, 128, LARGEST]),
+    most=st.sampled_from([1, 127, 128, LARGEST]),
 )
-@example(seed=0, batch=1, counts=1, neurons=1, largest=LARGEST)
-@example(seed=0, batch=6, counts=64, neurons=64, largest=127)
-def test_it_is_the_product_in_int64(seed, batch, counts, neurons, largest):
-    """Sums reach up to 2^31 - 1: counts are as large as that allows."""
+@example(seed=0, batch=1, counts=1, neurons=1, largest=LARGEST, most=LARGEST)
+@example(seed=0, batch=6, counts=64, neurons=64, largest=127, most=127)
+def test_it_is_the_product_in_int64(seed, batch, counts, neurons, largest, most):
+    """Sums reach up to 2^31 - 1: counts are as large as that allows. Two products of bytes reach 2 x 127 x 127."""
     rng = np.random.default_rng(seed)
     weight = rng.choice([-largest, largest, *rng.integers(-largest, largest + 1, 5)], (neurons, counts))
-    levels = min(LARGEST, (2**31 - 1) // (largest * counts))
+    levels = min(most, (2**31 - 1) // (largest * counts))
     x = rng.choice([0, levels, rng.integers(0, levels + 1)], (batch, counts, 1))
     found = entering(dense(weight, levels), "one")
     assert found is not None
+    assert found.weights.dtype == (np.int8 if max(levels, np.abs(weight).max()) <= 127 else np.int16)
     got = np.asarray(found(jnp.asarray(x, jnp.float32)))
     assert got.shape[:2] == (batch, 1)
     np.testing.assert_array_equal(got[:, 0, :neurons], x[:, :, 0] @ weight.astype(np.int64).T)
@@ -106,7 +110,8 @@ def along(channels: int, ndim: int) -> Threshold:
 def test_convolutions_are_those_of_int64(seed, sides, channels, stride, dilation, pads, batch):
     rng = np.random.default_rng(seed)
     kernel = rng.integers(1, 4, len(sides))
-    weight = rng.integers(-LARGEST, LARGEST + 1, (int(rng.integers(1, 70)), channels, *kernel))
+    largest = rng.choice([127, LARGEST])
+    weight = rng.integers(-largest, largest + 1, (int(rng.integers(1, 70)), channels, *kernel))
     op = Conv(weight, None, (stride,) * len(sides), (pads,) * len(sides), dilation=(dilation,) * len(sides))
     neurons = along(len(weight), len(sides) + 1)
     nodes = (Node("in", Input((channels, *sides), 7)), Node("w", op, ("in",)), Node("one", neurons, ("w",)))

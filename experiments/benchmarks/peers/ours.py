@@ -143,7 +143,7 @@ def spiking(network: Network, storage: str = "int8") -> jax.tree_util.Partial:
             trains[node.name] = Packed(bits, layout)
         return trains
 
-    return jax.tree_util.Partial(run, ready, first, jnp.asarray(network.x, jnp.float32))
+    return jax.device_put(jax.tree_util.Partial(run, ready, first, jnp.asarray(network.x, jnp.float32)))
 
 
 def as_graph(network: Network) -> Graph:
