@@ -57,9 +57,7 @@ def from_brian2(
     groups = [p for p in parts if isinstance(p, NeuronGroup | SpikeGeneratorGroup | PoissonGroup)]
     if not any(isinstance(p, NeuronGroup) for p in groups):
         raise BadInput("the Brian2 network has no NeuronGroup; give its objects to brian2.Network explicitly.")
-    if len(paces := {float(p.clock.dt_) for p in parts if hasattr(p, "clock")}) > 1:
-        raise BadInput(f"objects of the Brian2 network have time steps of {sorted(paces)} s; give all of them one.")
-    step, rng = paces.pop(), np.random.default_rng(seed)
+    step, rng = step_of(network), np.random.default_rng(seed)
     problems = [f"{type(p).__name__} {p.name!r}: has no counterpart" for p in parts if not _known(p)]
     later = _order(network, problems)
     edges = [p for p in parts if isinstance(p, Synapses)]
@@ -80,6 +78,16 @@ def from_brian2(
         lines = "\n".join(f"  {problem}" for problem in problems)
         raise Unsupported(f"the Brian2 network has {len(problems)} part(s) without a counterpart:\n{lines}\n{ADVICE}")
     return FromBrian2(Network(name, tuple(populations), tuple(projections)), inputs, step)
+
+
+def step_of(network: Any) -> float:
+    """The time step of a `brian2.Network`, s. Raises BadInput: it has several, or no objects."""
+    paces = {float(part.clock.dt_) for part in _top(network) if hasattr(part, "clock")}
+    if not paces:
+        raise BadInput("the Brian2 network is empty; give its objects to brian2.Network explicitly.")
+    if len(paces) > 1:
+        raise BadInput(f"objects of the Brian2 network have time steps of {sorted(paces)} s; give all of them one.")
+    return paces.pop()
 
 
 def _top(network: Any) -> list[Any]:

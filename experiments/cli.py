@@ -14,7 +14,7 @@ from experiments.conversion.convert_command import convert, refusals_told
 from experiments.conversion.export_command import export
 from experiments.options import AS_IS, USUAL, Codes, DataOptions, Flag, FormOptions, Json, Names
 from neuro.cache import programs
-from neuro.errors import NeuroError
+from neuro.errors import BadInput, NeuroError
 
 CACHE_BYTES = 2**30
 """What is kept of XLA's programs; the least used go first."""
@@ -101,6 +101,7 @@ def map_(
     detailed: Flag = False,
     allow_violations: Flag = False,
     seed: int = 0,
+    duration: float | None = None,
     all_: Annotated[bool, Parameter(name="--all")] = False,
     out: Path | None = None,
     json_: Json = False,
@@ -110,7 +111,8 @@ def map_(
     Parameters
     ----------
     network
-        A bundled name (digits-cnn) or a file; docs/importers.md lists the formats.
+        A bundled name (digits-cnn) or a file; docs/importers.md lists the formats. Or SCRIPT.py:NAME, a brian2.Network
+        that a script leaves under a name.
     chip
         A bundled chip (neuro chips lists them) or a .toml file.
     code
@@ -123,6 +125,8 @@ def map_(
         Map where limits do not hold too, and name them.
     seed
         Of the search for sites.
+    duration
+        Seconds that a script's network runs; default 0.1.
     all_
         Print every core.
     out
@@ -132,20 +136,36 @@ def map_(
     from experiments.maps.chip_figure import draw
     from experiments.maps.chip_map import chip_map, figure_path, summary
     from experiments.maps.chip_table import print_map
+    from experiments.maps.script_map import DURATION, script_of, script_on_chip
     from experiments.terminal import progress_bars
 
     request = Request(
         network=network, **vars(data), **vars(form), code=code, seed=seed, allow_violations=allow_violations,
     )  # fmt: skip
     path = figure_path(out, network, chip)
+    script = script_of(network)
     with refusals_told(network, json_), progress_bars() as progress:
-        found = chip_map(request, chip, regime, detailed, progress)
+        if script is not None:
+            _alone(data == AS_IS, code == "auto", form == USUAL, regime == "single", not detailed, not allow_violations)
+            found = script_on_chip(*script, chip, DURATION if duration is None else duration, seed)
+        elif duration is not None:
+            raise BadInput("--duration is for SCRIPT.py:NAME; another network takes --steps.")
+        else:
+            found = chip_map(request, chip, regime, detailed, progress)
     drawn = draw(found, f"{found.placement.name} on {found.placement.chip.title}, {found.code} code (modelled)", path)
     described = summary(found, drawn)
     if json_:
         print(json.dumps(described))
     else:
         print_map(described, all_)
+
+
+def _alone(*untouched: bool) -> None:
+    if not all(untouched):
+        raise BadInput(
+            "a script's network brings its own input and form; --chip, --duration, --seed, --all, --out and --json are "
+            "what can be said of it."
+        )
 
 
 @app.command

@@ -21,7 +21,7 @@ from experiments.forms import PILOT, forms, tried, weight_bits, with_zeros
 from experiments.judge import judge
 from experiments.measured import arms as measured_arms
 from experiments.progress import Progress, silent
-from experiments.run import CodeRun, classify, mean_spikes, run, zero_shares
+from experiments.run import MEMORY, CodeRun, classify, mean_spikes, run, zero_shares
 from experiments.verdict import Verdict
 from neuro import capability, mapping
 from neuro import chip as chip_file
@@ -45,7 +45,8 @@ DUTY = 10.0
 @dataclass(frozen=True)
 class Options:
     """What the user chose. boundary and rate are the scenario; code ``auto`` prices those of `forms.AUTO`. levels: None
-    for those of the network where it is quantised already, else `quantise.LEVELS`.
+    for those of the network where it is quantised already, else `quantise.LEVELS`. memory: bytes that the arrays of the
+    items that run together may take.
 
     Raises:
         BadInput: an option out of its range.
@@ -60,6 +61,7 @@ class Options:
     seed: int = 0
     draws: int = 4096
     allow_violations: bool = False
+    memory: int = MEMORY
 
     def __post_init__(self) -> None:
         quantise.check_ranges(levels=self.levels or quantise.LEVELS, weight_bits=self.weight_bits, steps=self.steps)
@@ -119,7 +121,7 @@ def compare(
     """
     counts, calibration = dataset.counts, dataset.calibration_counts
     done = progress("float network", len(counts))
-    decisions = classify(network, dataset.network_input, done)
+    decisions = classify(network, dataset.network_input, done, options.memory)
     found = forms(network, dataset, options.levels, options.weight_bits, options.steps, progress, converted)
     integer = found.integer
     if options.code != "auto" and options.code not in found.spiking:
@@ -129,7 +131,7 @@ def compare(
     once = fan_out(integer)  # all exact codes have the same synapses
     reaches: dict[Code, Reach] = {code: once if is_exact(code) else fan_out(spiking[code]) for code in spiking}
     placements, refused = _map(spiking, reaches, chips, calibration[:PILOT], options, progress, named)
-    integer_decisions = classify(integer, counts)
+    integer_decisions = classify(integer, counts, memory=options.memory)
     runs: list[CodeRun] = []
     by_chip: dict[tuple[str, str], CodeRun] = {}
     for code, graph in spiking.items():
@@ -137,7 +139,9 @@ def compare(
         reference = integer if is_exact(code) else None
         done = progress(f"code {code}", len(counts))
         by_width = _run_saturating(
-            partial(run, graph, reference, counts, advance=done, reach=reaches[code]), code, mine
+            partial(run, graph, reference, counts, advance=done, reach=reaches[code], memory=options.memory),
+            code,
+            mine,
         )
         runs.append(by_width[None])
         by_chip |= {(code, name): done for name, done in by_width.items() if name is not None}

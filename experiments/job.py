@@ -12,6 +12,7 @@ from experiments.compare import Comparison, Options, compare
 from experiments.prepared import Asked, prepared
 from experiments.progress import Progress, silent
 from experiments.records import record
+from experiments.run import MEMORY
 from experiments.summary import summary
 from neuro import chip
 from neuro.codes import Code
@@ -60,7 +61,7 @@ def carry_out(request: Request, progress: Progress = silent) -> tuple[Comparison
     options = Options(
         code=request.code, levels=request.levels, weight_bits=request.weight_bits, steps=request.steps,
         boundary=request.boundary, rate=request.rate, seed=request.seed,
-        allow_violations=request.allow_violations,
+        allow_violations=request.allow_violations, memory=request.memory or MEMORY,
     )  # fmt: skip
     chips = [chip.load(name) for name in _chosen(request.chips, CHIPS, chip.known())]
     devices = [device.load(name) for name in _chosen(request.devices, RIVALS, device.known())]
@@ -86,7 +87,7 @@ def carry_out(request: Request, progress: Progress = silent) -> tuple[Comparison
 
 def _identity(request: Request) -> dict[str, Any]:
     """What a run is named by: its options, and the contents of the files that they name."""
-    options = asdict(request) | {"out": None}
+    options = asdict(request) | {"out": None, "memory": None}
     files = [request.network, request.data, request.calibration, *(request.chips or ()), *(request.devices or ())]
     found = {str(f): sha256(Path(f).read_bytes()).hexdigest() for f in files if f and Path(f).is_file()}
     return options | {"files": found}

@@ -1,5 +1,6 @@
 """Options that several commands share: as they are typed, and what they become."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,11 +36,22 @@ def rows_and_columns(kind: Any, tokens: Sequence[Token]) -> tuple[int, int]:
     return rows, columns
 
 
+def amount(kind: Any, tokens: Sequence[Token]) -> int:
+    """Bytes, such as 500MB or 2GiB. Raises ValueError."""
+    text = tokens[0].value.strip()
+    found = re.fullmatch(r"([0-9]*\.?[0-9]+)\s*([kMGT]?)(i?)B", text)
+    number = 0.0 if found is None else float(found[1]) * (1024 if found[3] else 1000) ** " kMGT".index(found[2] or " ")
+    if not number:
+        raise ValueError(f"{text!r} is not an amount of memory; write 500MB or 2GiB.")
+    return max(1, int(number))
+
+
 Names = Annotated[tuple[str, ...] | None, Parameter(converter=split, n_tokens=1, negative="")]
 Numbers = Annotated[tuple[float, ...] | None, Parameter(converter=numbers, n_tokens=1, negative="")]
 Size = Annotated[tuple[int, int] | None, Parameter(converter=rows_and_columns, n_tokens=1, negative="")]
 Flag = Annotated[bool, Parameter(negative="")]
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object and nothing else.")]
+Memory = Annotated[int | None, Parameter(converter=amount, n_tokens=1, negative="")]
 Methods = Literal[
     "exact", "percentile", "max", "mse", "ltb", "burst", "srp", "cos", "differential",
     "sd-ternary", "sd-pow2", "sd-graded",
@@ -73,6 +85,8 @@ class DataOptions:
         File with x to calibrate thresholds on; default the first 1,000 training items.
     input_levels
         Levels of the input; default the data's own range.
+    memory
+        What the arrays of the items that run together may take, such as 2GB; default 512MiB. One item runs in any case.
     """
 
     data: str | None = None
@@ -84,6 +98,7 @@ class DataOptions:
     samples: int | None = None
     calibration: Path | None = None
     input_levels: int | None = None
+    memory: Memory = None
 
 
 AS_IS = DataOptions()

@@ -50,7 +50,7 @@ class CodeRun:
 
 
 def chunk_size(graph: Graph, items: int, cores: int = 0, memory: int = MEMORY) -> int:
-    """Samples to run together so that their arrays stay within `memory`."""
+    """Samples to run together so that their arrays stay within `memory` bytes; one at least."""
     schedule = graph.schedule
     steps = 1
     if schedule is not None:
@@ -72,12 +72,14 @@ def run(
     advance: Callable[[int], None],
     reach: Reach | None = None,
     limit: float = float("inf"),
+    memory: int = MEMORY,
 ) -> CodeRun:
     """All of `counts` [item, *shape] through `spiking`, chunk by chunk; `advance` is told the items done.
 
     Where there is a `reference` (exact codes), every population's decoded spikes and the read-out are compared with
     it. placements: (chip, regime) to placement; events of that regime are counted. reach: what `fan_out`
-    gave for the network, if it is at hand. limit: where membranes saturate under the rate code.
+    gave for the network, if it is at hand. limit: where membranes saturate under the rate code. memory: see
+    `chunk_size`.
     """
     assert spiking.schedule is not None
     assert isinstance(spiking.input.op, Input)
@@ -104,7 +106,7 @@ def run(
         events = {key: count(placement, result.spikes)[key[1]] for key, placement in placements.items()}
         return result.output.reshape(batch.shape[0], -1), wrong, done, result.peak, events
 
-    size = chunk_size(spiking, len(counts), max((p.number for p in placements.values()), default=0))
+    size = chunk_size(spiking, len(counts), max((p.number for p in placements.values()), default=0), memory)
     pieces, mismatches = [], 0
     for first in range(0, len(counts), size):
         batch = counts[first : first + size]
@@ -154,9 +156,11 @@ def mean_spikes(spiking: Graph, counts: np.ndarray) -> dict[str, Float[np.ndarra
     return {name: np.asarray(mean) for name, mean in means(program, jnp.asarray(counts, jnp.float32)).items()}
 
 
-def outputs(graph: Graph, inputs: np.ndarray, advance: Callable[[int], None] = lambda n: None) -> np.ndarray:
-    """The output of a float or integer graph for every item, [item, output]."""
-    size = chunk_size(graph, len(inputs))
+def outputs(
+    graph: Graph, inputs: np.ndarray, advance: Callable[[int], None] = lambda n: None, memory: int = MEMORY
+) -> np.ndarray:
+    """The output of a float or integer graph for every item, [item, output]. memory: see `chunk_size`."""
+    size = chunk_size(graph, len(inputs), memory=memory)
     step = jax.jit(lambda batch: evaluate(graph, batch)[graph.output.name].reshape(batch.shape[0], -1))
     found = []
     for first in range(0, len(inputs), size):
@@ -167,9 +171,11 @@ def outputs(graph: Graph, inputs: np.ndarray, advance: Callable[[int], None] = l
     return np.concatenate(found)
 
 
-def classify(graph: Graph, inputs: np.ndarray, advance: Callable[[int], None] = lambda n: None) -> np.ndarray:
-    """The decision of a float or integer graph for every item."""
-    return classes(graph, outputs(graph, inputs, advance))
+def classify(
+    graph: Graph, inputs: np.ndarray, advance: Callable[[int], None] = lambda n: None, memory: int = MEMORY
+) -> np.ndarray:
+    """The decision of a float or integer graph for every item. memory: see `chunk_size`."""
+    return classes(graph, outputs(graph, inputs, advance, memory))
 
 
 def zero_shares(integer: Graph, counts: np.ndarray, layers: set[str]) -> dict[str, float]:

@@ -23,7 +23,7 @@ from neuro.cache import caches, processor, trusted
 
 SOURCES = (
     "lanes.h", "threads.h", "fire.h", "lookup.h", "fire.cc", "trains.h", "trains.cc", "product.cc", "probe.cc",
-    "account.h", "account.cc", "recurrent.h", "recurrent.cc",
+    "account.h", "account.cc", "network.h", "recurrent.h", "recurrent.cc",
 )  # fmt: skip
 TARGETS = (
     "fire_int8",

@@ -26,7 +26,14 @@ NUMBERS = {"fixed": np.int32, "float32": np.float32, "float64": np.float64}
 WORD = 64
 BLOCK = 32
 """Most steps that a word of neurons takes in a row."""
+RECEPTORS = 4
+"""Most that a population may have whose neurons are all alike to the kernel."""
 PLACES = 2**31
+NEAR = 2**16
+"""Places that 16 bits tell apart."""
+WEIGHTS = ("row", "int16", "float32", "number")
+"""How weights are stored: one for all synapses of a source, or each in the smallest kind that holds all of them;
+number is the kind that the network computes in."""
 START = 3
 """Place of the start among the parameters."""
 NEVER = 2**30
@@ -35,10 +42,11 @@ NEVER = 2**30
 
 @dataclass(frozen=True, eq=False)
 class Tables:
-    """A network as the kernel reads it (kernels/recurrent.h).
+    """A network as the kernel reads it (kernels/network.h).
 
-    populations [population, field], parameters [parameter, 2], numbers and synapses as bytes, refractory [neuron],
-    rows [source + 1].
+    populations [population, field], parameters [parameter, 2], numbers, synapses and row_weights as bytes, refractory
+    [neuron], rows [source + 1]. row_weights: of a source, where all its synapses weigh the same, else none. stored:
+    types of a synapse's place and weight (`WEIGHTS`).
     """
 
     populations: Int32[Array, "population 13"]
@@ -47,6 +55,8 @@ class Tables:
     refractory: Int32[Array, " neuron"]
     rows: Int32[Array, " source_and_1"]
     synapses: UInt8[Array, " byte_of_synapse"]
+    row_weights: UInt8[Array, " byte_of_row"]
+    stored: tuple[str, str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +91,7 @@ def prepare(network: Network, kind: Kind | None = None) -> Program:
     elif here.library is not None and network.synapses >= PLACES:
         reason = f"{network.synapses:,} synapses are more than the kernel's {PLACES:,}"
     elif here.library is not None:
-        return Program(network, kind, _tables(network, kind, width), slots, block, reason)
+        return Program(network, kind, _tables(network, kind, width, slots), slots, block, reason)
     return Program(network, kind, None, slots, block, reason)
 
 
@@ -148,12 +158,15 @@ def fire(program: Program, entering: UInt8[Array, "sample step byte"]) -> tuple[
         tables.refractory,
         tables.rows,
         tables.synapses,
+        tables.row_weights,
         entering,
         kind=np.int32(list(NUMBERS).index(program.kind)),
         slots=np.int32(program.slots),
         block=np.int32(program.block),
         wait=np.int32(min(longest, steps)),
-        merged=np.int32(program.slots == 1 and program.kind != "float64"),
+        merged=np.int32(program.slots == program.block and program.kind != "float64"),
+        near=np.int32(tables.stored[0] == "uint16"),
+        weight=np.int32(WEIGHTS.index(tables.stored[1])),
     )
     return spikes, updated, last
 
@@ -178,7 +191,7 @@ def _refractory(population: Neurons) -> Int32[np.ndarray, " _"]:
     return np.minimum(np.ceil(np.atleast_1d(population.model.refractory)), NEVER).astype(np.int32)
 
 
-def _tables(network: Network, kind: Kind, slot: int) -> Tables:
+def _tables(network: Network, kind: Kind, slot: int, slots: int) -> Tables:
     number = NUMBERS[kind]
     populations, parameters, blocks, refractory = [], [], [], []
     place = 0
@@ -188,7 +201,7 @@ def _tables(network: Network, kind: Kind, slot: int) -> Tables:
         numbers = _numbers(model, kind)
         adapts = (1 if model.adapts == "threshold" else 2) if np.any(model.adaptation) else 0
         saturates, counted = np.isfinite(model.saturation), not np.all(model.bias)
-        alike = all(v.size == 1 for i, v in enumerate(numbers) if i != START)
+        alike = all(v.size == 1 for i, v in enumerate(numbers) if i != START) and model.receptors <= RECEPTORS
         populations.append((
             words, p.size, model.receptors, model.reset == "soft", model.strict, adapts,
             bool(model.quantum), saturates, counted, waits[0] if waits.min() == waits.max() else -1, place,
@@ -200,14 +213,12 @@ def _tables(network: Network, kind: Kind, slot: int) -> Tables:
         refractory.append(_filled(waits, words))
         place += words * WORD * model.receptors
     none = np.zeros(0, np.int32)
-    rows, synapses = _synapses(network, kind, slot)
     return Tables(
         jnp.asarray(np.array(populations, np.int32).reshape(-1, 13)),
         jnp.asarray(np.array(parameters, np.int32).reshape(-1, 2)),
         jnp.asarray(np.concatenate([none.astype(number), *blocks]).view(np.uint8)),
         jnp.asarray(np.concatenate([none, *refractory])),
-        jnp.asarray(rows),
-        jnp.asarray(synapses.view(np.uint8)),
+        *_synapses(network, kind, slot, slots),
     )
 
 
@@ -236,8 +247,8 @@ def _filled(values: np.ndarray, words: int) -> np.ndarray:
     return np.pad(values, (0, words * WORD - len(values)), mode="edge")
 
 
-def _synapses(network: Network, kind: Kind, slot: int) -> tuple[Int32[np.ndarray, " _"], np.ndarray]:
-    """First synapse of every source neuron, and the synapses (place in the ring, weight) by source and place."""
+def _synapses(network: Network, kind: Kind, slot: int, slots: int) -> tuple[Array, Array, Array, tuple[str, str]]:
+    """The last fields of `Tables`: synapses (place in the ring, weight) by source and place."""
     first, place, source = {}, {}, {}
     neurons = at = 0
     for p in (*_modelled(network), *network.inputs):
@@ -254,12 +265,27 @@ def _synapses(network: Network, kind: Kind, slot: int) -> tuple[Int32[np.ndarray
     order = np.lexsort((post, pre))
     number = NUMBERS[kind]
     weight = np.concatenate([none.astype(number), *(p.weight for p in network.projections)]).astype(number)[order]
-    if number == np.float64 and (weight == weight.astype(np.float32)).all():
-        number = np.float32  # half the bytes, of which there are many, for the same numbers
-    found = np.zeros(len(pre), np.dtype([("place", np.uint32), ("weight", number)], align=True))
-    found["place"], found["weight"] = post[order], weight
-    return np.searchsorted(pre[order], np.arange(neurons + 1)).astype(np.int32), found
+    pre, post = pre[order], post[order]
+    rows = np.searchsorted(pre, np.arange(neurons + 1)).astype(np.int32)
+    place = "uint16" if slots * slot < NEAR else "uint32"
+    alike = bool((weight[1:] == weight[:-1])[pre[1:] == pre[:-1]].all())
+    with np.errstate(over="ignore", invalid="ignore"):  # what does not fit comes back as another number
+        fits = [alike, *(bool((weight == weight.astype(small).astype(number)).all()) for small in WEIGHTS[1:3])]
+    how = WEIGHTS[fits.index(True)] if any(fits) else "number"
+    fields = [("place", place)] if alike else [("place", place), ("weight", number if how == "number" else how)]
+    found = np.zeros(len(pre), np.dtype(fields))  # type: ignore[arg-type]
+    found["place"] = post
+    of_row = np.zeros(neurons if alike else 0, number)
+    if alike:
+        of_row[pre] = weight
+    else:
+        found["weight"] = weight
+    return jnp.asarray(rows), jnp.asarray(found.view(np.uint8)), jnp.asarray(of_row.view(np.uint8)), (place, how)
 
 
-jax.tree_util.register_dataclass(Tables, ["populations", "parameters", "numbers", "refractory", "rows", "synapses"], [])
+jax.tree_util.register_dataclass(
+    Tables,
+    ["populations", "parameters", "numbers", "refractory", "rows", "synapses", "row_weights"],
+    ["stored"],
+)
 jax.tree_util.register_dataclass(Program, ["tables"], ["network", "kind", "slots", "block", "reason"])

@@ -22,7 +22,7 @@ from experiments.forms import PILOT
 from experiments.options import Methods
 from experiments.prepared import Asked, Prepared, prepared
 from experiments.progress import Progress, silent
-from experiments.run import CodeRun, chunk_size, outputs, run
+from experiments.run import MEMORY, CodeRun, chunk_size, outputs, run
 from neuro import trains
 from neuro.codes import Code, is_exact
 from neuro.divergence import Divergence, first_divergence
@@ -154,10 +154,11 @@ def convert(source: Prepared, task: Task, progress: Progress = silent) -> Conver
     exact = is_exact(code)
     form = integer if exact else whole_run(integer, task.steps)
     entering = dataset.counts * (1 if exact else np.float32(task.steps / dataset.levels))
-    done = run(spiking, integer.graph if exact else None, dataset.counts, {}, progress(f"code {code}", len(dataset.x)))
+    advance, memory = progress(f"code {code}", len(dataset.x)), task.memory or MEMORY
+    done = run(spiking, integer.graph if exact else None, dataset.counts, {}, advance, memory=memory)
     values = {
-        "float": outputs(network, dataset.network_input, progress("float network", len(dataset.x))),
-        "integer": real(network, form, outputs(form.graph, entering)),
+        "float": outputs(network, dataset.network_input, progress("float network", len(dataset.x)), memory),
+        "integer": real(network, form, outputs(form.graph, entering, memory=memory)),
         "spiking": real(network, form, done.outputs),
     }
     return Conversion(source, _stored(source, integer, task), spiking, done, values, difference, chosen)
@@ -169,7 +170,9 @@ def _other(source: Prepared, integer: Quantised, task: Task, difference: float, 
     advance = progress(task.method, len(dataset.x))
     done = methods.carry_out(task.method, integer, dataset.counts, task.choices, advance)
     values = {
-        "float": outputs(network, dataset.network_input, progress("float network", len(dataset.x))),
+        "float": outputs(
+            network, dataset.network_input, progress("float network", len(dataset.x)), task.memory or MEMORY
+        ),
         "integer": real(network, done.form, done.integer),
         "spiking": real(network, done.form, done.outputs),
     }

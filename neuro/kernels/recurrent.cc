@@ -26,8 +26,8 @@ class Tiny {
 
 template <class T>
 ffi::Error run(ffi::ThreadPool& pool, Integers populations, Integers parameters, Bytes numbers, Integers refractory,
-               Integers rows, Bytes synapses, Bytes entering, Bytes& spikes, Integers& updated, Bytes& membranes,
-               int slots, int block, int wait, bool merged) {
+               Integers rows, Bytes synapses, Bytes row_weights, Bytes entering, Bytes& spikes, Integers& updated,
+               Bytes& membranes, int slots, int block, int wait, bool merged, bool near, int weight) {
   recurrent::Network<T> net;
   net.populations = reinterpret_cast<const recurrent::Population*>(populations.typed_data());
   net.count = int(populations.dimensions()[0]);
@@ -50,10 +50,14 @@ ffi::Error run(ffi::ThreadPool& pool, Integers populations, Integers parameters,
   const int steps = int(e[1]);
   net.input_words = int(e[2] / 8);
   const size_t all = size_t(net.words + net.input_words) * recurrent::Word;
-  net.synapse = sizeof(recurrent::Synapse<T>);
-  if (rows.element_count() == all + 1 && synapses.element_count() == rows.typed_data()[all] * size_t(8)) net.synapse = 8;
+  net.near = near;
+  net.weight = recurrent::Weight(weight);
+  net.row_weights = reinterpret_cast<const T*>(row_weights.typed_data());
+  const bool of_row = net.weight == recurrent::Weight::OfRow;
   if (rows.element_count() != all + 1 || refractory.element_count() != size_t(net.words) * recurrent::Word ||
-      synapses.element_count() != rows.typed_data()[all] * net.synapse || block > slots || slots * net.slot >= size_t(1) << 31 || spikes.dimensions()[2] != net.words * 8)
+      synapses.element_count() != rows.typed_data()[all] * net.synapse() ||
+      row_weights.element_count() != (of_row ? all * sizeof(T) : 0) || block > slots || block > recurrent::Block ||
+      slots * net.slot >= size_t(1) << (near ? 16 : 31) || spikes.dimensions()[2] != net.words * 8)
     return ffi::Error::InvalidArgument("recurrent: tables do not fit together");
   share(pool, int(e[0]), [&](int s) {
     const Tiny tiny(std::is_same_v<T, float>);
@@ -68,12 +72,13 @@ ffi::Error run(ffi::ThreadPool& pool, Integers populations, Integers parameters,
 
 // Numbers and synapses come as bytes: float64 is then no matter of XLA's settings.
 ffi::Error recurrent_of_kind(ffi::ThreadPool pool, Integers populations, Integers parameters, Bytes numbers,
-                             Integers refractory, Integers rows, Bytes synapses, Bytes entering,
+                             Integers refractory, Integers rows, Bytes synapses, Bytes row_weights, Bytes entering,
                              ffi::Result<Bytes> spikes, ffi::Result<Integers> updated, ffi::Result<Bytes> membranes,
-                             int32_t kind, int32_t slots, int32_t block, int32_t wait, int32_t merged) {
+                             int32_t kind, int32_t slots, int32_t block, int32_t wait, int32_t merged, int32_t near,
+                             int32_t weight) {
   auto with = [&](auto of) {
-    return run<decltype(of)>(pool, populations, parameters, numbers, refractory, rows, synapses, entering, *spikes,
-                             *updated, *membranes, slots, block, wait, merged);
+    return run<decltype(of)>(pool, populations, parameters, numbers, refractory, rows, synapses, row_weights, entering,
+                             *spikes, *updated, *membranes, slots, block, wait, merged, near, weight);
   };
   if (kind == 0) return with(int32_t());
   return kind == 1 ? with(float()) : with(double());
@@ -91,6 +96,7 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(recurrent_run, recurrent_of_kind,
                                   .Arg<Integers>()
                                   .Arg<Bytes>()
                                   .Arg<Bytes>()
+                                  .Arg<Bytes>()
                                   .Ret<Bytes>()
                                   .Ret<Integers>()
                                   .Ret<Bytes>()
@@ -98,4 +104,6 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(recurrent_run, recurrent_of_kind,
                                   .Attr<int32_t>("slots")
                                   .Attr<int32_t>("block")
                                   .Attr<int32_t>("wait")
-                                  .Attr<int32_t>("merged"));
+                                  .Attr<int32_t>("merged")
+                                  .Attr<int32_t>("near")
+                                  .Attr<int32_t>("weight"));

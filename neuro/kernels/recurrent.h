@@ -2,91 +2,22 @@
 //
 // Neurons of all populations stand one after the other, each population from a new word of 64 on; input populations
 // follow. What arrives waits in a ring of slots, one for each step to come up to the longest delay. A synapse is one
-// number for its place in the ring, counted from the slot of the next step, and its weight. With a shortest delay of D
+// number for its place in the ring, counted from the slot of the next step, and its weight, both in as few bytes as hold
+// them: rows of synapses are read from far away. With a shortest delay of D
 // steps a word of neurons takes D + 1 steps in a row, its state in the first cache, and then the spikes are delivered.
 //
-// `Merged`: where every spike takes one step, what arrives is added to the current that has decayed already, and the
-// ring is the current. That is one sum in another order, which whole numbers do not notice.
+// `Merged`: where every spike takes the same D + 1 steps, the first of the next ones has the same slot every time. That
+// slot is the current: it has decayed already when what arrives in that step is added to it. That is one sum in another
+// order, which whole numbers do not notice.
 #pragma once
 
 #include <algorithm>
-#include <type_traits>
+#include <cmath>
 #include <vector>
 
-#include "lanes.h"
+#include "network.h"
 
 namespace recurrent {
-
-template <class T>
-struct Lane {
-  using Integer = std::conditional_t<sizeof(T) == 8, int64_t, int32_t>;
-  static constexpr int Count = lanes::Bytes / sizeof(T);
-  typedef T Vector __attribute__((vector_size(lanes::Bytes)));
-  typedef Integer Mask __attribute__((vector_size(lanes::Bytes)));
-};
-
-// The highest bit of every lane.
-template <class M>
-inline uint64_t bits(const M& m) {
-#if LANES_AVX512
-  if constexpr (sizeof m[0] == 4) return _mm512_cmplt_epi32_mask((__m512i)m, _mm512_setzero_si512());
-  else return _mm512_cmplt_epi64_mask((__m512i)m, _mm512_setzero_si512());
-#elif LANES_AVX2
-  if constexpr (sizeof m[0] == 4) return uint32_t(_mm256_movemask_ps((__m256)m));
-  else return uint32_t(_mm256_movemask_pd((__m256d)m));
-#else
-  uint64_t found = 0;
-  for (int i = 0; i < int(lanes::Bytes / sizeof m[0]); i++) found |= uint64_t(m[i] < 0) << i;
-  return found;
-#endif
-}
-
-// All bits of the lanes whose bit is set.
-template <class T>
-inline typename Lane<T>::Mask spread(uint64_t word) {
-  typename Lane<T>::Mask each{};
-  for (int i = 0; i < Lane<T>::Count; i++) each[i] = typename Lane<T>::Integer(1) << i;
-  return ((typename Lane<T>::Mask{} + typename Lane<T>::Integer(word & ((1u << Lane<T>::Count) - 1))) & each) == each;
-}
-
-constexpr int Word = 64;         // neurons of one word
-constexpr int Shift = 12;        // fixed point: decays are n / 4096
-constexpr int Near = 1024;       // bytes of a row of synapses that are asked for at once
-constexpr int Announced = 64;    // rows that are asked for before their delivery: what the second cache has room for
-enum class Form { General, Plain, Uniform };  // plain: no adaptation, saturation or count; uniform: and all neurons alike
-enum Adapts { Nothing, Threshold, Current };
-
-struct Parameter {  // `Word` numbers for all neurons of a population (stride 0), or for every word of them (stride 1)
-  int32_t block, stride;
-};
-
-struct Population {
-  int32_t words, neurons, receptors, soft, strict, adapts, quantised, saturates, counted, refractory, place, parameters,
-      form;
-};  // refractory: steps, or -1 if neurons differ; place: in a slot of the ring; parameters: index of the first
-
-enum Name { At, Bias, Decay, Start, Jump, JumpDecay, Quantum, Limit, Beyond, CurrentDecay };
-// Beyond: the smallest membrane that fires; CurrentDecay: one for each receptor
-
-template <class S>
-struct Synapse {
-  uint32_t place;
-  S weight;
-};
-
-template <class T>
-struct Network {
-  const Population* populations;
-  int count, words, input_words, slots, block, wait;  // wait: longest refractory time that matters
-  bool merged;
-  const Parameter* parameters;
-  const T* numbers;
-  const int32_t* refractory;  // of each neuron
-  const int32_t* rows;        // [source + 1]: its synapses
-  const uint8_t* synapses;    // Synapse<T>, or where all weights are such numbers, Synapse<float>
-  size_t synapse;             // bytes of one
-  size_t slot;  // numbers of one slot of the ring
-};
 
 template <class T>
 class Run {
@@ -99,6 +30,7 @@ class Run {
   std::vector<uint64_t> held, release;
   std::vector<uint32_t> firing;
   int announced = 0;  // rows asked for in this block
+  int bytes;          // of a synapse
 
   struct Words {  // one parameter of one word of neurons
     const T* from;
@@ -110,6 +42,16 @@ class Run {
     V operator[](int) const { return value; }
   };
 
+  struct Alike {  // what is the same for all neurons of a uniform population
+    V bias, decay, beyond, flow[Receptors];
+  };
+
+  Alike alike(const Population& p) const {
+    Alike found{of<true>(p, Bias, 0)[0], of<true>(p, Decay, 0)[0], of<true>(p, Beyond, 0)[0], {}};
+    for (int k = 0; k < std::min(p.receptors, Receptors); k++) found.flow[k] = of<true>(p, CurrentDecay + k, 0)[0];
+    return found;
+  }
+
   template <bool Same>
   auto of(const Population& p, int name, int word) const {
     const Parameter& at = net.parameters[p.parameters + name];
@@ -119,59 +61,86 @@ class Run {
   }
 
   static V truncated(V x) {
-    if constexpr (std::is_same_v<T, float>)
-      for (int i = 0; i < N; i++) x[i] = __builtin_truncf(x[i]);
-    else if constexpr (std::is_same_v<T, double>)
-      for (int i = 0; i < N; i++) x[i] = __builtin_trunc(x[i]);
+#if LANES_AVX512 || LANES_AVX2
+    constexpr int Mode = _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC;
+#endif
+#if LANES_AVX512
+    if constexpr (std::is_same_v<T, float>) return (V)_mm512_roundscale_ps((__m512)x, Mode);
+    else return (V)_mm512_roundscale_pd((__m512d)x, Mode);
+#elif LANES_AVX2
+    if constexpr (std::is_same_v<T, float>) return (V)_mm256_round_ps((__m256)x, Mode);
+    else return (V)_mm256_round_pd((__m256d)x, Mode);
+#else
+    for (int i = 0; i < N; i++) x[i] = std::trunc(x[i]);
     return x;
+#endif
+  }
+
+  struct Quantum {
+    V size, number;  // how many make one
+    bool exact;      // a power of two: its inverse is a number too
+  };
+
+  static Quantum quantum_of(const V& size) {
+    Quantum found{size, {}, false};
+    if constexpr (!std::is_same_v<T, int32_t>) {
+      int exponent;
+      found.exact = std::frexp(size[0], &exponent) == T(0.5) && std::isnormal(T(1) / size[0]);
+      found.number = V{} + T(1) / size[0];
+    }
+    return found;
   }
 
   template <bool Quantised>
-  static V kept(const V& x, const V& decay, const V& quantum) {
+  static V kept(const V& x, const V& decay, const Quantum& quantum) {
     if constexpr (std::is_same_v<T, int32_t>) {  // |x| n / 4096 in two parts, neither of which overflows
       const V sign = x >> 31, size = (x ^ sign) - sign;
       const V less = (size >> Shift) * decay + (((size & ((1 << Shift) - 1)) * decay) >> Shift);
       return (less ^ sign) - sign;
     } else if constexpr (Quantised) {
-      return truncated(x * decay / quantum) * quantum;
+      const V left = x * decay;
+      return truncated(quantum.exact ? left * quantum.number : left / quantum.size) * quantum.size;
     } else {
       return x * decay;
     }
   }
 
-  // One step of 64 neurons: word `w` of population `p`, whose first word is `first`. Returns their spikes.
+  // One step of 64 neurons: word `w` of population `p`, whose first word is `first`; slot: of the ring, in which the
+  // step's arrivals are. Returns their spikes.
   template <Form F, bool Quantised, bool Merged>
-  uint64_t advance(const Population& p, int first, int w, int t, int32_t& updated) {
-    constexpr bool General = F == Form::General;
+  __attribute__((always_inline)) uint64_t advance(const Population& p, const Alike& same, const Quantum& quantum,
+                                                  int first, int w, T* slot, bool begins, bool ends, int32_t& updated) {
+    constexpr bool General = F == Form::General, Uniform = F == Form::Uniform;
     const size_t at = size_t(first + w) * Word;
-    const V quantum = of<true>(p, Quantum, 0)[0];
+    auto given = [&](int name, const V& value) {
+      if constexpr (Uniform) return One{value};
+      else return of<false>(p, name, w);
+    };
     V drive[K];
     M touched[K];
-    T* arrived = &ring[(Merged ? 0 : size_t(t % net.slots) * net.slot) + p.place + size_t(w) * Word];
-    T* flowing = Merged ? nullptr : &current[p.place + size_t(w) * Word];
+    T* arrived = slot + p.place + size_t(w) * Word;
+    T* flowing = &(Merged ? ring : current)[p.place + size_t(w) * Word];
 #pragma GCC unroll 16
     for (int i = 0; i < K; i++) drive[i] = V{}, touched[i] = M{};
     for (int k = 0; k < p.receptors; k++) {
-      const auto decay = of<F == Form::Uniform>(p, CurrentDecay + k, w);
+      const auto decay = given(CurrentDecay + k, same.flow[Uniform ? k : 0]);
 #pragma GCC unroll 16
       for (int i = 0; i < K; i++) {
-        V u = lanes::load<V>(arrived + i * N);
-        if constexpr (Merged) {
-          lanes::store(arrived + i * N, kept<Quantised>(u, decay[i], quantum));
-        } else {
+        V u = lanes::load<V>(flowing + i * N);
+        if (!Merged || !begins) {
+          u = kept<Quantised>(u, decay[i], quantum) + lanes::load<V>(arrived + i * N);
           lanes::store(arrived + i * N, V{});
-          u = kept<Quantised>(lanes::load<V>(flowing + i * N), decay[i], quantum) + u;
-          lanes::store(flowing + i * N, u);
         }
+        if (Merged && ends) lanes::store(flowing + i * N, kept<Quantised>(u, decay[i], quantum));
+        else if (!Merged || !begins) lanes::store(flowing + i * N, u);
         drive[i] += u;
         if (General) touched[i] |= (M)u;
       }
       arrived += size_t(p.words) * Word;
-      if (!Merged) flowing += size_t(p.words) * Word;
+      flowing += size_t(p.words) * Word;
     }
     const auto threshold = of<false>(p, At, w);
-    const auto beyond = of<F == Form::Uniform>(p, Beyond, w), bias = of<F == Form::Uniform>(p, Bias, w);
-    const auto decay = of<F == Form::Uniform>(p, Decay, w);
+    const auto beyond = given(Beyond, same.beyond), bias = given(Bias, same.bias), decay = given(Decay, same.decay);
     const V limit = of<true>(p, Limit, 0)[0];
     const M loose = M{} - !p.strict, soft = M{} - p.soft;
     const uint64_t waiting = held[first + w];
@@ -223,12 +192,11 @@ class Run {
     return spikes & real;
   }
 
-  // Refractory neurons of a word that are free again in step t.
-  void free(int word, int t) {
-    if (!net.wait) return;
-    uint64_t& over = release[size_t(t % (net.wait + 2)) * net.words + word];
-    held[word] &= ~over;
-    over = 0;
+  // Refractory neurons of a word that are free again; over: of every word, in this step.
+  void free(int word, uint64_t* over) {
+    if (!net.wait || !over[word]) return;
+    held[word] &= ~over[word];
+    over[word] = 0;
   }
 
   void hold(const Population& p, int word, int t, uint64_t spikes) {
@@ -263,18 +231,27 @@ class Run {
 
   // Asks for a part of a row of synapses: the first `Near` bytes, or as many after these.
   void ask(uint32_t source, int part) const {
-    const uint8_t* from = net.synapses + net.rows[source] * net.synapse + part * Near;
-    const uint8_t* to = net.synapses + net.rows[source + 1] * net.synapse;
+    const uint8_t* from = net.synapses + net.rows[source] * size_t(bytes) + part * Near;
+    const uint8_t* to = net.synapses + net.rows[source + 1] * size_t(bytes);
     for (const uint8_t* line = from; line < std::min(to, from + Near); line += 64) __builtin_prefetch(line);
   }
 
   // The spikes of step t into the ring.
   void deliver(int t, const uint8_t* spikes, const uint8_t* entering) {
-    if (net.synapse == sizeof(Synapse<T>)) deliver<T>(t, spikes, entering);
-    else deliver<float>(t, spikes, entering);
+    net.near ? deliver<uint16_t>(t, spikes, entering) : deliver<uint32_t>(t, spikes, entering);
   }
 
-  template <class S>
+  template <class P>
+  void deliver(int t, const uint8_t* spikes, const uint8_t* entering) {
+    switch (net.weight) {
+      case Weight::OfRow: return deliver<P, void>(t, spikes, entering);
+      case Weight::Short: return deliver<P, int16_t>(t, spikes, entering);
+      case Weight::Single: return deliver<P, float>(t, spikes, entering);
+      case Weight::Number: return deliver<P, T>(t, spikes, entering);
+    }
+  }
+
+  template <class P, class S>
   void deliver(int t, const uint8_t* spikes, const uint8_t* entering) {
     firing.clear();
     collect(spikes, net.words, 0);
@@ -283,23 +260,34 @@ class Run {
     T* to = ring.data();
     for (size_t i = 0; i < firing.size(); i++) {
       if (i + 1 < firing.size()) ask(firing[i + 1], i + 1 < size_t(announced));
-      const auto* all_synapses = reinterpret_cast<const Synapse<S>*>(net.synapses);
-      const Synapse<S>* s = all_synapses + net.rows[firing[i]];
-      const Synapse<S>* end = all_synapses + net.rows[firing[i] + 1];
+      const auto* all_synapses = reinterpret_cast<const Synapse<P, S>*>(net.synapses);
+      const Synapse<P, S>* s = all_synapses + net.rows[firing[i]];
+      const Synapse<P, S>* end = all_synapses + net.rows[firing[i] + 1];
+      const T same = std::is_void_v<S> ? net.row_weights[firing[i]] : T(0);
       for (; s < end; s++) {
         uint32_t place = s->place + base;
         place -= place >= all ? all : 0;
-        to[place] += s->weight;
+        if constexpr (std::is_void_v<S>) to[place] += same;
+        else to[place] += T(s->weight);
       }
     }
   }
 
   template <Form F, bool Quantised, bool Merged>
   void advance(const Population& p, int first, int begin, int end, uint8_t* spikes, int32_t* updated) {
+    const Alike same = alike(p);
+    const Quantum quantum = quantum_of(of<true>(p, Grain, 0)[0]);
+    T* slots[Block];  // of every step
+    uint64_t* over[Block];
+    for (int t = begin; t < end; t++) {
+      slots[t - begin] = ring.data() + size_t(t % net.slots) * net.slot;
+      over[t - begin] = release.data() + (net.wait ? size_t(t % (net.wait + 2)) * net.words : 0);
+    }
     for (int w = 0; w < p.words; w++)
       for (int t = begin; t < end; t++) {
-        free(first + w, t);
-        const uint64_t fired = advance<F, Quantised, Merged>(p, first, w, t, updated[size_t(t) * net.count]);
+        free(first + w, over[t - begin]);
+        const uint64_t fired = advance<F, Quantised, Merged>(
+            p, same, quantum, first, w, slots[t - begin], t == begin, t + 1 == end, updated[size_t(t) * net.count]);
         hold(p, first + w, t, fired);
         announce(fired, (first + w) * Word);
         memcpy(spikes + (size_t(t) * net.words + first + w) * 8, &fired, 8);
@@ -323,7 +311,8 @@ class Run {
         membrane(size_t(net.words) * Word),
         adaptation(size_t(net.words) * Word),
         held(net.words),
-        release(net.wait ? size_t(net.wait + 2) * net.words : 0) {}
+        release(net.wait ? size_t(net.wait + 2) * net.words : 0),
+        bytes(int(net.synapse())) {}
 
   // spikes [step, word], updated [step, population], last membranes [neuron]; entering [step, input word].
   void operator()(int steps, const uint8_t* entering, uint8_t* spikes, int32_t* updated, T* last) {

@@ -276,6 +276,32 @@ def test_a_map_is_printed_and_drawn(call, small, tmp_path):
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:brian2")  # it calls pyparsing by names of old
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:pyparsing")
+def test_a_network_out_of_a_script_is_mapped(call, tmp_path):
+    (tmp_path / "model.py").write_text(
+        "import brian2 as b2\n"
+        "b2.prefs.codegen.target = 'numpy'\n"
+        "a = b2.SpikeGeneratorGroup(1, [0, 0], [0, 1] * b2.ms)\n"
+        "c = b2.NeuronGroup(2, 'dv/dt = -v / (10*ms) : 1', threshold='v > 1', reset='v = 0', method='exact')\n"
+        "s = b2.Synapses(a, c, on_pre='v += 2')\n"
+        "s.connect()\n"
+        "net = b2.Network(a, c, s)\n"
+    )
+    code, out, _ = call("map", "model.py:net", "--chip", "loihi1", "--duration", 0.002, "--json")
+    assert code == 0
+    found = json.loads(out)
+    assert (found["network"], found["cores"]) == ("model", 2)
+    assert sum(row["events"]["spike"] for row in found["layers"].values()) == 2 + 4
+    assert (tmp_path / "runs" / "map-model-loihi1.png").is_file()
+    code, _, err = call("map", "model.py:net", "--chip", "loihi1", "--levels", 7)
+    assert code == 2
+    assert "brings its own input and form" in err
+    code, _, err = call("map", "digits-cnn", "--chip", "loihi1", "--duration", 1)
+    assert code == 2
+    assert "--duration is for SCRIPT.py:NAME" in err
+
+
 def test_a_map_as_json_is_one_object(call, small, tmp_path):
     words = ("map", small, "--chip", "speck", "--data", "digits", "--json", "--out", tmp_path / "a.png", "--steps", 8)
     code, out, err = call(*words)

@@ -25,6 +25,14 @@ def test_what_is_typed():
     assert (found["chips"], found["measure"], found["json"]) == (("a", "b"), True, True)
 
 
+@pytest.mark.parametrize(
+    ("text", "bytes_"),
+    [("500MB", 5 * 10**8), ("2GiB", 2**31), ("1.5kB", 1500), ("'3 B'", 3), ("0.1B", 1), ("1TB", 10**12)],
+)
+def test_amounts_of_memory(text, bytes_):
+    assert typed(f"--memory {text}")["memory"] == bytes_
+
+
 def test_nothing_typed():
     assert set(typed("").values()) == {None, False}
 
@@ -36,6 +44,9 @@ def test_nothing_typed():
         ("--std a", "'a' is not a list of numbers"),
         ("--size 48", "rows and columns, such as 48,48"),
         ("--size 48,x", "is not a size"),
+        ("--memory 2", "'2' is not an amount of memory; write 500MB or 2GiB"),
+        ("--memory 0GB", "is not an amount of memory"),
+        ("--memory .GB", "is not an amount of memory"),
     ],
 )
 def test_mistyped(line, message):

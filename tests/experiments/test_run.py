@@ -5,7 +5,6 @@ import pytest
 
 from converters import fold, quantise
 from converters.encode import encode
-from experiments import run as module
 from experiments.run import chunk_size, classify, mean_spikes, run, zero_shares
 from neuro import chip
 from neuro.capability import realise
@@ -46,15 +45,17 @@ def test_a_faulty_network_is_caught(integer, dataset):
     assert done.mismatches > 0
 
 
-def test_results_do_not_depend_on_the_chunking(integer, dataset, monkeypatch):
+def test_results_do_not_depend_on_the_chunking(integer, dataset):
     graph = encode(integer, "bits")
     loihi2 = chip.load("loihi2")
     way = realise(loihi2, "bits", graph)
     placement = place(of_graph(graph, way), loihi2, way)
     seen = []
     whole = run(graph, integer, dataset.counts, {("loihi2", "single"): placement}, seen.append)
-    monkeypatch.setattr(module, "chunk_size", lambda *a, **k: 7)
-    parts = run(graph, integer, dataset.counts, {("loihi2", "single"): placement}, seen.append)
+    size = chunk_size(graph, 40, placement.number)
+    assert size == 40
+    memory = next(m for m in range(2**10, 2**29, 2**10) if chunk_size(graph, 40, placement.number, m) == 7)
+    parts = run(graph, integer, dataset.counts, {("loihi2", "single"): placement}, seen.append, memory=memory)
     assert seen == [40, 7, 7, 7, 7, 7, 5]
     assert parts.mismatches == 0
     np.testing.assert_array_equal(whole.spikes, parts.spikes)
@@ -76,12 +77,16 @@ def test_membranes_saturate_at_the_state_of_the_narrowest_chip(network, dataset)
     assert (tight.spikes != free.spikes).any()
 
 
-def test_chunks_keep_within_the_memory_and_are_never_empty(integer):
+def test_chunks_keep_within_the_memory_and_are_never_empty(integer, dataset):
     graph = encode(integer, "unary")
     sizes = [chunk_size(graph, 10_000, cores=10, memory=m) for m in (1, 2**20, 2**24)]
     assert sizes[0] == 1
     assert sizes == sorted(sizes)
     assert chunk_size(graph, 5, memory=2**40) == 5
+    seen = []
+    few = classify(integer, dataset.counts[:3], seen.append, memory=1)
+    assert seen == [1, 1, 1]
+    np.testing.assert_array_equal(few, classify(integer, dataset.counts[:3]))
 
 
 def test_pilot_means_and_zero_shares(integer, dataset):

@@ -181,18 +181,63 @@ def test_nothing_but_inputs():
 
 
 @pytest.mark.usefixtures("compiled")
-@pytest.mark.parametrize(("weight", "bytes_each"), [([0.5, -2.0, 2.0**24], 8), ([0.1, 1 / 3, 2.0**24 + 1], 16)])
-def test_weights_are_kept_to_the_last_bit(weight, bytes_each):
-    """One spike, one synapse, no leak: the membrane is the weight. Single precision stores it where it can."""
-    where = np.arange(3)
-    populations = (Neurons("in", (3,)), Neurons("cells", (3,), Dynamics(np.inf)))
-    network = Network("weights", populations, (Projection("in", "cells", where, where, np.array(weight)),))
-    program = recurrent.prepare(network, "float64")
+@pytest.mark.parametrize("far", [False, True])
+@pytest.mark.parametrize(
+    ("weight", "stored"),
+    [
+        ([7.0, 7.0, 7.0], "row"), ([0.1, 0.1, 0.1], "row"), ([-32768.0, 32767.0, 3.0], "int16"),
+        ([32768.0, 1.0, 2.0], "float32"), ([0.5, -2.0, 2.0**24], "float32"), ([0.1, 1 / 3, 2.0**24 + 1], "number"),
+        ([1e300, 1.0, -1.0], "number"),
+    ],
+)  # fmt: skip
+def test_weights_are_kept_to_the_last_bit(weight, stored, far):
+    """One spike, no leak: each membrane is its weight, stored in the fewest bytes that keep it. far: with so many
+    neurons, or so long a delay, that a place takes 32 bits."""
+    size, delay = (70_000, 2) if far else (3, 0)
+    where = size - 1 - np.arange(3)
+    populations = (Neurons("in", (1,)), Neurons("cells", (size,), Dynamics(np.inf)))
+    projection = Projection("in", "cells", np.zeros(3, int), where, np.array(weight), delay)
+    program = recurrent.prepare(Network("weights", populations, (projection,)), "float64")
     assert program.tables is not None
-    assert program.tables.synapses.size == 3 * bytes_each
-    trains = np.zeros((3, 3), bool)
+    assert program.tables.stored == ("uint32" if far else "uint16", stored)
+    each = {"row": 0, "int16": 2, "float32": 4, "number": 8}[stored] + (4 if far else 2)
+    assert program.tables.synapses.size == 3 * each
+    trains = np.zeros((5, 1), bool)
     trains[0] = True
-    assert recurrent.run(program, {"in": trains}, 3).membranes["cells"].tolist() == weight
+    found = recurrent.run(program, {"in": trains}, 5).membranes["cells"]
+    assert found[where].tolist() == weight
+    assert not found[: size - 3].any()
+
+
+@pytest.mark.usefixtures("compiled")
+@pytest.mark.parametrize("kind", ["fixed", "float32", "float64"])
+@pytest.mark.parametrize("delay", [0, 1, 3, 40])
+@pytest.mark.parametrize(
+    ("quantum", "decay", "flow"), [(0.0, 0.0, (1.0, 0.0)), (1.0, 0.5, (0.75, 0.5)), (3.0, 0.5, (0.75, 0.5))]
+)
+def test_one_delay_for_all(kind, delay, quantum, decay, flow):
+    """All spikes take as long, so that a block's first arrivals meet the current itself (`Merged`); numbers are whole,
+    so that no kind rounds. The delay of 40 steps is beyond a block; a quantum of three has no inverse."""
+    if kind == "fixed" and quantum == 3:
+        pytest.skip("fixed point counts in ones")
+    rng = np.random.default_rng(delay)
+    pre, post = np.nonzero(rng.random((90, 90)) < 0.2)
+    edge, cell = np.nonzero(rng.random((20, 90)) < 0.3)
+    model = Dynamics(64.0, decay=decay, current_decay=flow, refractory=2, quantum=quantum, reset="soft")
+    network = Network(
+        "one delay",
+        (Neurons("in", (20,)), Neurons("cells", (90,), model)),
+        (
+            Projection("in", "cells", edge, cell, rng.integers(5, 40, len(edge)), delay),
+            Projection("cells", "cells", pre, post, rng.integers(-9, 12, len(pre)), delay, 1),
+        ),
+    )
+    inputs = {"in": rng.random((100, 20)) < 0.3}
+    expected = simulate(network, inputs, 100)
+    assert expected.spikes["cells"].sum() > 100
+    program = recurrent.prepare(network, kind)
+    assert (program.slots, program.block) == (delay + 1, min(delay + 1, 32))
+    same(recurrent.run(program, inputs, 100), expected)
 
 
 @pytest.mark.usefixtures("compiled")

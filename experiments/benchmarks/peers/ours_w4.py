@@ -59,11 +59,13 @@ class Mapped:
         """Who fired [step, neuron], and how many neurons of each core were updated [step, core in use]."""
         bits, updated, _ = self.run()
         packed = np.asarray(bits)[0]
-        step, byte = np.nonzero(packed)  # few bytes hold a spike
-        which, bit = np.nonzero(np.unpackbits(packed[step, byte][:, None], axis=1, bitorder="little"))
-        step, lane = step[which], 8 * byte[which] + bit
-        shape = (len(packed), self.neurons)
-        return sparse.csr_array((np.ones(len(step)), (step, self.columns[lane])), shape), np.asarray(updated)[0]
+        steps, width = packed.shape
+        used = np.flatnonzero(packed.ravel() != 0)  # few bytes hold a spike
+        bits = np.unpackbits(packed.ravel()[used], bitorder="little").view(bool).reshape(-1, 8)
+        lane = ((8 * (used % width))[:, None] + np.arange(8))[bits]
+        ends = np.bincount(used // width, bits.sum(axis=1), steps).cumsum().astype(np.int64)
+        found = (np.ones(len(lane)), self.columns[lane], np.concatenate([[0], ends]))
+        return sparse.csr_array(found, (steps, self.neurons)), np.asarray(updated)[0]
 
     def counts(self) -> list[np.ndarray]:
         """All spikes together."""

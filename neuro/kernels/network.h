@@ -1,0 +1,97 @@
+// A network of spiking neurons as it lies in memory: populations, their parameters, rows of synapses.
+#pragma once
+
+#include <type_traits>
+
+#include "lanes.h"
+
+namespace recurrent {
+
+template <class T>
+struct Lane {
+  using Integer = std::conditional_t<sizeof(T) == 8, int64_t, int32_t>;
+  static constexpr int Count = lanes::Bytes / sizeof(T);
+  typedef T Vector __attribute__((vector_size(lanes::Bytes)));
+  typedef Integer Mask __attribute__((vector_size(lanes::Bytes)));
+};
+
+// The highest bit of every lane.
+template <class M>
+inline uint64_t bits(const M& m) {
+#if LANES_AVX512
+  if constexpr (sizeof m[0] == 4) return _mm512_cmplt_epi32_mask((__m512i)m, _mm512_setzero_si512());
+  else return _mm512_cmplt_epi64_mask((__m512i)m, _mm512_setzero_si512());
+#elif LANES_AVX2
+  if constexpr (sizeof m[0] == 4) return uint32_t(_mm256_movemask_ps((__m256)m));
+  else return uint32_t(_mm256_movemask_pd((__m256d)m));
+#else
+  uint64_t found = 0;
+  for (int i = 0; i < int(lanes::Bytes / sizeof m[0]); i++) found |= uint64_t(m[i] < 0) << i;
+  return found;
+#endif
+}
+
+// All bits of the lanes whose bit is set.
+template <class T>
+inline typename Lane<T>::Mask spread(uint64_t word) {
+  typename Lane<T>::Mask each{};
+  for (int i = 0; i < Lane<T>::Count; i++) each[i] = typename Lane<T>::Integer(1) << i;
+  return ((typename Lane<T>::Mask{} + typename Lane<T>::Integer(word & ((1u << Lane<T>::Count) - 1))) & each) == each;
+}
+
+constexpr int Word = 64;         // neurons of one word
+constexpr int Shift = 12;        // fixed point: decays are n / 4096
+constexpr int Near = 1024;       // bytes of a row of synapses that are asked for at once
+constexpr int Announced = 64;    // rows that are asked for before their delivery: what the second cache has room for
+constexpr int Receptors = 4;     // that a uniform population has at most
+constexpr int Block = 32;        // steps in a row at most
+enum class Form { General, Plain, Uniform };  // plain: no adaptation, saturation or count; uniform: and all neurons alike
+enum Adapts { Nothing, Threshold, Current };
+
+struct Parameter {  // `Word` numbers for all neurons of a population (stride 0), or for every word of them (stride 1)
+  int32_t block, stride;
+};
+
+struct Population {
+  int32_t words, neurons, receptors, soft, strict, adapts, quantised, saturates, counted, refractory, place, parameters,
+      form;
+};  // refractory: steps, or -1 if neurons differ; place: in a slot of the ring; parameters: index of the first
+
+enum Name { At, Bias, Decay, Start, Jump, JumpDecay, Grain, Limit, Beyond, CurrentDecay };
+// Beyond: the smallest membrane that fires; CurrentDecay: one for each receptor
+
+template <class P, class S>
+struct __attribute__((packed)) Synapse {
+  P place;
+  S weight;
+};
+
+template <class P>
+struct __attribute__((packed)) Synapse<P, void> {  // its weight is that of all the row
+  P place;
+};
+
+enum class Weight { OfRow, Short, Single, Number };  // Number: the kind that the network computes in
+
+template <class T>
+struct Network {
+  const Population* populations;
+  int count, words, input_words, slots, block, wait;  // wait: longest refractory time that matters
+  bool merged;
+  const Parameter* parameters;
+  const T* numbers;
+  const int32_t* refractory;  // of each neuron
+  const int32_t* rows;        // [source + 1]: its synapses
+  const uint8_t* synapses;    // Synapse<uint16_t or uint32_t, ...>
+  const T* row_weights;       // [source], where a row has one weight
+  bool near;                  // places have 16 bits
+  Weight weight;
+  size_t slot;  // numbers of one slot of the ring
+
+  size_t synapse() const {  // bytes of one
+    const size_t bytes[] = {0, 2, 4, sizeof(T)};
+    return (near ? 2 : 4) + bytes[int(weight)];
+  }
+};
+
+}  // namespace recurrent
