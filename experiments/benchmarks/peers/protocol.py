@@ -9,7 +9,7 @@ it may be run where nothing else of this package is. Requests and replies:
     {"ready": true, "first_s": s of the first run, "load_s": s, "version": text, "bytes_per_weight": n or null}
 {"go": true}
     {"wall": s, "own_clock": the simulator measured that itself, "cpu": s, "peak_mib": MiB}, of one run: the mean of a
-    turn, which is one run that nobody measures and then as many as begin within TURN
+    turn, which is as many runs as begin within WARM, not measured, and then as many as begin within TURN
 anything that fails
     {"error": text}
 
@@ -30,7 +30,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
-TURN = 0.1
+WARM, TURN = 0.2, 0.2
 """Seconds of a turn. Batches come one after another, but a process that has waited for its turn comes back cold: the
 others have emptied the caches, and its first run can take seven times as long as the second."""
 
@@ -89,10 +89,9 @@ def replies(
             elif prepared is None:
                 yield {"error": "nothing is loaded"}
             else:
-                prepared.run()
-                start, used, own = time.perf_counter(), cpu(), [prepared.run()]
-                while time.perf_counter() < start + TURN:
-                    own.append(prepared.run())
+                runs(prepared.run, WARM)
+                start, used = time.perf_counter(), cpu()
+                own = runs(prepared.run, TURN)
                 wall, used = (time.perf_counter() - start) / len(own), (cpu() - used) / len(own)
                 itself = [seconds for seconds in own if seconds is not None]
                 if itself:
@@ -100,6 +99,14 @@ def replies(
                 yield {"wall": wall, "own_clock": bool(itself), "cpu": used, "peak_mib": peak_mib()}
         except Exception as error:
             yield {"error": f"{type(error).__name__}: {error}"}
+
+
+def runs(run: Callable[[], float | None], seconds: float) -> list[float | None]:
+    """What the runs give that begin within `seconds`, one at least."""
+    start, found = time.perf_counter(), [run()]
+    while time.perf_counter() < start + seconds:
+        found.append(run())
+    return found
 
 
 def lines(source: TextIO) -> Iterator[dict[str, Any]]:

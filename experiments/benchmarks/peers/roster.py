@@ -27,7 +27,6 @@ class Entry:
 ROSTER = (
     Entry("compiled", "ours", None, "runner.py", (*LAYERED, "W3", "W4", "W4-mlp")),
     Entry("compiled_int16", "ours", None, "runner.py", ("W1", "W2")),
-    Entry("jax", "ours", None, "runner.py", DENSE),
     Entry("gemm", "floor", None, "runner.py", LAYERED, counts=False),
     Entry("snntorch", "peer", "torch", "torch_runner.py", LAYERED, "snntorch"),
     Entry("spikingjelly", "peer", "torch", "torch_runner.py", LAYERED, "spikingjelly"),

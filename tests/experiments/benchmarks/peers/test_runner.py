@@ -1,4 +1,4 @@
-"""Our own runners: spikes of the scan, and the products that are timed."""
+"""Our own runners: the products that are timed, and an engine that is absent."""
 
 import numpy as np
 import pytest
@@ -11,20 +11,15 @@ from experiments.benchmarks.peers.reference import run
 PICTURES = Form((2, 8, 8), ((4, 2, 3, 3), (6, 4, 3, 3), (5, 96)), (1,), 3, 12)
 
 
-@pytest.mark.parametrize("pool", ["max", "average"])
-def test_the_scan_gives_the_spikes_of_the_reference(tmp_path, pool):
-    network = draw(PICTURES, "int8", 0.1, pool)
+def test_the_products_are_run_and_give_no_spikes(tmp_path):
+    network = draw(PICTURES, "int8", 0.1, "max")
     save(network, tmp_path / "W.npz")
     expected = run(network)
     workloads.store(tmp_path / "W.npz", expected.counts, events=np.asarray(expected.events))
-    once, counts, version, _ = runner.prepare("jax", str(tmp_path / "W.npz"))
-    once()
-    for found, wanted in zip(counts(), expected.counts, strict=True):
-        np.testing.assert_array_equal(found, wanted)
-    assert version.startswith("jax")
-    products, nothing, _, _ = runner.prepare("gemm", str(tmp_path / "W.npz"))
+    products, nothing, version, _ = runner.prepare("gemm", str(tmp_path / "W.npz"))
     products()
     assert list(nothing()) == []
+    assert version == f"numpy {np.__version__}"
 
 
 def test_the_compiled_engine_says_that_it_is_absent(tmp_path, monkeypatch):
