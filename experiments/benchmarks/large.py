@@ -1,7 +1,7 @@
 """How large a network runs here: neurons that hear each other, by default a million with a hundred synapses each.
 
-``python -m experiments.benchmarks.large [NEURONS [SYNAPSES_EACH [STEPS]]]`` prints what making it ready and a step took,
-and the most memory that the process had.
+``python -m experiments.benchmarks.large [NEURONS [SYNAPSES_EACH [STEPS]]]`` prints what making it ready and a step
+took, and the most memory that the process had.
 """
 
 import sys

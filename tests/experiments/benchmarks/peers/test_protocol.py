@@ -78,8 +78,8 @@ def test_replies_in_process(tmp_path, monkeypatch):
 
 
 def test_a_turn_is_the_mean_of_the_runs_that_begin_within_it(tmp_path, monkeypatch):
-    """Runs that take 40 ms and say 9, 9, 9, 1, 2, 3, 99 s by a clock of the simulator's own: one at the start, two begin
-    within the 60 ms that nobody measures, three within the 100 ms after that."""
+    """Runs that take 40 ms and say 9, 9, 9, 1, 2, 3, 99 s by a clock of the simulator's own: one at the start, two
+    begin within the 60 ms that nobody measures, three within the 100 ms after that."""
     monkeypatch.setattr(protocol, "WARM", 0.06)
     monkeypatch.setattr(protocol, "TURN", 0.1)
     now, took = [0.0], iter([9.0, 9.0, 9.0, 1.0, 2.0, 3.0, 99.0])
