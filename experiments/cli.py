@@ -12,7 +12,7 @@ from experiments.cli_listings import listings
 from experiments.conversion.compress_command import compress
 from experiments.conversion.convert_command import convert, refusals_told
 from experiments.conversion.export_command import export
-from experiments.options import AS_IS, USUAL, Codes, DataOptions, Flag, FormOptions, Json, Names
+from experiments.options import AS_IS, USUAL, Codes, DataOptions, Flag, FormOptions, Json, Memory, Names
 from neuro.cache import programs
 from neuro.errors import BadInput, NeuroError
 
@@ -45,6 +45,7 @@ def compare(
     rate: float | None = None,
     measure: Flag = False,
     allow_violations: Flag = False,
+    memory: Memory = None,
     seed: int = 0,
     out: Path | None = None,
     json_: Json = False,
@@ -79,7 +80,8 @@ def compare(
 
     request = Request(
         network=network, **vars(data), **vars(form), chips=chips, devices=devices, code=code,
-        boundary=boundary, rate=rate, measure=measure, seed=seed, allow_violations=allow_violations, out=out,
+        boundary=boundary, rate=rate, measure=measure, seed=seed, allow_violations=allow_violations, memory=memory,
+        out=out,
     )  # fmt: skip
     with refusals_told(network, json_), progress_bars() as progress:
         comparison, summary = carry_out(request, progress)

@@ -49,6 +49,7 @@ class Request(Asked):
     measure: bool = False
     seed: int = 0
     allow_violations: bool = False
+    memory: int | None = None
     out: Path | None = None
 
 

@@ -51,7 +51,13 @@ Numbers = Annotated[tuple[float, ...] | None, Parameter(converter=numbers, n_tok
 Size = Annotated[tuple[int, int] | None, Parameter(converter=rows_and_columns, n_tokens=1, negative="")]
 Flag = Annotated[bool, Parameter(negative="")]
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object and nothing else.")]
-Memory = Annotated[int | None, Parameter(converter=amount, n_tokens=1, negative="")]
+Memory = Annotated[
+    int | None,
+    Parameter(
+        converter=amount, n_tokens=1, negative="",
+        help="What the arrays of the items that run together may take, such as 2GB; default 512MiB, one item at least.",
+    ),
+]  # fmt: skip
 Methods = Literal[
     "exact", "percentile", "max", "mse", "ltb", "burst", "srp", "cos", "differential",
     "sd-ternary", "sd-pow2", "sd-graded",
@@ -85,8 +91,6 @@ class DataOptions:
         File with x to calibrate thresholds on; default the first 1,000 training items.
     input_levels
         Levels of the input; default the data's own range.
-    memory
-        What the arrays of the items that run together may take, such as 2GB; default 512MiB. One item runs in any case.
     """
 
     data: str | None = None
@@ -98,7 +102,6 @@ class DataOptions:
     samples: int | None = None
     calibration: Path | None = None
     input_levels: int | None = None
-    memory: Memory = None
 
 
 AS_IS = DataOptions()

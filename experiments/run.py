@@ -1,6 +1,6 @@
 """Running one spiking network over all items: accuracy, proof of equality, hardware events."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import jax
@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from experiments.decision import classes
 from neuro import codes, trains
 from neuro.activity import activity, fan_outs
-from neuro.count import count
+from neuro.count import before, count
 from neuro.counts import Counts
 from neuro.engine import engine
 from neuro.errors import BadInput
@@ -107,15 +107,13 @@ def run(
         return result.output.reshape(batch.shape[0], -1), wrong, done, result.peak, events
 
     size = chunk_size(spiking, len(counts), max((p.number for p in placements.values()), default=0), memory)
+    earlier = max((before(p) for (_, regime), p in placements.items() if regime == "stream"), default=0)
     pieces, mismatches = [], 0
-    for first in range(0, len(counts), size):
-        batch = counts[first : first + size]
-        missing = size - len(batch)  # the last chunk is filled up, so that one compilation serves all
-        padded = np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)]) if missing else batch
-        output, wrong, done, peak, events = step(program, jnp.asarray(padded, jnp.float32))
-        mismatches += int(wrong[: len(batch)].sum())
-        pieces.append(first_items(len(batch), (output, done, peak, events)))
-        advance(len(batch))
+    for items, mine in chunks(len(counts), size, earlier):
+        output, wrong, done, peak, events = step(program, jnp.asarray(counts[items], jnp.float32))
+        mismatches += int(wrong[mine].sum())
+        pieces.append(of_items(mine, (output, done, peak, events)))
+        advance(mine.stop - mine.start)
     outputs, done, peak, events = jax.tree_util.tree_map(lambda *parts: np.concatenate(parts), *pieces)
     neurons = sum(spiking.size(name) for name in spiking.schedule.windows)
     exact = reference is not None
@@ -135,9 +133,23 @@ def run(
     )
 
 
-def first_items(items: int, tree):
-    """The first `items` of every array of a tree, as NumPy arrays."""
-    return jax.tree_util.tree_map(lambda array: np.asarray(array)[:items], tree)
+def chunks(items: int, size: int, earlier: int = 0) -> Iterator[tuple[Int[np.ndarray, "item"], slice]]:
+    """Which of `items` run together, and where among these the new ones are, which follow `earlier` that ran already.
+
+    The items are a ring: the first one has the last one before it. All chunks have as many items, so that one
+    compilation serves all: `size`, but for one new item at least; or there is one chunk with all of them.
+    """
+    if size >= items:
+        yield np.arange(items), slice(0, items)
+        return
+    new = max(1, size - earlier)
+    for first in range(0, items, new):
+        yield np.arange(first - earlier, first + new) % items, slice(earlier, earlier + min(new, items - first))
+
+
+def of_items(items: slice, tree):
+    """These items of every array of a tree, as NumPy arrays."""
+    return jax.tree_util.tree_map(lambda array: np.asarray(array)[items], tree)
 
 
 def _differing(first, second):
@@ -163,11 +175,9 @@ def outputs(
     size = chunk_size(graph, len(inputs), memory=memory)
     step = jax.jit(lambda batch: evaluate(graph, batch)[graph.output.name].reshape(batch.shape[0], -1))
     found = []
-    for first in range(0, len(inputs), size):
-        batch = inputs[first : first + size]
-        padded = np.concatenate([batch, np.repeat(batch[-1:], size - len(batch), axis=0)])
-        found.append(np.asarray(step(jnp.asarray(padded, jnp.float32)))[: len(batch)])
-        advance(len(batch))
+    for items, mine in chunks(len(inputs), size):
+        found.append(np.asarray(step(jnp.asarray(inputs[items], jnp.float32)))[mine])
+        advance(mine.stop - mine.start)
     return np.concatenate(found)
 
 

@@ -11,10 +11,10 @@ import numpy as np
 
 from converters.encode import at_once
 from experiments.arm import Arm, Machine
-from experiments.run import chunk_size, first_items
+from experiments.run import chunk_size, chunks, of_items
 from neuro.capability import Realisation, signed_bits
 from neuro.chip import Chip
-from neuro.count import count
+from neuro.count import before, count
 from neuro.counts import Counts, average
 from neuro.errors import DoesNotFit
 from neuro.evaluate import evaluate
@@ -101,10 +101,9 @@ def mean_counts(graph: Graph, placement: Placement, way: str, items: np.ndarray)
         return count(placement, sent)
 
     size = chunk_size(graph, len(items), placement.number)
-    found = []
-    for first in range(0, len(items), size):
-        part = items[first : first + size]
-        padded = np.concatenate([part, np.repeat(part[-1:], size - len(part), axis=0)])  # one compilation serves all
-        found.append(first_items(len(part), step(jnp.asarray(padded, jnp.float32))))
+    found = [
+        of_items(mine, step(jnp.asarray(items[together], jnp.float32)))
+        for together, mine in chunks(len(items), size, before(placement))
+    ]
     whole = jax.tree_util.tree_map(lambda *arrays: np.concatenate(arrays), *found)
     return {regime: average(counts, np.ones(len(items))) for regime, counts in whole.items()}

@@ -50,6 +50,15 @@ def count(
     return result
 
 
+def before(placement: Placement) -> int:
+    """Samples before a sample that its counts depend on in the stream regime: those that are still under way, and those
+    that the other copies of the network hold."""
+    if not placement.realisation.streams:
+        return 0
+    period = placement.schedule.period(placement.realisation.membranes > 1)
+    return ceil(placement.schedule.total / period) - 1 + placement.copies - 1
+
+
 def _energy(placement: Placement, found: Account, steps: int, updated: Array | None) -> dict[str, Array]:
     """Events that cost energy, summed over a sample's run of `steps` steps; only those that can happen."""
     chip, flat = placement.chip, jnp.ones(found.totals.shape[0], jnp.float32)

@@ -53,6 +53,7 @@ class Task(Asked):
     reset: Literal["subtract", "zero"] = "subtract"
     v0: Literal["half", "zero"] | None = None
     out: Path | None = None
+    memory: int | None = None
     members: int = 4
     values: int = 6
     prerun: int | None = None

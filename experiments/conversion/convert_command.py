@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from experiments.options import AS_IS, USUAL, DataOptions, Flag, FormOptions, Json, Methods
+from experiments.options import AS_IS, USUAL, DataOptions, Flag, FormOptions, Json, Memory, Methods
 from neuro.errors import BadInput, Unsupported
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def convert(
     values: int = 6,
     prerun: int | None = None,
     rounds: int = 1,
+    memory: Memory = None,
     out: Path | None = None,
     diagnose: Flag = False,
     figure: Path | None = None,
@@ -80,7 +81,7 @@ def convert(
     task = Task(
         network=network, **vars(data), **vars(form),
         method=method, code=code, operand_levels=operand_levels, budget=budget, reset=reset, v0=v0, out=out,
-        members=members, values=values, prerun=prerun, rounds=rounds,
+        members=members, values=values, prerun=prerun, rounds=rounds, memory=memory,
     )  # fmt: skip
     with refusals_told(network, json_), progress_bars() as progress:
         done, found = carry_out(task, progress)

@@ -16,7 +16,7 @@ from converters import quantise
 from converters.encode import encode
 from converters.hybrid import whole_run
 from converters.quantise import Quantised
-from experiments.run import MEMORY, first_items
+from experiments.run import MEMORY, chunks, of_items
 from neuro import approximate
 from neuro.activity import fan_outs
 from neuro.divergence import Divergence, first_divergence
@@ -224,10 +224,8 @@ def _sent(graph: Graph, form: Graph, counts: np.ndarray, steps: int, own: approx
     taken, widest = latency(graph, steps, own), max(graph.size(n.name) for n in graph.nodes)
     length = steps + (own.prerun if isinstance(own, Silenced) else 0)
     size = int(np.clip(MEMORY // (24 * length * widest), 1, len(counts)))
-    for first in range(0, len(counts), size):
-        batch = counts[first : first + size]
-        padded = np.concatenate([batch, np.repeat(batch[-1:], size - len(batch), axis=0)])
-        values, wanted, spikes, synops = first_items(len(batch), step(jnp.asarray(padded, jnp.int32)))
+    for items, mine in chunks(len(counts), size):
+        values, wanted, spikes, synops = of_items(mine, step(jnp.asarray(counts[items], jnp.int32)))
         yield _Piece(values, wanted, spikes, synops.astype(np.float64), taken)
 
 
@@ -236,11 +234,9 @@ def _settled(graph: Graph, counts: np.ndarray, code: OnlineCode) -> Iterator[_Pi
     names = [n.name for n in graph.nodes if isinstance(n.op, (Input, MaxPool, *FIRING))]
     size = int(np.clip(MEMORY // (64 * sum(graph.size(n.name) for n in graph.nodes)), 1, len(counts)))
     reference = jax.jit(lambda batch: evaluate(graph, batch))
-    for first in range(0, len(counts), size):
-        batch = counts[first : first + size]
-        (done,) = stream(graph, [batch], code, fans=fans)
-        padded = np.concatenate([batch, np.repeat(batch[-1:], size - len(batch), axis=0)])
-        wanted = first_items(len(batch), reference(jnp.asarray(padded, jnp.float32)))
+    for items, mine in chunks(len(counts), size):
+        (done,) = stream(graph, [counts[items][mine]], code, fans=fans)
+        wanted = of_items(mine, reference(jnp.asarray(counts[items], jnp.float32)))
         yield _Piece(
             values={**done.tracers, last: done.output},
             wanted={name: wanted[name] for name in (*names, last)},

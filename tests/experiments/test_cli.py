@@ -276,6 +276,15 @@ def test_a_map_is_printed_and_drawn(call, small, tmp_path):
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
+def test_items_run_one_by_one_where_memory_is_short(call):
+    words = ("digits-cnn", "--code", "bits", "--chips", "loihi2", "--devices", "eyeriss_v1", "--samples", "3", "--json")
+    all_, few = (json.loads(call("compare", *words, *more)[1]) for more in ((), ("--memory", "1kB")))
+    assert all_["arms"] == few["arms"]
+    code, out, _ = call("convert", "digits-cnn", "--samples", "3", "--memory", "1kB", "--json")
+    assert code == 0
+    assert json.loads(out)["equivalence"]["mismatches"] == 0
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:brian2")  # it calls pyparsing by names of old
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:pyparsing")
 def test_a_network_out_of_a_script_is_mapped(call, tmp_path):

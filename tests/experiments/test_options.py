@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from cyclopts import App, CoercionError
 
-from experiments.options import AS_IS, DataOptions, Flag, Json, Names
+from experiments.options import AS_IS, DataOptions, Flag, Json, Memory, Names
 
 
 def typed(line: str) -> dict[str, Any]:
@@ -13,8 +13,15 @@ def typed(line: str) -> dict[str, Any]:
     app = App()
 
     @app.default
-    def command(*, data: DataOptions = AS_IS, chips: Names = None, measure: Flag = False, json_: Json = False):
-        return {**vars(data), "chips": chips, "measure": measure, "json": json_}
+    def command(
+        *,
+        data: DataOptions = AS_IS,
+        chips: Names = None,
+        measure: Flag = False,
+        memory: Memory = None,
+        json_: Json = False,
+    ):
+        return {**vars(data), "chips": chips, "measure": measure, "memory": memory, "json": json_}
 
     return app(line, exit_on_error=False, print_error=False, result_action="return_value")
 

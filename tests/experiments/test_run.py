@@ -5,9 +5,10 @@ import pytest
 
 from converters import fold, quantise
 from converters.encode import encode
-from experiments.run import chunk_size, classify, mean_spikes, run, zero_shares
+from experiments.run import chunk_size, chunks, classify, mean_spikes, run, zero_shares
 from neuro import chip
 from neuro.capability import realise
+from neuro.count import before
 from neuro.placement import place
 from neuro.wiring import of_graph
 
@@ -48,22 +49,30 @@ def test_a_faulty_network_is_caught(integer, dataset):
 def test_results_do_not_depend_on_the_chunking(integer, dataset):
     graph = encode(integer, "bits")
     loihi2 = chip.load("loihi2")
+    cores = loihi2.limits.cores.model_copy(update={"value": 20})  # for five copies of four cores
+    loihi2 = loihi2.model_copy(update={"limits": loihi2.limits.model_copy(update={"cores": cores})})
     way = realise(loihi2, "bits", graph)
     placement = place(of_graph(graph, way), loihi2, way)
     seen = []
-    whole = run(graph, integer, dataset.counts, {("loihi2", "single"): placement}, seen.append)
+    placements = {("loihi2", "single"): placement, ("loihi2", "stream"): placement}
+    whole = run(graph, integer, dataset.counts, placements, seen.append)
     size = chunk_size(graph, 40, placement.number)
     assert size == 40
-    memory = next(m for m in range(2**10, 2**29, 2**10) if chunk_size(graph, 40, placement.number, m) == 7)
-    parts = run(graph, integer, dataset.counts, {("loihi2", "single"): placement}, seen.append, memory=memory)
+    # under way before a sample: three others, in the three layers behind its own; beside it: those of other copies
+    assert before(placement) == 3 + 4
+    wanted = 7 + before(placement)
+    memory = next(m for m in range(2**10, 2**29, 2**10) if chunk_size(graph, 10**9, placement.number, m) == wanted)
+    parts = run(graph, integer, dataset.counts, placements, seen.append, memory=memory)
     assert seen == [40, 7, 7, 7, 7, 7, 5]
     assert parts.mismatches == 0
     np.testing.assert_array_equal(whole.spikes, parts.spikes)
     np.testing.assert_array_equal(whole.predictions, parts.predictions)
-    a, b = (r.counts["loihi2", "single"] for r in (whole, parts))
-    for name in a.events:
-        np.testing.assert_array_equal(a.events[name], b.events[name], err_msg=name)
-    np.testing.assert_allclose(a.latency.counts, b.latency.counts)
+    for regime in ("single", "stream"):
+        a, b = (r.counts["loihi2", regime] for r in (whole, parts))
+        for name in a.events:
+            np.testing.assert_array_equal(a.events[name], b.events[name], err_msg=name)
+        np.testing.assert_array_equal(a.latency.counts, b.latency.counts)
+        np.testing.assert_array_equal(a.interval.counts, b.interval.counts)
 
 
 def test_membranes_saturate_at_the_state_of_the_narrowest_chip(network, dataset):
@@ -87,6 +96,14 @@ def test_chunks_keep_within_the_memory_and_are_never_empty(integer, dataset):
     few = classify(integer, dataset.counts[:3], seen.append, memory=1)
     assert seen == [1, 1, 1]
     np.testing.assert_array_equal(few, classify(integer, dataset.counts[:3]))
+
+
+def test_chunks_are_a_ring():
+    assert [(a.tolist(), b) for a, b in chunks(3, 5, 9)] == [([0, 1, 2], slice(0, 3))]
+    assert [(a.tolist(), b) for a, b in chunks(5, 3)] == [([0, 1, 2], slice(0, 3)), ([3, 4, 0], slice(0, 2))]
+    found = [(a.tolist(), b) for a, b in chunks(5, 4, 2)]
+    assert found == [([3, 4, 0, 1], slice(2, 4)), ([0, 1, 2, 3], slice(2, 4)), ([2, 3, 4, 0], slice(2, 3))]
+    assert [(a.tolist(), b) for a, b in chunks(2, 1, 3)] == [([1, 0, 1, 0], slice(3, 4)), ([0, 1, 0, 1], slice(3, 4))]
 
 
 def test_pilot_means_and_zero_shares(integer, dataset):
