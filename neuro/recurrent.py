@@ -262,7 +262,7 @@ def _synapses(network: Network, kind: Kind, slot: int, slots: int) -> tuple[Arra
         none,
         *(p.delay * slot + first[p.target] + p.receptor * place[p.target] + p.post for p in network.projections),
     ])  # fmt: skip
-    order = np.lexsort((post, pre))
+    order = np.argsort(pre * (slots * slot) + post)  # one key: several times as fast as two
     number = NUMBERS[kind]
     weight = np.concatenate([none.astype(number), *(p.weight for p in network.projections)]).astype(number)[order]
     pre, post = pre[order], post[order]
