@@ -89,7 +89,7 @@ constexpr int Copied = 16;  // indices that are copied at a time: a list may be 
 
 // Whose spikes `row` holds [step, byte], of which step t has `ones[t]`.
 inline void trace(const uint8_t* row, int steps, int bytes, const uint32_t* ones, Trace& found) {
-  found.step.resize(steps + 1);  // one is written ahead of the branchless count below
+  found.step.resize(steps);
   size_t active = 0, spikes = 0;
   for (int t = 0; t < steps; t++) {
     found.step[active] = uint32_t(t);
