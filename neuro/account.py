@@ -8,11 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from neuro import native, topology
-from neuro.effects import effects, load_events, sending
-from neuro.grouped import grouped
+from neuro.effects import sending
 from neuro.loads import Loads, clock, core_prices, loads, sweep_events, sweep_time
 from neuro.placement import Placement
+from neuro.tally import tally
 from neuro.trains import Packed, Trains
 
 
@@ -56,49 +55,9 @@ def _period(placement: Placement) -> int:
 
 def _compiled(placement: Placement, spikes: Mapping[str, Packed]) -> Account:
     """The same by the kernel: sample by sample, so that no step of any core is kept."""
-    events, sent, time = load_events(placement), len(sending(placement)), placement.chip.time
-    vector = native.lane_bytes() // 4
-    every_link = len(topology.links(placement.topology).names) if time.link else 0
-    cores, links = (-(-number // vector) * vector for number in (placement.number, every_link))
-    first = vector + len(events) * cores  # of the links
-    steps, batch = placement.schedule.total, next(iter(spikes.values())).shape[1]
-    tables: list[Array] = []
-    for name, train in spikes.items():
-        found = effects(placement, name)
-        columns = found.columns(lambda of, load: vector + load * cores + of, first)
-        parts = grouped(found.matrix, columns, train.layout, 2 * vector)
-        arrays = (parts.units, parts.order, parts.blocks, parts.common, parts.row_of, parts.rows)
-        tables += [train.bits, *map(jnp.asarray, arrays)]
-    sweep = np.zeros((2, cores), np.float32)
-    sweep[:, : placement.number] = sweep_time(placement), placement.swept
-    ticking, borders = clock(placement)
-    begin = np.zeros((0, 0), np.float32)
-    if ticking.any():
-        spare = ((0, 0), (0, 0), (0, cores - placement.number))
-        by_load = np.pad(ticking.transpose(0, 2, 1), spare).reshape(steps, -1)
-        begin = np.pad(by_load, ((0, 0), (vector, links)))
-    period = _period(placement) if placement.realisation.streams else 1
-    every = len(events) + 3  # compartments swept, loads, link, tick
-    shapes = [(batch, 2 + len(events)), (batch, every), (period, batch), (period, batch, every)]
-    call = jax.ffi.ffi_call(
-        native.target("account", native.kernels().isa), [jax.ShapeDtypeStruct(s, jnp.float32) for s in shapes]
-    )
-    totals, single, waits, flights = call(
-        jnp.asarray(core_prices(placement)),
-        jnp.asarray(sweep),
-        jnp.asarray(begin),
-        *tables,
-        starts=np.array([placement.schedule.windows[name].start for name in spikes]),
-        steps=np.int32(steps),
-        period=np.int32(period),
-        depth=np.int32(-(-steps // period) if placement.realisation.streams else 0),
-        sent=np.int32(sent),
-        links=np.int32(links),
-        overlap=np.int32(placement.chip.pace.overlap),
-        again=np.int32(placement.realisation.sends > 1),
-        link=np.float32(time.link.value if time.link else 0),
-        tick=np.float32(time.tick.value if placement.chip.pace.kind == "tick" and time.tick else -1),
-    )
+    streams = placement.realisation.streams
+    totals, single, waits, flights = tally(placement, spikes, _period(placement) if streams else 1)
+    borders = clock(placement)[1]
 
     def named(found: Array) -> Array:
         return jnp.concatenate([jnp.repeat(found[..., :1], len(sweep_events(placement)), -1), found[..., 1:]], -1)
@@ -108,7 +67,7 @@ def _compiled(placement: Placement, spikes: Mapping[str, Packed]) -> Account:
         hops=totals[:, 0] + borders[0],
         chip_hops=totals[:, 1] + borders[1],
         single=named(single),
-        stream=(waits, named(flights)) if placement.realisation.streams else None,
+        stream=(waits, named(flights)) if streams else None,
     )
 
 

@@ -1,118 +1,108 @@
-"""What the spikes of a population cause, as the compiled kernel reads it (kernels/account.h).
+"""The spikes of a population in a few sums, as the compiled kernel takes them (kernels/account.h).
 
-A word of 64 neurons of one position is a unit. Much of what their spikes cause is the same for all of them, as they sit
-on few cores and reach the same ones: that is counted once for all spikes of a unit, and only what a neuron has beyond
-it, such as the number of its synapses, spike by spike. Neighbouring units reach neighbouring cores: effects are ordered
-so that those of a unit lie close together, in few blocks.
+What spikes cause is linear in them. Most of it is the same for many neurons, as they sit on few cores and reach the
+same ones: it is enough to know how many neurons of such a group spike in a step. Other effects differ from neuron to
+neuron, such as the number of synapses where some weights are zero: each has a sum of its own, digit by digit of its
+binary amounts. Neurons come in words of 64 of one position, and all that is ever counted is how many of some neurons of
+a word spike: a unit.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int
+from scipy.sparse import csr_array, vstack
 
 from neuro.taps import Layout
 
-UNIT = 64
-"""Neurons of a unit: the bits of a word."""
-AT_ONCE = 2**24
-"""Effects of neurons that are held at a time."""
-
-
-MOST = 255
-"""What a byte holds; an effect in which neurons differ by more has several places."""
+WORD = 64
+"""Neurons of a word."""
+OFTEN = 4
+"""Changes along a word above which an effect has a sum of its own."""
 
 
 @dataclass(frozen=True, eq=False)
 class Grouped:
-    """Tables of a population. order [place]: where the effect at each place is counted; behind the last, places that
-    hold nothing.
+    """Tables of a population. causes: what one of each sum comes to. units [unit, 3]: which word of all positions, its
+    bits (the low 32, the high 32); runs [run, 3] of them: to which sum each of their spikes adds, how much, the last."""
 
-    units [unit, 6]: position, word, and which of `blocks` (first, last) hold what is common to its neurons, and those
-    in which they differ. blocks: the first place of each, the common ones first. common: what every spike causes in
-    those. row_of [unit, lane]: where the part of `rows` begins that a neuron causes beyond that, in the blocks in which
-    its unit's neurons differ, one after the other.
-    """
-
-    order: Int[np.ndarray, "place"]
-    units: Int[np.ndarray, "unit 6"]
-    blocks: Int[np.ndarray, "block"]
-    common: Float[np.ndarray, "shared number"]
-    row_of: Int[np.ndarray, "unit lane"]
-    rows: UInt8[np.ndarray, "byte"]
+    causes: csr_array
+    units: Int[np.ndarray, "unit 3"]
+    runs: Int[np.ndarray, "run 3"]
 
 
-def grouped(
-    matrix: Float[np.ndarray, "neuron effect"], columns: Int[np.ndarray, "effect"], layout: Layout, block: int
-) -> Grouped:
-    """The tables of neurons that cause `matrix`. columns: where an effect is counted. block: places of one block.
+def grouped(matrix: Float[np.ndarray, "neuron effect"], layout: Layout) -> Grouped:
+    """The tables of neurons that cause `matrix`.
 
     Raises:
         ValueError: effects that are no whole numbers.
     """
+    if any((row != np.rint(row)).any() for row in matrix):  # row by row: the matrix may be large
+        raise ValueError("effects of a spike are counts, whole numbers")
     channels = layout.neurons.shape[1]
-    words = -(-channels // UNIT)
-    # what lies beyond the last channel never spikes, and has the effects of that one so that it does not differ
-    neurons = np.pad(layout.neurons, ((0, 0), (0, words * UNIT - channels)), mode="edge").reshape(-1, UNIT)
-    low, high = (np.empty((len(neurons), matrix.shape[1]), np.float32) for _ in range(2))
-    step = max(1, AT_ONCE // (UNIT * matrix.shape[1]))
-    for first in range(0, len(neurons), step):
-        each = matrix[neurons[first : first + step]]
-        low[first : first + step], high[first : first + step] = each.min(axis=1), each.max(axis=1)
-        if (each != np.rint(each)).any():
-            raise ValueError("effects of a spike are counts, whole numbers")
-    ordered = _ordered(high != 0, high != low)
-    copies = np.maximum(1, np.ceil((high - low).max(axis=0) / MOST)).astype(int)[ordered]
-    effect = np.repeat(ordered, copies)
-    less = MOST * (np.arange(len(effect)) - np.repeat(np.cumsum(copies) - copies, copies))  # held by places before
-    spare = (0, -len(effect) % block)
-    shared = np.pad(low[:, effect] * (less == 0), ((0, 0), spare))
-    differs = np.pad((high - low)[:, effect] > less, ((0, 0), spare))
-    common, own = (np.asarray(on.reshape(len(on), -1, block).any(axis=2)) for on in (shared != 0, differs))
-    ends = np.cumsum([*common.sum(axis=1), *own.sum(axis=1)]).reshape(2, -1)
-    spans = [np.stack([end - on.sum(axis=1), end], axis=1) for end, on in zip(ends, (common, own), strict=True)]
-    row_of, rows = _rows(matrix, neurons, low, own, block, (effect, less))
+    # what lies beyond the last channel never spikes, and counts as another of that one
+    padded = np.pad(layout.neurons, ((0, 0), (0, -channels % WORD)), mode="edge")
+    neurons = np.ascontiguousarray(padded).reshape(-1, WORD)
+    own = _often(matrix, neurons)
+    group, common = _alike(matrix[:, ~own])
+    causes = np.zeros((len(common), matrix.shape[1]), np.float32)
+    causes[:, ~own] = common
+    runs = [(_units(group[neurons] == k), k, 1) for k in range(len(common))]
+    for k, effect in enumerate(np.flatnonzero(own)):
+        causes[:, effect], units = _digits(matrix[:, effect].astype(int), group, len(common), neurons)
+        runs += [(found, len(common) + k, amount) for amount, found in units.items()]
+    alone = np.eye(matrix.shape[1], dtype=np.float32)[own]
     return Grouped(
-        order=np.pad(columns[effect], spare).astype(np.int32),
-        units=np.column_stack([*np.divmod(np.arange(len(neurons)), words), *spans]).astype(np.int32),
-        blocks=np.concatenate([np.nonzero(on)[1] * block for on in (common, own)]).astype(np.int32),
-        common=shared.reshape(len(low), -1, block)[common],
-        row_of=row_of,
-        rows=rows,
+        causes=csr_array(vstack([csr_array(causes), csr_array(alone)])),
+        units=np.concatenate([found for found, _, _ in runs]).astype(np.int32),
+        runs=np.column_stack([[run[1:] for run in runs], np.cumsum([len(run[0]) for run in runs])]).astype(np.int32),
     )
 
 
-def _ordered(has: np.ndarray, differs: np.ndarray) -> Int[np.ndarray, "effect"]:
-    """The effects that any neuron has, those first in which no unit's neurons differ; among these and the others, those
-    of most units first, then in the order of where the units are that have them."""
-    used = np.flatnonzero(has.any(axis=0))
-    has, unlike = has[:, used], np.asarray(differs[:, used].any(axis=0))
-    where = np.arange(1, 1 + len(has)) @ has / has.sum(axis=0) * (has.mean(axis=0) <= 0.5)
-    return used[np.lexsort((where, unlike))]
+def _digits(
+    amounts: Int[np.ndarray, "neuron"], group: Int[np.ndarray, "neuron"], groups: int, neurons: Int[np.ndarray, "word lane"]
+) -> tuple[Int[np.ndarray, "group"], dict[int, Int[np.ndarray, "unit 3"]]]:
+    """What of an effect a group has in common, and the units of all that is beyond it, by what a spike of theirs adds.
+    Either words have something in common too, or groups; whatever takes less."""
+    of_word = amounts[neurons]
+    least = of_word.min(axis=1)
+    beyond = _binary(of_word - least[:, None])
+    for some in np.unique(least[least > 0]).tolist():
+        more = _units(np.repeat((least == some)[:, None], WORD, axis=1))
+        beyond[some] = np.concatenate([beyond[some], more]) if some in beyond else more
+    base = np.full(groups, amounts.max())
+    np.minimum.at(base, group, amounts)
+    other = _binary((amounts - base[group])[neurons])
+    if sum(map(len, other.values())) + np.count_nonzero(base) <= sum(map(len, beyond.values())):
+        return base, other
+    return np.zeros(groups, int), beyond
 
 
-def _rows(
-    matrix: np.ndarray,
-    neurons: np.ndarray,
-    low: np.ndarray,
-    own: np.ndarray,
-    block: int,
-    places: tuple[np.ndarray, np.ndarray],
-) -> tuple[Int[np.ndarray, "unit lane"], UInt8[np.ndarray, "byte"]]:
-    """What neurons cause beyond what is common to their unit in its `own` blocks: where each one's begins, and all,
-    equal ones once. places: the effect of each, and how much of it places before hold."""
-    effect, less = places
-    row_of, number = np.zeros(neurons.shape, np.int32), own.sum(axis=1)
-    found, taken = [np.zeros(0, np.uint8)], 0
-    for blocks in np.unique(number[number > 0]):
-        mine = np.flatnonzero(number == blocks)
-        beyond = np.zeros((len(mine), UNIT, blocks * block), np.uint8)
-        for k, unit in enumerate(mine):
-            at = np.flatnonzero(np.repeat(own[unit], block)[: len(effect)])
-            each = matrix[np.ix_(neurons[unit], effect[at])] - low[unit, effect[at]] - less[at]
-            beyond[k, :, : len(at)] = np.clip(each, 0, MOST)
-        rows, which = np.unique(beyond.reshape(len(mine) * UNIT, -1), axis=0, return_inverse=True)
-        row_of[mine] = taken + which.reshape(-1, UNIT) * rows.shape[1]
-        found.append(rows.ravel())
-        taken += rows.size
-    return row_of, np.concatenate(found)
+def _binary(amounts: Int[np.ndarray, "word lane"]) -> dict[int, Int[np.ndarray, "unit 3"]]:
+    """Units of neurons whose amount has a digit, by what the digit is worth."""
+    return {1 << digit: _units(amounts >> digit & 1 == 1) for digit in range(int(amounts.max()).bit_length())}
+
+
+def _often(
+    matrix: Float[np.ndarray, "neuron effect"], neurons: Int[np.ndarray, "word lane"]
+) -> Bool[np.ndarray, "effect"]:
+    """Effects that change often along some word."""
+    most = np.zeros(matrix.shape[1], int)
+    for word in neurons:
+        each = matrix[word]
+        most = np.maximum(most, np.count_nonzero(each[1:] != each[:-1], axis=0))
+    return most > OFTEN
+
+
+def _alike(rows: Float[np.ndarray, "row effect"]) -> tuple[Int[np.ndarray, "row"], Float[np.ndarray, "group effect"]]:
+    """Which group each row is of, and the row of each group."""
+    found: dict[bytes, int] = {}
+    group = np.array([found.setdefault(row.tobytes(), len(found)) for row in rows], int)
+    return group, rows[np.unique(group, return_index=True)[1]]
+
+
+def _units(of: Bool[np.ndarray, "word lane"]) -> Int[np.ndarray, "unit 3"]:
+    """Units of the neurons `of` words."""
+    bits = np.packbits(of, axis=1, bitorder="little").view("<i4")
+    used = np.flatnonzero(bits.any(axis=1))
+    return np.column_stack([used, bits[used]])

@@ -1,7 +1,9 @@
 // What spikes cause on the cores and links of a placed network, and which of them every step waits for.
 //
-// All of one sample and step is a row of numbers: how often borders were crossed, every load of every core (one load
-// after the other, cores in whole vectors), packets on links.
+// All of it is linear in the spikes, and many neurons cause the same: a sample is first brought down to a few sums for
+// every step, of the spikes of each group of neurons (neuro/grouped.py). Samples that are under way at the same time are
+// added up as such sums. What a core or link handles is a column of the table of what one of each sum comes to
+// (neuro/tally.py); steps lie side by side in a vector.
 #pragma once
 
 #include <algorithm>
@@ -12,147 +14,132 @@
 namespace accounts {
 
 using lanes::Real;
+using lanes::Word;
 constexpr int Words = lanes::Words;
 
-// What the spikes of a population cause (neuro/grouped.py). Neurons come in units of a word of one position: a spike
-// causes what is common to its unit, and what its own neuron has beyond that.
-struct Effects {
+// The spikes of a population, and its `sums`, from `first` on.
+struct Train {
   const uint8_t* spikes;  // [sample, position, step, byte]
-  int positions, steps, bytes, start;
-  int number, places;    // units, places
-  const int32_t* units;  // [unit, 6]: position, word, blocks (first, last) in common and of its neurons
-  const int32_t *order, *blocks;  // [place]: where in the row it is counted; [block]: its first place
-  const float* common;            // [block, place]
-  const int32_t* row_of;          // [unit, lane]: place in `rows`
-  const uint8_t* rows;            // [place]
+  int positions, steps, bytes, start, first, sums, runs;
+  const int32_t *unit, *run;  // [unit, 3]: word of all positions, its bits (low, high); [run, 3]: sum, amount, last unit
 };
 
-constexpr int Block = 2 * Words;  // places
+inline void add(float* to, const Real& more) { lanes::store(to, lanes::load<Real>(to) + more); }
 
-inline void add(float* to, const Real& sum) { lanes::store(to, lanes::load<Real>(to) + sum); }
-
-// Adds a block of rows; 64 bytes fit into 16 bits.
-inline void add_block(const uint8_t* const* rows, int number, int at, float* to) {
-  lanes::Half sum{};
-  for (int k = 0; k < number; k++) sum += lanes::widened(rows[k] + at);
-  lanes::Word low{}, high{};
-  lanes::add_wide(low, high, sum);
-  add(to, __builtin_convertvector(low, Real));
-  add(to + Words, __builtin_convertvector(high, Real));
-}
-
-// What the spikes of a unit in one step cause.
-inline void add_unit(const Effects& all, const int32_t* unit, const int32_t* row_of, uint64_t bits, float* to) {
-  const Real spikes = lanes::splat<Real>(float(__builtin_popcountll(bits)));
-  for (int b = unit[2]; b < unit[3]; b++) {
-    const float* common = all.common + size_t(b) * Block;
-    add(to + all.blocks[b], spikes * lanes::load<Real>(common));
-    add(to + all.blocks[b] + Words, spikes * lanes::load<Real>(common + Words));
-  }
-  if (unit[4] == unit[5]) return;
-  const uint8_t* rows[64];
-  int number = 0;
-  for (; bits; bits &= bits - 1) rows[number++] = all.rows + row_of[__builtin_ctzll(bits)];
-  for (int b = unit[4]; b < unit[5]; b++) add_block(rows, number, (b - unit[4]) * Block, to + all.blocks[b]);
-}
-
-// Adds what the spikes of a sample cause to rows [step] of `width` numbers. again: all of it once more in the step after
-// the last.
-inline void add_effects(const Effects& all, int sample, int width, bool again, float* to) {
-  thread_local std::vector<float> sums;
-  sums.assign(size_t(all.steps) * all.places, 0.0f);
-  for (int u = 0; u < all.number; u++) {
-    const int32_t* unit = all.units + 6 * u;
-    const uint8_t* row = all.spikes + (size_t(sample) * all.positions + unit[0]) * all.steps * all.bytes + 8 * unit[1];
-    float* here = sums.data();
-    for (int t = 0; t < all.steps; t++, row += all.bytes, here += all.places) {
-      uint64_t bits;
-      memcpy(&bits, row, 8);
-      if (bits) add_unit(all, unit, all.row_of + 64 * size_t(u), bits, here);
+// Adds the spikes of all units to sums [sum, step], in `Vectors` vectors of steps. words: [word, step].
+template <int Vectors>
+inline void add_units(const Train& train, const uint64_t* words, int pitch, float* sums, int stride) {
+  const int32_t* unit = train.unit;
+  for (const int32_t* run = train.run; run < train.run + 3 * size_t(train.runs); run += 3) {
+    lanes::Long spikes[Vectors]{};
+    for (const int32_t* const end = train.unit + 3 * size_t(run[2]); unit < end; unit += 3) {
+      const uint64_t* from = words + size_t(unit[0]) * pitch;
+      const lanes::Long mask = lanes::splat<lanes::Long>(int64_t(uint32_t(unit[1]) | uint64_t(unit[2]) << 32));
+      for (int v = 0; v < Vectors; v++)
+        spikes[v] += lanes::ones(lanes::load<lanes::Long>(from + v * lanes::Longs) & mask);
+    }
+    float* const to = sums + size_t(run[0]) * stride;
+    for (int v = 0; v < Vectors; v++) {
+      const auto more = __builtin_convertvector(spikes[v], lanes::HalfReal) * float(run[1]);
+      lanes::store(to + v * lanes::Longs, lanes::load<lanes::HalfReal>(to + v * lanes::Longs) + more);
     }
   }
-  float* const after = to + size_t(all.start + all.steps) * width;
-  for (int t = 0; t < all.steps; t++) {
-    const float* sum = sums.data() + size_t(t) * all.places;
-    float* row = to + size_t(all.start + t) * width;
-    for (int v = 0; v < all.places; v++) row[all.order[v]] += sum[v];
-    for (int v = 0; again && v < all.places; v++) after[all.order[v]] += sum[v];
+}
+
+// Brings a sample down to its sums [sum, step]. again: all of it once more in the step after the last. Zeros may be added
+// to a vector behind the last.
+inline void add_sums(const Train& train, int sample, bool again, float* sums, int stride) {
+  const int pitch = (train.steps + Words - 1) / Words * Words, words_each = train.bytes / 8;
+  thread_local std::vector<uint64_t> words;  // [position, word, step]
+  words.assign(size_t(train.positions) * words_each * pitch, 0);
+  const uint8_t* row = train.spikes + size_t(sample) * train.positions * train.steps * train.bytes;
+  for (uint64_t* to = words.data(); to < words.data() + words.size(); to += size_t(words_each) * pitch)
+    for (int t = 0; t < train.steps; t++)
+      for (int w = 0; w < words_each; w++, row += 8) memcpy(to + size_t(w) * pitch + t, row, 8);
+  float* const mine = sums + size_t(train.first) * stride + train.start;
+  for (int k = 0; k < train.sums; k++) std::fill_n(mine + size_t(k) * stride, train.steps, 0.0f);
+  constexpr int Most = 4;
+  int t = 0;
+  for (; t + Most * lanes::Longs <= pitch; t += Most * lanes::Longs)
+    add_units<Most>(train, words.data() + t, pitch, mine + t, stride);
+  for (; t < pitch; t += Words) add_units<2>(train, words.data() + t, pitch, mine + t, stride);
+  for (int k = 0; again && k < train.sums; k++) {
+    float* of = mine + size_t(k) * stride;
+    of[train.steps] = 0;
+    for (int step = 0; step < train.steps; step++) of[train.steps] += of[step];
   }
 }
+
+// Weighted sums: what is handled somewhere. A column is a row of segments, each of entries of one population; the first
+// column is empty.
+struct Columns {
+  int number;
+  const int32_t *first, *segments;  // [column + 1]; [segment, 3]: population, entries (first, last)
+  const int32_t* sum;               // [entry]
+  const float* amount;
+
+  // Columns [column, lane] in a vector of steps. live: whether a population has spikes in any of them.
+  void take(const float* sums, int stride, const uint8_t* live, float* to) const {
+    for (int c = 0; c < number; c++) {
+      Real value{};
+      for (const int32_t* s = segments + 3 * first[c]; s < segments + 3 * first[c + 1]; s += 3)
+        for (int e = live[s[0]] ? s[1] : s[2]; e < s[2]; e++)
+          value += lanes::load<Real>(sums + size_t(sum[e]) * stride) * lanes::splat<Real>(amount[e]);
+      lanes::store(to + size_t(c) * Words, value);
+    }
+  }
+};
 
 // What handling takes, seconds: one of each load, one packet on a link, the tick (negative: there is none), and the
 // sweep of every core; the compartments that a sweep is of.
 struct Prices {
-  int cores, loads, sent, links;  // in whole vectors but for loads; the first `sent` loads are those of a sender
+  int cores, loads, sent, links;  // the first `sent` loads are those of a sender
   bool overlap;                   // a core sends and receives at once
   float link, tick;
   const float *load, *sweep, *swept;
+  const int32_t *of_core, *of_link;  // columns [load, core], [link]
 
-  int width() const { return Words + loads * cores + links; }
   int events() const { return loads + 3; }
 };
 
-// The longest of many waits and the first of those that are equal, a vector at a time.
-struct Longest {
-  Real wait = lanes::splat<Real>(-1.0f);
-  lanes::Word from{};
-
-  void add(const Real& other, int first) {
-    const lanes::Word longer = other > wait;
-    wait = longer ? other : wait;
-    from = longer ? lanes::splat<lanes::Word>(first) : from;
-  }
-  float seconds() const { return lanes::largest(wait); }
-  int place(float seconds) const {
-    lanes::Word lane;
-    for (int i = 0; i < Words; i++) lane[i] = i;
-    return lanes::least(wait == lanes::splat<Real>(seconds) ? from + lane : lanes::splat<lanes::Word>(INT32_MAX));
-  }
-};
-
-// What the step of one row waits for: its slowest core, or side of a core, link or tick. Returns the seconds; events:
-// compartments swept, loads, packets and ticks of that one alone.
-inline float slowest(const Prices& prices, const float* row, float* events) {
-  const float* loads = row + Words;
-  const float* links = loads + size_t(prices.loads) * prices.cores;
-  float longest = -1;
-  int side = 0, place = 0;
-  auto keep = [&](const Longest& found, int of) {
-    const float seconds = found.seconds();
-    if (seconds <= longest) return;
-    longest = seconds;
-    side = of;
-    place = found.place(longest);
+// What each step of a vector waits for: its slowest core, or side of a core, link or tick, the first of those that are
+// equal. waits [lane]: seconds. events [lane, event]: compartments swept, loads, packets and ticks of that one alone.
+inline void slowest(const Prices& prices, const float* values, float* waits, float* events) {
+  Real longest = lanes::splat<Real>(-1.0f);
+  Word from{};
+  auto keep = [&](const Real& wait, int32_t which) {
+    const Word longer = wait > longest;
+    longest = longer ? wait : longest;
+    from = longer ? lanes::splat<Word>(which) : from;
   };
-  const int sides = prices.overlap ? 2 : 1;
+  const int sides = prices.overlap ? 2 : 1, links = sides * prices.cores;
   for (int s = 0; s < sides; s++) {
-    const int from = s ? prices.sent : 0, to = s + 1 < sides ? prices.sent : prices.loads;
-    Longest found;
-    for (int c = 0; c < prices.cores; c += Words) {
-      Real wait = s ? Real{} : lanes::load<Real>(prices.sweep + c);
-      for (int l = from; l < to; l++)
-        wait += lanes::load<Real>(loads + size_t(l) * prices.cores + c) * lanes::splat<Real>(prices.load[l]);
-      found.add(wait, c);
+    const int begin = s ? prices.sent : 0, end = s + 1 < sides ? prices.sent : prices.loads;
+    for (int c = 0; c < prices.cores; c++) {
+      Real wait = s ? Real{} : lanes::splat<Real>(prices.sweep[c]);
+      for (int l = begin; l < end; l++)
+        wait += lanes::load<Real>(values + size_t(prices.of_core[size_t(l) * prices.cores + c]) * Words) *
+                lanes::splat<Real>(prices.load[l]);
+      keep(wait, s * prices.cores + c);
     }
-    keep(found, s);
   }
-  if (prices.links) {
-    Longest found;
-    for (int k = 0; k < prices.links; k += Words)
-      found.add(lanes::load<Real>(links + k) * lanes::splat<Real>(prices.link), k);
-    keep(found, sides);
+  for (int k = 0; k < prices.links; k++)
+    keep(lanes::load<Real>(values + size_t(prices.of_link[k]) * Words) * lanes::splat<Real>(prices.link), links + k);
+  keep(lanes::splat<Real>(prices.tick), links + prices.links);
+  lanes::store(waits, longest);
+  std::fill(events, events + size_t(Words) * prices.events(), 0.0f);
+  for (int i = 0; i < Words; i++, events += prices.events()) {
+    const int at = from[i], side = at / prices.cores, core = at % prices.cores;
+    if (at >= links) {
+      const bool tick = at == links + prices.links;
+      events[1 + prices.loads + tick] = tick ? 1.0f : values[size_t(prices.of_link[at - links]) * Words + i];
+      continue;
+    }
+    if (side == 0) events[0] = prices.swept[core];
+    for (int l = 0; l < prices.loads; l++)
+      if (side == (l < prices.sent ? 0 : sides - 1))
+        events[1 + l] = values[size_t(prices.of_core[size_t(l) * prices.cores + core]) * Words + i];
   }
-  if (prices.tick > longest) {
-    longest = prices.tick;
-    side = sides + 1;
-  }
-  std::fill(events, events + prices.events(), 0.0f);
-  if (side == 0) events[0] = prices.swept[place];
-  for (int l = 0; l < prices.loads && side < sides; l++)
-    if (side == (l < prices.sent ? 0 : sides - 1)) events[1 + l] = loads[size_t(l) * prices.cores + place];
-  if (side == sides) events[1 + prices.loads] = links[place];
-  if (side > sides) events[2 + prices.loads] = 1;
-  return longest;
 }
 
 }  // namespace accounts

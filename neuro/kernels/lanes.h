@@ -29,13 +29,16 @@ constexpr int Bytes = 16;
 
 constexpr int Words = Bytes / 4;   // lanes of 32 bits
 constexpr int Halves = Bytes / 2;  // lanes of 16 bits
+constexpr int Longs = Bytes / 8;   // lanes of 64 bits
 
 typedef int8_t Narrow __attribute__((vector_size(Bytes / 2)));
 typedef int8_t Quarter __attribute__((vector_size(Bytes)));
 typedef int16_t Half __attribute__((vector_size(Bytes)));
 typedef int16_t HalfHalf __attribute__((vector_size(Bytes / 2)));
 typedef int32_t Word __attribute__((vector_size(Bytes)));
+typedef int64_t Long __attribute__((vector_size(Bytes)));
 typedef float Real __attribute__((vector_size(Bytes)));
+typedef float HalfReal __attribute__((vector_size(Bytes / 2)));
 
 template <class V, class T>
 inline V load(const T* from) {
@@ -327,6 +330,17 @@ inline uint16_t* indices(const uint8_t* row, int words, uint32_t first, uint16_t
     }
 #endif
   return to;
+}
+
+// Bits of each lane that are set.
+inline Long ones(const Long& v) {
+#if LANES_AVX512 && defined(__AVX512VPOPCNTDQ__)
+  return (Long)_mm512_popcnt_epi64((__m512i)v);
+#else
+  Long found;
+  for (int i = 0; i < Longs; i++) found[i] = __builtin_popcountll(v[i]);
+  return found;
+#endif
 }
 
 inline int ones(const uint8_t* row, int words) {

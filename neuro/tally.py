@@ -1,0 +1,139 @@
+"""The compiled account of a run: what a few sums of its spikes come to on every core and link (kernels/account.h)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+from scipy.sparse import csc_array, csr_array, vstack
+
+from neuro import native, topology
+from neuro.effects import effects, load_events, sending
+from neuro.grouped import Grouped, grouped
+from neuro.loads import clock, core_prices, sweep_time
+from neuro.placement import Placement
+from neuro.taps import Layout
+from neuro.trains import Packed
+
+
+@dataclass(frozen=True, eq=False)
+class Tables:
+    """A placed network as the kernel sees it. Its sums are those of each of `populations`, from `first` on, and one for
+    each of `beats`, the steps in which clock neurons spike.
+
+    causes: what one of a sum comes to on all cores: hops, chip borders, loads. What it comes to on one core or link is
+    in a column, and in an empty one, the first, where nothing ever arrives. of_core, of_link: which column; links that
+    carry the same are there once.
+    columns: of each, its first segment; segments: population, entries from, to; entries: a sum, an amount.
+    """
+
+    populations: tuple[Grouped, ...]
+    first: tuple[int, ...]
+    beats: Int[np.ndarray, "beat"]
+    causes: Float[np.ndarray, "sum event"]
+    of_core: Int[np.ndarray, "load core"]
+    of_link: Int[np.ndarray, "link"]
+    columns: Int[np.ndarray, "column"]
+    segments: Int[np.ndarray, "segment 3"]
+    sums: Int[np.ndarray, "entry"]
+    amounts: Float[np.ndarray, "entry"]
+
+
+def tables(placement: Placement, layouts: Mapping[str, Layout]) -> Tables:
+    """The tables of populations whose spikes are packed as `layouts` say."""
+    loads, cores = len(load_events(placement)), placement.number
+    links = len(topology.links(placement.topology).names) if placement.chip.time.link else 0
+    width = 2 + loads * cores + links
+    populations: list[Grouped] = []
+    first, rows = [0], []
+    for name, layout in layouts.items():
+        found = effects(placement, name)
+        column = found.columns(lambda of, load: 2 + load * cores + of, 2 + loads * cores)
+        populations.append(grouped(found.matrix, layout))
+        each = populations[-1].causes
+        rows.append(csr_array((each.data, column[each.indices], each.indptr), (each.shape[0], width)))
+        first.append(first[-1] + rows[-1].shape[0])
+    ticking = clock(placement)[0].transpose(0, 2, 1).reshape(placement.schedule.total, -1)
+    beats = np.flatnonzero(ticking.any(axis=1))
+    rows.append(csr_array(np.pad(ticking[beats], ((0, 0), (2, links)))))
+    every = csc_array(vstack(rows, format="csc", dtype=np.float32))
+    every.sum_duplicates()
+    of_load = [every[:, 2 + k * cores : 2 + (k + 1) * cores].sum(axis=1) for k in range(loads)]
+    which, kept = _distinct(every[:, 2:])
+    ends = np.cumsum([0, *np.diff(every.indptr)[2:][kept]])
+    taken = csc_array(every[:, 2:][:, kept])
+    taken.sort_indices()
+    of = np.searchsorted(first[1:], taken.indices, side="right")  # the population of an entry
+    column = np.repeat(np.arange(len(kept)), np.diff(ends))
+    begins = np.flatnonzero(np.diff(of, prepend=-1) | np.diff(column, prepend=-1))
+    segments = np.column_stack([of[begins], begins, np.append(begins[1:], len(of))[: len(begins)]])
+    of_link = np.unique(which[loads * cores :])
+    return Tables(
+        populations=tuple(populations),
+        first=tuple(first[:-1]),
+        beats=beats.astype(np.int32),
+        causes=np.column_stack([every[:, :2].toarray(), *of_load]).astype(np.float32),
+        of_core=which[: loads * cores].reshape(loads, cores),
+        of_link=of_link[of_link > 0],
+        columns=np.append(0, np.searchsorted(column[begins], np.arange(len(kept) + 1))).astype(np.int32),
+        segments=segments.astype(np.int32).reshape(-1, 3),
+        sums=taken.indices.astype(np.int32),
+        amounts=taken.data.astype(np.float32),
+    )
+
+
+def _distinct(every: csc_array) -> tuple[Int[np.ndarray, "place"], Int[np.ndarray, "column"]]:
+    """Which distinct column each column is, from 1 on, 0 for those that are empty; and one of each."""
+    every.sort_indices()
+    found: dict[bytes, int] = {b"": 0}
+    kept: list[int] = []
+    which = np.zeros(every.shape[1], np.int32)
+    for k, (begin, end) in enumerate(zip(every.indptr[:-1], every.indptr[1:], strict=True)):
+        which[k] = found.setdefault(every.indices[begin:end].tobytes() + every.data[begin:end].tobytes(), len(found))
+        if which[k] > len(kept):
+            kept.append(k)
+    return which, np.array(kept, int)
+
+
+def tally(placement: Placement, spikes: Mapping[str, Packed], period: int) -> tuple[Array, Array, Array, Array]:
+    """Of every sample: hops, chip borders and loads [batch, 2 + load]; events of what its steps wait for [batch, event];
+    in the stream regime, of a period of steps, the seconds [step, batch] and the events of what they wait for.
+    Events: compartments swept, loads, link, tick.
+    """
+    vector, time, pace = native.lane_bytes() // 4, placement.chip.time, placement.chip.pace
+    found = tables(placement, {name: train.layout for name, train in spikes.items()})
+    number, steps, batch = 2 + len(load_events(placement)), placement.schedule.total, _batch(spikes)
+    shapes = [(batch, number), (batch, number + 1), (period, batch), (period, batch, number + 1)]
+    call = jax.ffi.ffi_call(
+        native.target("account", native.kernels().isa), [jax.ShapeDtypeStruct(s, jnp.float32) for s in shapes]
+    )
+    fixed = (
+        core_prices(placement),
+        np.stack([sweep_time(placement), placement.swept]).astype(np.float32),
+        np.pad(found.causes, ((0, 0), (0, -number % vector))),
+        found.of_core, found.of_link, found.beats, found.columns, found.segments, found.sums, found.amounts,
+    )  # fmt: skip
+    each: list[Array | np.ndarray] = []
+    for train, parts in zip(spikes.values(), found.populations, strict=True):
+        each += [train.bits, parts.units, parts.runs]
+    streams = placement.realisation.streams
+    totals, single, waits, flights = call(
+        *map(jnp.asarray, (*fixed, *each)),
+        starts=np.array([placement.schedule.windows[name].start for name in spikes]),
+        firsts=np.array(found.first),
+        steps=np.int32(steps),
+        period=np.int32(period),
+        depth=np.int32(-(-steps // period) if streams else 0),
+        sent=np.int32(len(sending(placement))),
+        overlap=np.int32(pace.overlap),
+        again=np.int32(placement.realisation.sends > 1),
+        link=np.float32(time.link.value if time.link else 0),
+        tick=np.float32(time.tick.value if pace.kind == "tick" and time.tick else -1),
+    )
+    return totals, single, waits, flights
+
+
+def _batch(spikes: Mapping[str, Packed]) -> int:
+    return next(iter(spikes.values())).shape[1]
