@@ -23,8 +23,9 @@ OFTEN = 4
 
 @dataclass(frozen=True, eq=False)
 class Grouped:
-    """Tables of a population. causes: what one of each sum comes to. units [unit, 3]: which word of all positions, its
-    bits (the low 32, the high 32); runs [run, 3] of them: to which sum each of their spikes adds, how much, the last."""
+    """Tables of a population. causes: what one of each sum comes to. units [unit, 3]: which word of all positions, and
+    its bits (the low 32, the high 32). runs [run, 3] of units: to which sum each of their spikes adds, how much, and
+    where the run ends."""
 
     causes: csr_array
     units: Int[np.ndarray, "unit 3"]
@@ -60,7 +61,10 @@ def grouped(matrix: Float[np.ndarray, "neuron effect"], layout: Layout) -> Group
 
 
 def _digits(
-    amounts: Int[np.ndarray, "neuron"], group: Int[np.ndarray, "neuron"], groups: int, neurons: Int[np.ndarray, "word lane"]
+    amounts: Int[np.ndarray, "neuron"],
+    group: Int[np.ndarray, "neuron"],
+    groups: int,
+    neurons: Int[np.ndarray, "word lane"],
 ) -> tuple[Int[np.ndarray, "group"], dict[int, Int[np.ndarray, "unit 3"]]]:
     """What of an effect a group has in common, and the units of all that is beyond it, by what a spike of theirs adds.
     Either words have something in common too, or groups; whatever takes less."""

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
-from scipy.sparse import csc_array, csr_array, vstack
+from scipy.sparse import csc_array, csr_array, hstack, vstack
 
 from neuro import native, topology
 from neuro.effects import effects, load_events, sending
@@ -24,9 +24,11 @@ class Tables:
     each of `beats`, the steps in which clock neurons spike.
 
     causes: what one of a sum comes to on all cores: hops, chip borders, loads. What it comes to on one core or link is
-    in a column, and in an empty one, the first, where nothing ever arrives. of_core, of_link: which column; links that
-    carry the same are there once.
+    in a column, and in an empty one, the first, where nothing ever arrives. of_core: which column; behind these are
+    the `links` columns of links, those that carry the same once.
     columns: of each, its first segment; segments: population, entries from, to; entries: a sum, an amount.
+    bounds: of each of the links, its first bound; a link carries no more than the sum of what is in the columns that
+    bound it, so many times; one without bounds may carry anything.
     """
 
     populations: tuple[Grouped, ...]
@@ -34,16 +36,20 @@ class Tables:
     beats: Int[np.ndarray, "beat"]
     causes: Float[np.ndarray, "sum event"]
     of_core: Int[np.ndarray, "load core"]
-    of_link: Int[np.ndarray, "link"]
+    links: int
     columns: Int[np.ndarray, "column"]
     segments: Int[np.ndarray, "segment 3"]
     sums: Int[np.ndarray, "entry"]
     amounts: Float[np.ndarray, "entry"]
+    bounds: Int[np.ndarray, "bounded"]
+    bounding: Int[np.ndarray, "bound"]
+    times: Float[np.ndarray, "bound"]
 
 
 def tables(placement: Placement, layouts: Mapping[str, Layout]) -> Tables:
     """The tables of populations whose spikes are packed as `layouts` say."""
-    loads, cores = len(load_events(placement)), placement.number
+    events, cores = load_events(placement), placement.number
+    loads = len(events)
     links = len(topology.links(placement.topology).names) if placement.chip.time.link else 0
     width = 2 + loads * cores + links
     populations: list[Grouped] = []
@@ -53,35 +59,59 @@ def tables(placement: Placement, layouts: Mapping[str, Layout]) -> Tables:
         column = found.columns(lambda of, load: 2 + load * cores + of, 2 + loads * cores)
         populations.append(grouped(found.matrix, layout))
         each = populations[-1].causes
-        rows.append(csr_array((each.data, column[each.indices], each.indptr), (each.shape[0], width)))
-        first.append(first[-1] + rows[-1].shape[0])
+        rows.append(csr_array((each.data, column[each.indices], each.indptr), (len(each.indptr) - 1, width)))
+        first.append(first[-1] + len(each.indptr) - 1)
     ticking = clock(placement)[0].transpose(0, 2, 1).reshape(placement.schedule.total, -1)
     beats = np.flatnonzero(ticking.any(axis=1))
     rows.append(csr_array(np.pad(ticking[beats], ((0, 0), (2, links)))))
     every = csc_array(vstack(rows, format="csc", dtype=np.float32))
     every.sum_duplicates()
-    of_load = [every[:, 2 + k * cores : 2 + (k + 1) * cores].sum(axis=1) for k in range(loads)]
-    which, kept = _distinct(every[:, 2:])
-    ends = np.cumsum([0, *np.diff(every.indptr)[2:][kept]])
-    taken = csc_array(every[:, 2:][:, kept])
+    of_load = [every[:, 2 + k * cores : 2 + (k + 1) * cores] for k in range(loads)]
+    which, kept = _distinct(every[:, 2 : 2 + loads * cores])
+    of_core = which.reshape(loads, cores)
+    _, carried = _distinct(every[:, 2 + loads * cores :])
+    of_links = every[:, 2 + loads * cores :][:, carried]
+    taken = csc_array(hstack([every[:, 2:][:, kept], of_links], format="csc"))
     taken.sort_indices()
+    number = len(taken.indptr) - 1
+    column = np.repeat(np.arange(number), np.diff(taken.indptr))
     of = np.searchsorted(first[1:], taken.indices, side="right")  # the population of an entry
-    column = np.repeat(np.arange(len(kept)), np.diff(ends))
     begins = np.flatnonzero(np.diff(of, prepend=-1) | np.diff(column, prepend=-1))
-    segments = np.column_stack([of[begins], begins, np.append(begins[1:], len(of))[: len(begins)]])
-    of_link = np.unique(which[loads * cores :])
+    segments = np.column_stack([of[begins], begins, np.append(begins, taken.nnz)[1:]])
     return Tables(
         populations=tuple(populations),
         first=tuple(first[:-1]),
         beats=beats.astype(np.int32),
-        causes=np.column_stack([every[:, :2].toarray(), *of_load]).astype(np.float32),
-        of_core=which[: loads * cores].reshape(loads, cores),
-        of_link=of_link[of_link > 0],
-        columns=np.append(0, np.searchsorted(column[begins], np.arange(len(kept) + 1))).astype(np.int32),
-        segments=segments.astype(np.int32).reshape(-1, 3),
+        causes=np.column_stack([every[:, :2].toarray(), *(load.sum(axis=1) for load in of_load)]).astype(np.float32),
+        of_core=of_core,
+        links=len(carried),
+        columns=np.append(0, np.searchsorted(column[begins], np.arange(number + 1))).astype(np.int32),
+        segments=segments.astype(np.int32),
         sums=taken.indices.astype(np.int32),
         amounts=taken.data.astype(np.float32),
+        **_bounds(of_links, of_load[events.index("axon_out")], of_core[events.index("axon_out")]),
     )
+
+
+def _bounds(links: csc_array, sent: csc_array, of_core: Int[np.ndarray, "core"]) -> dict[str, np.ndarray]:
+    """What links carry, bounded by the packets that cores send: `links` and `sent` are what one of each sum comes to.
+    Where it is not clear which core a sum is of, there is no bound."""
+    each = sent.tocoo()
+    sender, packets = np.zeros((2, 1 + max(links.indices.max(initial=0), each.row.max(initial=0))))
+    sender[each.row], packets[each.row] = each.col, each.data
+    carried = links.tocoo()
+    known = packets[carried.row] > 0
+    without = np.unique(carried.col[~known])
+    kept = known & ~np.isin(carried.col, without)
+    link, core = carried.col[kept], sender[carried.row[kept]].astype(int)
+    pairs, which = np.unique(np.stack([link, core]), axis=1, return_inverse=True)
+    most = np.zeros(pairs.shape[1])
+    np.maximum.at(most, which, carried.data[kept] / packets[carried.row[kept]])
+    return {
+        "bounds": np.searchsorted(pairs[0], np.arange(len(links.indptr))).astype(np.int32),
+        "bounding": of_core[pairs[1]],
+        "times": most.astype(np.float32),
+    }
 
 
 def _distinct(every: csc_array) -> tuple[Int[np.ndarray, "place"], Int[np.ndarray, "column"]]:
@@ -89,7 +119,7 @@ def _distinct(every: csc_array) -> tuple[Int[np.ndarray, "place"], Int[np.ndarra
     every.sort_indices()
     found: dict[bytes, int] = {b"": 0}
     kept: list[int] = []
-    which = np.zeros(every.shape[1], np.int32)
+    which = np.zeros(len(every.indptr) - 1, np.int32)
     for k, (begin, end) in enumerate(zip(every.indptr[:-1], every.indptr[1:], strict=True)):
         which[k] = found.setdefault(every.indices[begin:end].tobytes() + every.data[begin:end].tobytes(), len(found))
         if which[k] > len(kept):
@@ -98,9 +128,9 @@ def _distinct(every: csc_array) -> tuple[Int[np.ndarray, "place"], Int[np.ndarra
 
 
 def tally(placement: Placement, spikes: Mapping[str, Packed], period: int) -> tuple[Array, Array, Array, Array]:
-    """Of every sample: hops, chip borders and loads [batch, 2 + load]; events of what its steps wait for [batch, event];
-    in the stream regime, of a period of steps, the seconds [step, batch] and the events of what they wait for.
-    Events: compartments swept, loads, link, tick.
+    """Of every sample: hops, chip borders, loads [batch, 2 + load]; events of what its steps wait for [batch, event].
+    In the stream regime, for every step of a period, the seconds that it waits [step, batch] and the events of what it
+    waits for. Events: compartments swept, loads, link, tick.
     """
     vector, time, pace = native.lane_bytes() // 4, placement.chip.time, placement.chip.pace
     found = tables(placement, {name: train.layout for name, train in spikes.items()})
@@ -113,7 +143,8 @@ def tally(placement: Placement, spikes: Mapping[str, Packed], period: int) -> tu
         core_prices(placement),
         np.stack([sweep_time(placement), placement.swept]).astype(np.float32),
         np.pad(found.causes, ((0, 0), (0, -number % vector))),
-        found.of_core, found.of_link, found.beats, found.columns, found.segments, found.sums, found.amounts,
+        found.of_core, found.beats, found.columns, found.segments, found.sums, found.amounts,
+        found.bounds, found.bounding, found.times,
     )  # fmt: skip
     each: list[Array | np.ndarray] = []
     for train, parts in zip(spikes.values(), found.populations, strict=True):
@@ -125,6 +156,7 @@ def tally(placement: Placement, spikes: Mapping[str, Packed], period: int) -> tu
         firsts=np.array(found.first),
         steps=np.int32(steps),
         period=np.int32(period),
+        links=np.int32(found.links),
         depth=np.int32(-(-steps // period) if streams else 0),
         sent=np.int32(len(sending(placement))),
         overlap=np.int32(pace.overlap),

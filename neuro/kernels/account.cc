@@ -10,7 +10,14 @@ namespace {
 using Bytes = ffi::Buffer<ffi::U8>;
 using Integers = ffi::Buffer<ffi::S32>;
 using Reals = ffi::Buffer<ffi::F32>;
-constexpr int Fixed = 10, Each = 3;  // buffers of all populations together, and of each
+constexpr int Fixed = 12, Each = 3;  // buffers of all populations together, and of each
+constexpr int Most = 4;              // vectors of steps at a time
+
+// Room for what is found of a few vectors of steps: columns, what each step waits for, its events; live populations.
+struct Found {
+  std::vector<float> values, waits, events;
+  std::vector<uint8_t> live;
+};
 
 // A batch in which samples follow each other `period` steps apart: in the steady state a step holds steps of `depth`
 // samples.
@@ -30,9 +37,9 @@ struct Run {
   void part(int first, int last) const {
     const int stride = whole(steps), pitch = whole(period), events = prices.events();
     std::vector<float> rows(size_t(sums) * stride + accounts::Words), under_way(size_t(depth) * sums * pitch);
-    std::vector<float> values(size_t(columns.number) * accounts::Words), wait(accounts::Words);
-    std::vector<float> each(size_t(accounts::Words) * events);
-    const std::vector<uint8_t> every(trains.size() + 1, 1);
+    Found found{std::vector<float>(size_t(columns.number) * Most * accounts::Words),
+                std::vector<float>(accounts::Words), std::vector<float>(size_t(accounts::Words) * events),
+                std::vector<uint8_t>(trains.size() + 1)};
     auto flight = [&](int i) { return under_way.data() + size_t(i % depth) * sums * pitch; };
     for (int k = 0; k < beats; k++) rows[size_t(sums - beats + k) * stride + beat[k]] = 1;
     for (int i = first - (depth ? depth - 1 : 0); i < last; i++) {
@@ -42,12 +49,9 @@ struct Run {
         total(rows.data(), stride, totals + size_t(sample) * (2 + prices.loads));
         float* sum = single + size_t(sample) * events;
         std::fill(sum, sum + events, 0.0f);
-        for (int t = 0; t < steps; t += accounts::Words) {
-          columns.take(rows.data() + t, stride, live(t).data(), values.data());
-          accounts::slowest(prices, values.data(), wait.data(), each.data());
-          for (int k = 0; k < std::min(accounts::Words, steps - t); k++)
-            for (int e = 0; e < events; e++) sum[e] += each[size_t(k) * events + e];
-        }
+        waiting(rows.data(), stride, steps, false, found, [&](int, float, const float* of) {
+          for (int e = 0; e < events; e++) sum[e] += of[e];
+        });
       }
       for (int d = 0; d < depth; d++)
         if (i + d >= first && i + d < last) {
@@ -58,25 +62,45 @@ struct Run {
         }
       if (!depth || i < first) continue;
       float* done = flight(i);
-      for (int t = 0; t < period; t += accounts::Words) {
-        columns.take(done + t, pitch, every.data(), values.data());
-        accounts::slowest(prices, values.data(), wait.data(), each.data());
-        for (int k = 0; k < std::min(accounts::Words, period - t); k++) {
-          const size_t at = size_t(t + k) * batch + sample;
-          waits[at] = wait[k];
-          std::copy_n(each.data() + size_t(k) * events, events, flights + at * events);
-        }
-      }
+      waiting(done, pitch, period, true, found, [&](int t, float seconds, const float* of) {
+        const size_t at = size_t(t) * batch + sample;
+        waits[at] = seconds;
+        std::copy_n(of, events, flights + at * events);
+      });
       std::fill_n(done, size_t(sums) * pitch, 0.0f);
     }
   }
 
-  // Which populations may spike in the vector of steps from t on; what comes of no spikes always may.
-  std::vector<uint8_t> live(int t) const {
-    std::vector<uint8_t> found(trains.size() + 1, 1);
-    for (size_t p = 0; p < trains.size(); p++)
-      found[p] = trains[p].start < t + accounts::Words && t < trains[p].start + trains[p].steps + again;
-    return found;
+  // What the sums of a sample make `number` steps wait for: each(step, seconds, events). all: every population may
+  // spike in every step; else each in its own.
+  template <class F>
+  void waiting(const float* sums, int stride, int number, bool all, Found& found, F&& each) const {
+    for (int t = 0; t < number; t += Most * accounts::Words) {
+      const int vectors = std::min(Most, (number - t + accounts::Words - 1) / accounts::Words);
+      const int end = t + vectors * accounts::Words;
+      for (size_t p = 0; p < trains.size(); p++)
+        found.live[p] = all || (trains[p].start < end && t < trains[p].start + trains[p].steps + again);
+      found.live.back() = true;  // what comes of no spikes
+      const accounts::Steps here{sums + t, stride, vectors, found.live.data(), found.values.data()};
+      switch (vectors) {
+        case 1: take<1>(here); break;
+        case 2: take<2>(here); break;
+        case 3: take<3>(here); break;
+        default: take<Most>(here);
+      }
+      for (int v = 0; v < vectors; v++) {
+        const int from = t + v * accounts::Words;
+        accounts::slowest(prices, columns, here, v, found.waits.data(), found.events.data());
+        for (int k = 0; k < std::min(accounts::Words, number - from); k++)
+          each(from + k, found.waits[k], found.events.data() + size_t(k) * prices.events());
+      }
+    }
+  }
+
+  template <int Vectors>
+  void take(const accounts::Steps& here) const {
+    for (int c = 0; c < columns.number - columns.links; c++)
+      columns.take<Vectors>(c, here.sums, here.stride, here.live, here.at(c, 0));
   }
 
   // Borders crossed, and every load of all cores, over all steps.
@@ -85,7 +109,8 @@ struct Run {
     std::vector<float> found(width);
     for (int s = 0; s < sums; s++) {
       accounts::Real sum{};
-      for (int t = 0; t < stride; t += accounts::Words) sum += lanes::load<accounts::Real>(rows + size_t(s) * stride + t);
+      const float* row = rows + size_t(s) * stride;
+      for (int t = 0; t < stride; t += accounts::Words) sum += lanes::load<accounts::Real>(row + t);
       const accounts::Real times = lanes::splat<accounts::Real>(lanes::total(sum));
       for (int k = 0; k < width; k += accounts::Words)
         accounts::add(found.data() + k, times * lanes::load<accounts::Real>(causes + size_t(s) * width + k));
@@ -96,21 +121,26 @@ struct Run {
 
 ffi::Error account_run(ffi::ThreadPool threads, ffi::RemainingArgs rest, ffi::Result<Reals> totals,
                        ffi::Result<Reals> single, ffi::Result<Reals> waits, ffi::Result<Reals> flights,
-                       ffi::Span<const int64_t> starts, ffi::Span<const int64_t> firsts, int32_t steps, int32_t period, int32_t depth, int32_t sent,
-                       int32_t overlap, int32_t again, float link, float tick) {
+                       ffi::Span<const int64_t> starts, ffi::Span<const int64_t> firsts, int32_t steps,
+                       int32_t period, int32_t links, int32_t depth, int32_t sent, int32_t overlap, int32_t again,
+                       float link, float tick) {
   if (rest.size() != Fixed + Each * starts.size()) return ffi::Error::InvalidArgument("account: a buffer lacks");
   auto load = rest.get<Reals>(0), sweep = rest.get<Reals>(1), causes = rest.get<Reals>(2);
-  auto of_core = rest.get<Integers>(3), of_link = rest.get<Integers>(4), beat = rest.get<Integers>(5);
-  auto first = rest.get<Integers>(6), segments = rest.get<Integers>(7), sum = rest.get<Integers>(8);
-  auto amount = rest.get<Reals>(9);
-  if (!load || !sweep || !causes || !of_core || !of_link || !beat || !first || !segments || !sum || !amount)
+  auto of_core = rest.get<Integers>(3), beat = rest.get<Integers>(4), first = rest.get<Integers>(5);
+  auto segments = rest.get<Integers>(6), sum = rest.get<Integers>(7);
+  auto amount = rest.get<Reals>(8);
+  auto bounds = rest.get<Integers>(9), bounding = rest.get<Integers>(10);
+  auto times = rest.get<Reals>(11);
+  if (!load || !sweep || !causes || !of_core || !beat || !first || !segments || !sum || !amount || !bounds ||
+      !bounding || !times)
     return ffi::Error::InvalidArgument("account: prices or columns lack");
   Run run{};
   const int cores = int(sweep->dimensions()[1]), loads = int(load->element_count());
-  run.prices = {cores, loads, sent, int(of_link->element_count()), bool(overlap), link, tick, load->typed_data(),
-                sweep->typed_data(), sweep->typed_data() + cores, of_core->typed_data(), of_link->typed_data()};
-  run.columns = {int(first->element_count()) - 1, first->typed_data(), segments->typed_data(), sum->typed_data(),
-                 amount->typed_data()};
+  run.prices = {cores, loads, sent, bool(overlap), link, tick, load->typed_data(), sweep->typed_data(),
+                sweep->typed_data() + cores, of_core->typed_data(), bounds->typed_data(), bounding->typed_data(),
+                times->typed_data()};
+  run.columns = {int(first->element_count()) - 1, links, first->typed_data(), segments->typed_data(),
+                 sum->typed_data(), amount->typed_data()};
   run.batch = int(totals->dimensions()[0]);
   run.steps = steps;
   run.period = period;
@@ -121,7 +151,7 @@ ffi::Error account_run(ffi::ThreadPool threads, ffi::RemainingArgs rest, ffi::Re
   run.beat = beat->typed_data();
   run.causes = causes->typed_data();
   if (int(causes->dimensions()[1]) != Run::whole(2 + loads) || of_core->element_count() != size_t(loads) * cores ||
-      single->dimensions()[1] != run.prices.events() ||
+      single->dimensions()[1] != run.prices.events() || bounds->element_count() != size_t(links) + 1 ||
       (depth && (waits->dimensions()[0] != period || depth * period < steps)))
     return ffi::Error::InvalidArgument("account: tables and results do not fit together");
   for (size_t i = 0; i < starts.size(); i++) {
@@ -163,6 +193,7 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(account, account_run,
                                   .Attr<ffi::Span<const int64_t>>("firsts")
                                   .Attr<int32_t>("steps")
                                   .Attr<int32_t>("period")
+                                  .Attr<int32_t>("links")
                                   .Attr<int32_t>("depth")
                                   .Attr<int32_t>("sent")
                                   .Attr<int32_t>("overlap")

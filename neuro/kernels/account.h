@@ -1,9 +1,9 @@
 // What spikes cause on the cores and links of a placed network, and which of them every step waits for.
 //
 // All of it is linear in the spikes, and many neurons cause the same: a sample is first brought down to a few sums for
-// every step, of the spikes of each group of neurons (neuro/grouped.py). Samples that are under way at the same time are
-// added up as such sums. What a core or link handles is a column of the table of what one of each sum comes to
-// (neuro/tally.py); steps lie side by side in a vector.
+// every step, such as the spikes of each group of neurons (neuro/grouped.py). Samples that are under way at the same
+// time are added up as such sums. What a core or link handles is a column of the table of what one of each sum comes
+// to (neuro/tally.py); steps lie side by side in a vector.
 #pragma once
 
 #include <algorithm>
@@ -21,7 +21,8 @@ constexpr int Words = lanes::Words;
 struct Train {
   const uint8_t* spikes;  // [sample, position, step, byte]
   int positions, steps, bytes, start, first, sums, runs;
-  const int32_t *unit, *run;  // [unit, 3]: word of all positions, its bits (low, high); [run, 3]: sum, amount, last unit
+  const int32_t* unit;  // [unit, 3]: which word of all positions, its bits (low, high)
+  const int32_t* run;   // [run, 3]: sum, amount, last unit
 };
 
 inline void add(float* to, const Real& more) { lanes::store(to, lanes::load<Real>(to) + more); }
@@ -46,16 +47,20 @@ inline void add_units(const Train& train, const uint64_t* words, int pitch, floa
   }
 }
 
-// Brings a sample down to its sums [sum, step]. again: all of it once more in the step after the last. Zeros may be added
-// to a vector behind the last.
+// Brings a sample down to its sums [sum, step]. again: all of it once more in the step after the last. Zeros may be
+// added to a vector behind the last.
 inline void add_sums(const Train& train, int sample, bool again, float* sums, int stride) {
   const int pitch = (train.steps + Words - 1) / Words * Words, words_each = train.bytes / 8;
   thread_local std::vector<uint64_t> words;  // [position, word, step]
   words.assign(size_t(train.positions) * words_each * pitch, 0);
   const uint8_t* row = train.spikes + size_t(sample) * train.positions * train.steps * train.bytes;
-  for (uint64_t* to = words.data(); to < words.data() + words.size(); to += size_t(words_each) * pitch)
-    for (int t = 0; t < train.steps; t++)
-      for (int w = 0; w < words_each; w++, row += 8) memcpy(to + size_t(w) * pitch + t, row, 8);
+  const size_t each = size_t(train.steps) * train.bytes;  // of a position
+  for (uint64_t* to = words.data(); to < words.data() + words.size(); row += each)
+    for (int w = 0; w < words_each; w++, to += pitch)
+      if (words_each == 1)
+        memcpy(to, row, each);
+      else
+        for (int t = 0; t < train.steps; t++) memcpy(to + t, row + size_t(t) * train.bytes + 8 * w, 8);
   float* const mine = sums + size_t(train.first) * stride + train.start;
   for (int k = 0; k < train.sums; k++) std::fill_n(mine + size_t(k) * stride, train.steps, 0.0f);
   constexpr int Most = 4;
@@ -70,41 +75,56 @@ inline void add_sums(const Train& train, int sample, bool again, float* sums, in
   }
 }
 
-// Weighted sums: what is handled somewhere. A column is a row of segments, each of entries of one population; the first
-// column is empty.
+// Weighted sums: what is handled somewhere. A column is a row of segments, each of entries of one population; the
+// first column is empty, and the last are those of links.
 struct Columns {
-  int number;
+  int number, links;
   const int32_t *first, *segments;  // [column + 1]; [segment, 3]: population, entries (first, last)
   const int32_t* sum;               // [entry]
   const float* amount;
 
-  // Columns [column, lane] in a vector of steps. live: whether a population has spikes in any of them.
-  void take(const float* sums, int stride, const uint8_t* live, float* to) const {
-    for (int c = 0; c < number; c++) {
-      Real value{};
-      for (const int32_t* s = segments + 3 * first[c]; s < segments + 3 * first[c + 1]; s += 3)
-        for (int e = live[s[0]] ? s[1] : s[2]; e < s[2]; e++)
-          value += lanes::load<Real>(sums + size_t(sum[e]) * stride) * lanes::splat<Real>(amount[e]);
-      lanes::store(to + size_t(c) * Words, value);
-    }
+  // A column in `Vectors` vectors of steps, into [vector, lane]. live: whether a population has spikes in any of them.
+  template <int Vectors>
+  void take(int column, const float* sums, int stride, const uint8_t* live, float* to) const {
+    Real value[Vectors]{};
+    for (const int32_t* s = segments + 3 * first[column]; s < segments + 3 * first[column + 1]; s += 3)
+      for (int e = live[s[0]] ? s[1] : s[2]; e < s[2]; e++) {
+        const float* from = sums + size_t(sum[e]) * stride;
+        const Real times = lanes::splat<Real>(amount[e]);
+        for (int v = 0; v < Vectors; v++) value[v] += lanes::load<Real>(from + v * Words) * times;
+      }
+    memcpy(to, value, sizeof value);
   }
+};
+
+// Vectors of steps, and what is handled in each: values [column, vector, lane], those of links where they matter.
+struct Steps {
+  const float* sums;  // [sum, step], `stride` apart
+  int stride, vectors;
+  const uint8_t* live;
+  float* values;
+
+  float* at(int column, int vector) const { return values + (size_t(column) * vectors + vector) * Words; }
 };
 
 // What handling takes, seconds: one of each load, one packet on a link, the tick (negative: there is none), and the
 // sweep of every core; the compartments that a sweep is of.
 struct Prices {
-  int cores, loads, sent, links;  // the first `sent` loads are those of a sender
-  bool overlap;                   // a core sends and receives at once
+  int cores, loads, sent;  // the first `sent` loads are those of a sender
+  bool overlap;            // a core sends and receives at once
   float link, tick;
   const float *load, *sweep, *swept;
-  const int32_t *of_core, *of_link;  // columns [load, core], [link]
+  const int32_t* of_core;            // columns [load, core]
+  const int32_t *bounds, *bounding;  // [link + 1]; [bound]: a column: a link carries no more than what these hold,
+  const float* times;                // [bound]: so many times
 
   int events() const { return loads + 3; }
 };
 
-// What each step of a vector waits for: its slowest core, or side of a core, link or tick, the first of those that are
-// equal. waits [lane]: seconds. events [lane, event]: compartments swept, loads, packets and ticks of that one alone.
-inline void slowest(const Prices& prices, const float* values, float* waits, float* events) {
+// What each step of a vector waits for: its slowest core, or side of a core, link or tick, the first of those that
+// are equal. waits [lane]: seconds. events [lane, event]: compartments swept, loads, packets, ticks of that one alone.
+inline void slowest(const Prices& prices, const Columns& columns, const Steps& steps, int vector, float* waits,
+                    float* events) {
   Real longest = lanes::splat<Real>(-1.0f);
   Word from{};
   auto keep = [&](const Real& wait, int32_t which) {
@@ -112,33 +132,41 @@ inline void slowest(const Prices& prices, const float* values, float* waits, flo
     longest = longer ? wait : longest;
     from = longer ? lanes::splat<Word>(which) : from;
   };
-  const int sides = prices.overlap ? 2 : 1, links = sides * prices.cores;
+  auto value = [&](int column) { return lanes::load<Real>(steps.at(column, vector)); };
+  const int sides = prices.overlap ? 2 : 1, links = sides * prices.cores, first = columns.number - columns.links;
   for (int s = 0; s < sides; s++) {
     const int begin = s ? prices.sent : 0, end = s + 1 < sides ? prices.sent : prices.loads;
     for (int c = 0; c < prices.cores; c++) {
       Real wait = s ? Real{} : lanes::splat<Real>(prices.sweep[c]);
       for (int l = begin; l < end; l++)
-        wait += lanes::load<Real>(values + size_t(prices.of_core[size_t(l) * prices.cores + c]) * Words) *
-                lanes::splat<Real>(prices.load[l]);
+        wait += value(prices.of_core[size_t(l) * prices.cores + c]) * lanes::splat<Real>(prices.load[l]);
       keep(wait, s * prices.cores + c);
     }
   }
-  for (int k = 0; k < prices.links; k++)
-    keep(lanes::load<Real>(values + size_t(prices.of_link[k]) * Words) * lanes::splat<Real>(prices.link), links + k);
-  keep(lanes::splat<Real>(prices.tick), links + prices.links);
+  const Real price = lanes::splat<Real>(prices.link);
+  for (int k = 0; k < columns.links; k++) {
+    Real most{};
+    for (int b = prices.bounds[k]; b < prices.bounds[k + 1]; b++)
+      most += value(prices.bounding[b]) * lanes::splat<Real>(prices.times[b]);
+    most *= price * lanes::splat<Real>(1.001f);  // room for the last bits, in which sums of another order differ
+    if (prices.bounds[k] < prices.bounds[k + 1] && !lanes::any(most > longest)) continue;
+    columns.take<1>(first + k, steps.sums + vector * Words, steps.stride, steps.live, steps.at(first + k, vector));
+    keep(value(first + k) * price, links + k);
+  }
+  keep(lanes::splat<Real>(prices.tick), links + columns.links);
   lanes::store(waits, longest);
   std::fill(events, events + size_t(Words) * prices.events(), 0.0f);
   for (int i = 0; i < Words; i++, events += prices.events()) {
     const int at = from[i], side = at / prices.cores, core = at % prices.cores;
     if (at >= links) {
-      const bool tick = at == links + prices.links;
-      events[1 + prices.loads + tick] = tick ? 1.0f : values[size_t(prices.of_link[at - links]) * Words + i];
+      const bool tick = at == links + columns.links;
+      events[1 + prices.loads + tick] = tick ? 1.0f : steps.at(first + at - links, vector)[i];
       continue;
     }
     if (side == 0) events[0] = prices.swept[core];
     for (int l = 0; l < prices.loads; l++)
       if (side == (l < prices.sent ? 0 : sides - 1))
-        events[1 + l] = values[size_t(prices.of_core[size_t(l) * prices.cores + core]) * Words + i];
+        events[1 + l] = steps.at(prices.of_core[size_t(l) * prices.cores + core], vector)[i];
   }
 }
 

@@ -52,9 +52,10 @@ inline void store(T* to, const V& v) {
   memcpy(to, &v, sizeof v);
 }
 
+// Nothing is taken from it, which leaves every number as it is: adding it would not leave -0, and remain in the code.
 template <class V, class T>
 inline V splat(T x) {
-  return V{} + x;
+  return x - V{};
 }
 
 // Weights of `Halves` neurons, widened to 16 bits.
@@ -330,6 +331,17 @@ inline uint16_t* indices(const uint8_t* row, int words, uint32_t first, uint16_t
     }
 #endif
   return to;
+}
+
+// Whether any lane is set.
+inline bool any(const Word& v) {
+#if LANES_AVX512
+  return _mm512_test_epi32_mask((__m512i)v, (__m512i)v) != 0;
+#else
+  int32_t found = 0;
+  for (int i = 0; i < Words; i++) found |= v[i];
+  return found != 0;
+#endif
 }
 
 // Bits of each lane that are set.
