@@ -44,7 +44,8 @@ CONVOLUTIONAL = Form(
 
 
 def draw(form: Form, kind: Kind, density: float, pool: Pool = "max", seed: int = 0) -> Network:
-    """A network of `form` all layers of which fire at `density`, the same for the same arguments."""
+    """A network of `form` all layers of which fire at `density`, the same for the same arguments; at 1 with positive
+    weights only, as every neuron fires in every step."""
     rng = np.random.default_rng(seed)
     x = rng.integers(0, LEVELS + 1, (form.batch, *form.inputs))
     if len(form.inputs) == 1:
@@ -53,7 +54,9 @@ def draw(form: Form, kind: Kind, density: float, pool: Pool = "max", seed: int =
     weights, thresholds, h = [], [], np.broadcast_to(x, (form.steps, *x.shape))
     for layer, shape in enumerate(form.weights):
         drawn = rng.standard_normal(shape).astype(np.float32)
-        if layer == 0:  # inputs are never negative: with a mean left in, a whole channel would fire or be silent
+        if density == 1:
+            drawn = np.abs(drawn)
+        elif layer == 0:  # inputs are never negative: with a mean left in, a whole channel would fire or be silent
             drawn -= drawn.mean(axis=tuple(range(1, drawn.ndim)), keepdims=True)
         weight, threshold, spikes = calibrated(h, drawn, kind, density)
         weights.append(weight)
@@ -89,8 +92,11 @@ def over_time(h: Shaped[np.ndarray, "time batch ..."], weight: np.ndarray) -> Sh
 def threshold_at(current: Shaped[np.ndarray, "time batch ..."], density: float, grid: float | None = 1.0) -> float:
     """The threshold, a multiple of `grid`, above which fewer than `density` of all neurons and steps fire.
 
-    Bisection on a logarithmic scale: density falls as the threshold rises.
+    Bisection on a logarithmic scale: density falls as the threshold rises. All fire at what the least of them gets.
     """
+    if density == 1:
+        least = float(current.min())
+        return least if grid is None else max(np.floor(least / grid), 1) * grid
     low, high = grid or 1e-6, 2 * float(np.abs(current).max()) * len(current)
     while high / low > 1.001:
         middle = float(np.sqrt(low * high))

@@ -17,7 +17,7 @@ from experiments.benchmarks.peers.network import Network
 from experiments.progress import Progress, silent
 from experiments.terminal import progress_bars, screen
 
-DENSITIES = ("0.002", "0.01", "0.05", "0.2")
+DENSITIES = ("0.002", "0.01", "0.05", "0.2", "1")
 DVS_STEPS, DVS_SPIKES = 128, 38_081
 """The regression target of the DVS network: SANA-FE's run on 49 cores of Loihi."""
 PERCEPTRON = layered.Form((784,), ((256, 784), (10, 256)), (), 1, 100)
