@@ -22,7 +22,7 @@ import jax
 from neuro.cache import caches, processor, trusted
 
 SOURCES = (
-    "lanes.h", "threads.h", "fire.h", "lookup.h", "fire.cc", "trains.h", "trains.cc", "product.cc", "probe.cc",
+    "lanes.h", "threads.h", "fire.h", "lookup.h", "matrix.h", "fire.cc", "trains.h", "trains.cc", "product.cc", "probe.cc",
     "account.h", "account.cc", "network.h", "recurrent.h", "recurrent.cc",
 )  # fmt: skip
 TARGETS = (

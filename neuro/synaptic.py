@@ -17,6 +17,8 @@ LOOKUP_LIMIT = 341
 CROSSOVER = {"int8": 0.45, "int16": 0.25, "float32": 0.24}
 """Spike density above which tables beat lists: int16 and float32 as seen on a core with AVX-512, int8 where the times
 of a layer of 1,200 neurons cross on one with AVX2. It decides speed, never results."""
+MATRIX = {"int8": 0.06, "int16": 0.12, "float32": 2.0}
+"""Spike density above which matrix units beat both, where there are any; 2 means never."""
 VECTORS = (8, 4, 2, 1)
 PASS = 4
 ROWS = 2**16
@@ -123,11 +125,12 @@ def fire(
     limit: float = float("inf"),
     watched: bool | None = None,
     crossover: float | None = None,
+    matrix: float | None = None,
 ) -> tuple[Array, Array, Array]:
     """The kernel's call: packed spikes [batch, position, step, byte], membranes of a read-out, largest membranes.
 
     mode: see kernels/fire.h; watched: whether saturation and the largest membrane are wanted (default: under the rate
-    code); crossover: see `CROSSOVER`.
+    code); crossover, matrix: see `CROSSOVER` and `MATRIX`.
     """
     feeds = [trains[s].bits for s in synapses.sources]
     batch, steps, targets = feeds[0].shape[0], max(f.shape[2] for f in feeds), len(synapses.points_to) - 1
@@ -155,7 +158,8 @@ def fire(
         watched=np.int32(mode in (0, 1, 4) if watched is None else watched),
         limit=np.float64(limit),
         may_look_up=np.int32(synapses.once and (synapses.kind == "float32" or synapses.largest <= LOOKUP_LIMIT)),
-        crossover=np.float32(CROSSOVER[synapses.kind] if crossover is None else crossover),
+        lookup=np.float32(CROSSOVER[synapses.kind] if crossover is None else crossover),
+        matrix=np.float32(MATRIX[synapses.kind] if matrix is None else matrix),
     )
     return bits, placed_lanes(membrane, synapses.channels), peak
 

@@ -2,6 +2,7 @@
 #include <atomic>
 
 #include "lookup.h"
+#include "matrix.h"
 #include "threads.h"
 
 namespace ffi = xla::ffi;
@@ -39,22 +40,42 @@ void by_events(const fire::Layer<W>& layer, int begin, int end, const fire::List
 struct Scratch {
   fire::Lists lists;
   std::vector<uint8_t> bits;
+#if FIRE_MATRIX
+  fire::matrix::Scratch matrix;
+#endif
+};
+
+enum Way { Events, Lookup, Matrix };
+
+// Densities of spikes above which tables beat lists, and matrix units both.
+struct Crossover {
+  float lookup, matrix;
 };
 
 // Not inlined: where the compiler knows that the scratch is a thread's own, it asks for its address again and again.
 template <class W>
-__attribute__((noinline)) bool tile(const fire::Layer<W>& layer, int begin, int end, bool may_look_up, float crossover,
-                                    Scratch& scratch) {
+__attribute__((noinline)) Way tile(const fire::Layer<W>& layer, int begin, int end, bool may_look_up,
+                                   Crossover crossover, Scratch& scratch) {
   if (layer.lanes_all < layer.out_bytes * 8) {  // no block reaches the last bytes
     const size_t each = size_t(layer.targets) * layer.out_steps * layer.out_bytes;
     memset(layer.out + begin * each, 0, (end - begin) * each);
   }
   fire::Lists& lists = scratch.lists;
-  fire::gather(layer, begin, end, lists);
+  fire::count(layer, begin, end, lists);
   const double slots = double(end - begin) * layer.targets * layer.steps * layer.rows;
-  if (!may_look_up || double(lists.events) <= crossover * slots) {
+#if FIRE_MATRIX
+  if constexpr (!std::is_same_v<W, float>) {
+    const double used = double(layer.steps) / fire::matrix::whole(layer.steps, fire::matrix::Steps);  // of tiles
+    if (double(lists.events) * used > crossover.matrix * slots && fire::matrix_units()) {
+      fire::by_matrix(layer, begin, end, scratch.matrix);
+      return Matrix;
+    }
+  }
+#endif
+  if (!may_look_up || double(lists.events) <= crossover.lookup * slots) {
+    fire::gather(layer, begin, end, lists);
     by_events(layer, begin, end, lists);
-    return false;
+    return Events;
   }
   const int bytes = layer.rows / 8 + 8, band = std::max(1, fire::Tile / layer.steps);
   std::vector<uint8_t>& bits = scratch.bits;
@@ -65,7 +86,7 @@ __attribute__((noinline)) bool tile(const fire::Layer<W>& layer, int begin, int 
       fire::bit_rows(layer, s, first, last, bytes, bits.data());
       fire::by_lookup(layer, s, first, last, bytes, bits.data());
     }
-  return true;
+  return Lookup;
 }
 
 template <class W>
@@ -73,9 +94,9 @@ ffi::Error run(ffi::ThreadPool pool, ffi::Buffer<ffi::S32> heard_from, ffi::Buff
                ffi::Buffer<ffi::S32> points_to, ffi::Buffer<ffi::S32> points, ffi::Buffer<Types<W>::weight> point_weights,
                ffi::Buffer<Types<W>::weight> weights, ffi::Buffer<Types<W>::number> neurons, ffi::RemainingArgs rest,
                ffi::Result<ffi::Buffer<ffi::U8>> out, ffi::Result<ffi::Buffer<Types<W>::number>> membrane,
-               ffi::Result<ffi::Buffer<Types<W>::number>> peak, ffi::Result<ffi::Buffer<ffi::S32>> looked_up,
+               ffi::Result<ffi::Buffer<Types<W>::number>> peak, ffi::Result<ffi::Buffer<ffi::S32>> ways,
                int32_t mode, int32_t steps, int32_t levels, int32_t chunk, int32_t biased, int32_t watched, double limit,
-               int32_t may_look_up, float crossover) {
+               int32_t may_look_up, float lookup, float matrix) {
   using Number = typename fire::Kind<W>::Number;
   fire::Layer<W> layer;
   size_t positions = 0;
@@ -128,8 +149,8 @@ ffi::Error run(ffi::ThreadPool pool, ffi::Buffer<ffi::S32> heard_from, ffi::Buff
   share(pool, (samples + each - 1) / each, [&](int i) {
     const int begin = i * each, end = std::min(samples, begin + each);
     thread_local Scratch scratch;
-    const bool by_table = tile(layer, begin, end, may_look_up, crossover, scratch);
-    for (int s = begin; s < end; s++) looked_up->typed_data()[s] = by_table;
+    const Way way = tile(layer, begin, end, may_look_up, {lookup, matrix}, scratch);
+    for (int s = begin; s < end; s++) ways->typed_data()[s] = way;
   });
   return ffi::Error::Success();
 }
@@ -160,7 +181,8 @@ ffi::Error run(ffi::ThreadPool pool, ffi::Buffer<ffi::S32> heard_from, ffi::Buff
                                     .Attr<int32_t>("watched")                                                         \
                                     .Attr<double>("limit")                                                            \
                                     .Attr<int32_t>("may_look_up")                                                     \
-                                    .Attr<float>("crossover"))
+                                    .Attr<float>("lookup")                                                            \
+                                    .Attr<float>("matrix"))
 
 FIRE(fire_int8, int8_t);
 FIRE(fire_int16, int16_t);

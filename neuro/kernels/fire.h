@@ -5,9 +5,10 @@
 // one block of rows for each tap, a residual with rows of its own. A second kind of synapse, `Pointwise`, goes from a
 // channel to the same channel: pools, depthwise kernels, identity branches.
 //
-// A tile is a set of (target, step) rows. Its spikes are counted exactly before work starts, and the cheaper of two
-// ways is taken: `events` sums the weight rows of the spikes that there are; `lookup` holds the 16 sums of every four
-// inputs in tables and adds one for each four bits, whatever they are. Both give the same integers.
+// A tile is a set of (target, step) rows. Its spikes are counted exactly before work starts, and the cheapest way is
+// taken: `events` sums the weight rows of the spikes that there are; `lookup` holds the 16 sums of every four inputs in
+// tables and adds one for each four bits, whatever they are; `matrix` multiplies, on processors with units for that. All
+// give the same integers.
 #pragma once
 
 #include <algorithm>
@@ -130,15 +131,13 @@ inline void add(uint32_t* to, const uint32_t* x, int number) {
   for (; i < number; i++) to[i] += x[i];
 }
 
-// Samples `begin`..`end` of a layer, or with many targets one sample; target r of sample s is row (s - begin) * targets + r.
+// Counts the spikes of samples `begin`..`end` of a layer, or with many targets one sample; target r of sample s is row
+// (s - begin) * targets + r.
 template <class W>
-void gather(const Layer<W>& layer, int begin, int end, Lists& lists) {
+void count(const Layer<W>& layer, int begin, int end, Lists& lists) {
   const int steps = layer.steps, targets = layer.targets;
   const int32_t* const heard = layer.heard;
-  const size_t slots = size_t(end - begin) * targets * steps;
-  lists.end.resize(slots);
-  lists.length.assign(slots, 0);
-  lists.events = 0;
+  lists.length.assign(size_t(end - begin) * targets * steps, 0);
   size_t each = 0;
   for (const Source& source : layer.sources) each += size_t(source.positions) * source.steps;
   lists.ones.resize((end - begin) * each);
@@ -157,14 +156,24 @@ void gather(const Layer<W>& layer, int begin, int end, Lists& lists) {
       }
     }
   }
+  lists.events = 0;
+  for (const uint32_t length : lists.length) lists.events += length;
+}
+
+// Fills the lists of what `count` counted.
+template <class W>
+void gather(const Layer<W>& layer, int begin, int end, Lists& lists) {
+  const int steps = layer.steps, targets = layer.targets;
+  const int32_t* const heard = layer.heard;
+  const size_t slots = lists.length.size();
+  lists.end.resize(slots);
   size_t end_of = 0;
   for (size_t slot = 0; slot < slots; slot++) {
     lists.end[slot] = uint32_t(end_of);
     if (lists.length[slot]) end_of += lists.length[slot] + Copied;
-    lists.events += lists.length[slot];
   }
   if (lists.rows.size() < end_of + lanes::Slack) lists.rows.resize(end_of + lanes::Slack);
-  number = lists.ones.data();
+  const uint32_t* number = lists.ones.data();
   for (int s = begin; s < end; s++) {
     const int32_t* from = layer.heard_from;
     uint32_t* const own = lists.end.data() + size_t(s - begin) * targets * steps;

@@ -51,7 +51,16 @@ class Case:
     biased: bool
     apart: bool  # whether neurons differ between positions
     limit: int | None
-    crossover: float | None
+    way: str
+
+
+WAYS: dict[str, dict[str, float]] = {
+    "chosen": {},
+    "lists": {"crossover": 2.0, "matrix": 2.0},
+    "tables": {"crossover": -1.0, "matrix": 2.0},
+    "products": {"crossover": -1.0, "matrix": -1.0},
+}
+"""How a tile is worked off; products where there are matrix units, else tables, and these where they hold the sums."""
 
 
 @st.composite
@@ -78,7 +87,7 @@ def cases(draw) -> Case:
         biased=draw(st.booleans()) and mode in (RATE_SOFT, RATE_HARD, SUM),
         apart=draw(st.booleans()),
         limit=draw(st.sampled_from([None, 1, 700])) if mode in (RATE_SOFT, RATE_HARD, SUM) else None,
-        crossover=draw(st.sampled_from([None, -1.0, 2.0])),
+        way=draw(st.sampled_from(sorted(WAYS))),
     )
 
 
@@ -210,7 +219,7 @@ def check(case: Case) -> None:
     feeds = dict(zip(found.sources, map(Packed, bits, layouts), strict=True))
     limit = float("inf") if case.limit is None else float(case.limit)
     fired, left, reached = fire(
-        prepared, full, case.biased, feeds, case.mode, out_steps, levels, limit, crossover=case.crossover
+        prepared, full, case.biased, feeds, case.mode, out_steps, levels, limit, **WAYS[case.way]
     )
     if out_steps:
         np.testing.assert_array_equal(np.asarray(fired), in_bits(spikes.transpose(0, 1, 3, 2)))
@@ -226,15 +235,15 @@ def test_fire_is_what_numpy_does(case):
 
 
 @pytest.mark.parametrize("kind", sorted(LARGEST))
-@pytest.mark.parametrize("crossover", [-1.0, 2.0])
-def test_one_map_point_hears_many_rows_in_both_ways(kind, crossover):
+@pytest.mark.parametrize("way", ["lists", "tables", "products"])
+def test_one_map_point_hears_many_rows_in_every_way(kind, way):
     """All spikes of 387 channels at the largest weights that tables hold, onto 129 channels of one position."""
     assert CROSSOVER[kind] < 2.0
     sources, largest = [(1, 129), (1, 129), (1, 129)], min(LOOKUP_LIMIT, LARGEST[kind])
     for mode in range(SUM_BITS + 1):
         check(
             Case(
-                mode, kind, mode, 9, 3, sources, 1, 129, largest, 12, False, 1.0, 300, False, False, None, crossover
+                mode, kind, mode, 9, 3, sources, 1, 129, largest, 12, False, 1.0, 300, False, False, None, way
             )
         )  # fmt: skip
 

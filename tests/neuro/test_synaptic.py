@@ -32,9 +32,9 @@ def neurons(size: int, threshold: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("storage", ["int8", "int16", "float32"])
-@pytest.mark.parametrize("crossover", [-1.0, 2.0])  # always tables, always lists
+@pytest.mark.parametrize(("crossover", "matrix"), [(2.0, 2.0), (-1.0, 2.0), (-1.0, -1.0)])  # lists, tables, products
 @pytest.mark.parametrize(("size", "out", "steps"), [(1, 1, 1), (63, 65, 3), (200, 129, 40)])
-def test_fire_against_int64(storage, crossover, size, out, steps):
+def test_fire_against_int64(storage, crossover, matrix, size, out, steps):
     rng = np.random.default_rng(size)
     weight = rng.integers(-127, 128, (size, out))
     trains = rng.random((steps, 5, size)) < 0.4
@@ -43,16 +43,16 @@ def test_fire_against_int64(storage, crossover, size, out, steps):
     )
     made = made if storage == "float32" else made.stored(storage)
     inputs = {"in": packed(jnp.asarray(trains), by_channel((size,)))}
-    at_rest = neurons(made.lanes, 1)
+    at_rest, way = neurons(made.lanes, 1), {"crossover": crossover, "matrix": matrix}
     at_rest[0, 0, :out] = 300
-    bits, _, _ = fire(made, at_rest, False, inputs, RATE, steps, 0, watched=False, crossover=crossover)
+    bits, _, _ = fire(made, at_rest, False, inputs, RATE, steps, 0, watched=False, **way)
     v, want = np.zeros((5, out), np.int64), np.zeros((steps, 5, out), bool)
     for t in range(steps):
         v += trains[t].astype(np.int64) @ weight
         want[t] = v >= 300
         v -= 300 * want[t]
     np.testing.assert_array_equal(np.asarray(unpacked(Packed(bits, made_layout(out)))), want)
-    _, membrane, _ = fire(made, neurons(made.lanes, 1), False, inputs, SUM, 0, 0, watched=False, crossover=crossover)
+    _, membrane, _ = fire(made, neurons(made.lanes, 1), False, inputs, SUM, 0, 0, watched=False, **way)
     want_sum = trains.sum(axis=0).astype(np.int64) @ weight
     np.testing.assert_array_equal(np.asarray(placed(membrane, made_layout(out))), want_sum)
 
