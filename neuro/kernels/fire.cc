@@ -37,11 +37,12 @@ void by_events(const fire::Layer<W>& layer, int begin, int end, const fire::List
   }
 }
 
+template <class W>
 struct Scratch {
   fire::Lists lists;
   std::vector<uint8_t> bits;
 #if FIRE_MATRIX
-  fire::matrix::Scratch matrix;
+  fire::matrix::Scratch<W> matrix;
 #endif
 };
 
@@ -55,7 +56,7 @@ struct Crossover {
 // Not inlined: where the compiler knows that the scratch is a thread's own, it asks for its address again and again.
 template <class W>
 __attribute__((noinline)) Way tile(const fire::Layer<W>& layer, int begin, int end, bool may_look_up,
-                                   Crossover crossover, Scratch& scratch) {
+                                   Crossover crossover, Scratch<W>& scratch) {
   if (layer.lanes_all < layer.out_bytes * 8) {  // no block reaches the last bytes
     const size_t each = size_t(layer.targets) * layer.out_steps * layer.out_bytes;
     memset(layer.out + begin * each, 0, (end - begin) * each);
@@ -64,12 +65,10 @@ __attribute__((noinline)) Way tile(const fire::Layer<W>& layer, int begin, int e
   fire::count(layer, begin, end, lists);
   const double slots = double(end - begin) * layer.targets * layer.steps * layer.rows;
 #if FIRE_MATRIX
-  if constexpr (!std::is_same_v<W, float>) {
-    const double used = double(layer.steps) / fire::matrix::whole(layer.steps, fire::matrix::Steps);  // of tiles
-    if (double(lists.events) * used > crossover.matrix * slots && fire::matrix_units()) {
-      fire::by_matrix(layer, begin, end, scratch.matrix);
-      return Matrix;
-    }
+  const double used = double(layer.steps) / fire::matrix::whole(layer.steps, fire::matrix::Steps);  // of tiles
+  if (double(lists.events) * used > crossover.matrix * slots && fire::matrix_units()) {
+    fire::by_matrix(layer, begin, end, scratch.matrix);
+    return Matrix;
   }
 #endif
   if (!may_look_up || double(lists.events) <= crossover.lookup * slots) {
@@ -148,7 +147,7 @@ ffi::Error run(ffi::ThreadPool pool, ffi::Buffer<ffi::S32> heard_from, ffi::Buff
   const int each = std::max(1, std::min((samples + threads - 1) / threads, Rows / std::max(1, steps * targets)));
   share(pool, (samples + each - 1) / each, [&](int i) {
     const int begin = i * each, end = std::min(samples, begin + each);
-    thread_local Scratch scratch;
+    thread_local Scratch<W> scratch;
     const Way way = tile(layer, begin, end, may_look_up, {lookup, matrix}, scratch);
     for (int s = begin; s < end; s++) ways->typed_data()[s] = way;
   });
