@@ -29,7 +29,7 @@ lint: install
 
 # The kernels under AddressSanitizer and UndefinedBehaviorSanitizer, for this processor and plain; needs GCC. NEURO_FUZZ
 # examples of each property; SANITIZED says what runs.
-PART ?= fire or pools or both_ways or extremes or saturate or every_kind or int64 or pace or bundled or repeats
+PART ?= fire or pools or every_way or extremes or saturate or every_kind or int64 or pace or bundled or repeats
 SANITIZED ?= $(addprefix tests/neuro/test_,kernels_fuzz.py engine.py entering.py account.py) -k "$(PART)"
 RUNTIME = $(foreach name,libasan.so libubsan.so libstdc++.so.6,$(shell $(CXX) -print-file-name=$(name)))
 sanitize: install

@@ -30,6 +30,7 @@ def examination() -> dict[str, Any]:
             "library": str(here.library) if here.library else None,
             "instruction_set": here.isa,
             "vector_bytes": native.lane_bytes() if here.library else None,
+            "matrix_units": native.matrix_units(),
             "reason": here.reason,
         },
         "caches": [_cache(place) for place in caches(chosen())],
@@ -93,7 +94,9 @@ def print_examination(found: dict[str, Any]) -> None:
     rows.add_row("engine", f"[bold]{kernels['engine']}[/bold]")
     if kernels["library"]:
         rows.add_row("kernels", kernels["library"])
-        rows.add_row("instruction set", f"{kernels['instruction_set']}, vectors of {kernels['vector_bytes']} bytes")
+        units = "with" if kernels["matrix_units"] else "without"
+        width = f"vectors of {kernels['vector_bytes']} bytes, {units} matrix units"
+        rows.add_row("instruction set", f"{kernels['instruction_set']}, {width}")
     rows.add_row("why", kernels["reason"])
     for cache in found["caches"]:
         state = "" if cache["writable"] else ", cannot be written to"

@@ -22,8 +22,8 @@ import jax
 from neuro.cache import caches, processor, trusted
 
 SOURCES = (
-    "lanes.h", "threads.h", "fire.h", "lookup.h", "matrix.h", "fire.cc", "trains.h", "trains.cc", "product.cc", "probe.cc",
-    "account.h", "account.cc", "network.h", "recurrent.h", "recurrent.cc",
+    "lanes.h", "threads.h", "fire.h", "lookup.h", "matrix.h", "fire.cc", "trains.h", "trains.cc", "product.cc",
+    "probe.cc", "account.h", "account.cc", "network.h", "recurrent.h", "recurrent.cc",
 )  # fmt: skip
 TARGETS = (
     "fire_int8",
@@ -108,6 +108,12 @@ def lane_bytes() -> int:
     if here.library is None:
         raise NoKernels(here.reason)
     return ctypes.cdll.LoadLibrary(str(here.library)).lane_bytes()
+
+
+def matrix_units() -> bool:
+    """Whether the kernels in use multiply by matrix units where there are many spikes."""
+    here = kernels()
+    return here.library is not None and bool(ctypes.cdll.LoadLibrary(str(here.library)).matrix_units())
 
 
 def target(name: str, isa: str) -> str:

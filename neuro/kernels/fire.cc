@@ -186,3 +186,11 @@ ffi::Error run(ffi::ThreadPool pool, ffi::Buffer<ffi::S32> heard_from, ffi::Buff
 FIRE(fire_int8, int8_t);
 FIRE(fire_int16, int16_t);
 FIRE(fire_float32, float);
+
+extern "C" int matrix_units() {
+#if FIRE_MATRIX
+  return fire::matrix_units();
+#else
+  return 0;
+#endif
+}

@@ -1,8 +1,8 @@
 // Currents as matrix products, however many spikes there are, on processors with matrix units (AMX).
 //
 // A tile is 16 steps of a target times 64 weight rows, or 32 of float32; its product with 16 lanes of weights takes one
-// instruction. Spikes become numbers, 0 or 1, once for each source position: a tap is read where they lie. Weights of 16
-// bits are two bytes, those of float32 three numbers of 8 bits each, whose products are added up apart.
+// instruction. Spikes become numbers, 0 or 1, once for each source position: a tap is read where they lie. Weights of
+// 16 bits are two bytes, whose products are added up apart; those of float32 are three numbers of 8 bits each.
 #pragma once
 
 #include "fire.h"
@@ -81,10 +81,11 @@ struct Scratch {
 
 inline int whole(int number, int unit) { return (number + unit - 1) / unit * unit; }
 
-// Bytes of a half of a panel; tiles may read behind the last row, where spikes are 0.
+// Bytes of a half of a panel. A source has whole words of channels, but rows only for those that there are: its last
+// tiles may begin behind the last row, where spikes are 0.
 template <class W>
 size_t half_bytes(const Layer<W>& layer) {
-  return size_t(whole(layer.rows, Form<W>::Each) + Depth<W>) / Form<W>::Each * 64;
+  return size_t(whole(layer.rows, Form<W>::Each) + 64) / Form<W>::Each * 64;
 }
 
 template <class W>

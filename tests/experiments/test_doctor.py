@@ -22,6 +22,7 @@ def test_what_is_found_is_what_the_engine_uses():
     assert set(found["optional"]) == {"brian2", "onnxruntime"}
     if here.library:
         assert found["kernels"]["vector_bytes"] == native.lane_bytes()
+        assert found["kernels"]["matrix_units"] == native.matrix_units()
         mine = [c for c in found["caches"] if c["folder"] == str(here.library.parent)]
         assert mine[0]["libraries"] >= 1
         assert mine[0]["bytes"] >= here.library.stat().st_size
@@ -40,6 +41,7 @@ def test_the_command_says_why_pure_jax_runs(monkeypatch, capsys, tmp_path):
         "library": None,
         "instruction_set": "none",
         "vector_bytes": None,
+        "matrix_units": False,
         "reason": "switched off by NEURO_ISA=none",
     }
     mine = {"folder": str(tmp_path / "mine"), "libraries": 0, "programs": 0, "bytes": 0, "writable": True}
