@@ -22,8 +22,8 @@ import jax
 from neuro.cache import caches, processor, trusted
 
 SOURCES = (
-    "lanes.h", "threads.h", "fire.h", "lookup.h", "matrix.h", "fire.cc", "trains.h", "trains.cc", "product.cc",
-    "probe.cc", "account.h", "account.cc", "network.h", "recurrent.h", "recurrent.cc",
+    "lanes.h", "threads.h", "fire.h", "lists.h", "lookup.h", "matrix.h", "fire.cc", "trains.h", "trains.cc",
+    "product.cc", "probe.cc", "account.h", "account.cc", "network.h", "recurrent.h", "recurrent.cc",
 )  # fmt: skip
 TARGETS = (
     "fire_int8",

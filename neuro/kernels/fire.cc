@@ -1,6 +1,7 @@
 // XLA's door to `fire`: checks what it is given, cuts samples into tiles, and takes the cheaper way for each.
 #include <atomic>
 
+#include "lists.h"
 #include "lookup.h"
 #include "matrix.h"
 #include "threads.h"
