@@ -20,7 +20,7 @@ from jaxtyping import Array, Float
 
 from converters.calibrate import least_squares_clip, weight_scale
 from converters.compression.pruning import with_weights
-from converters.compression.qcfs import level, rounded
+from converters.compression.qcfs import rounded, through, whole_level
 from converters.compression.tunable import Parameters, Tunable, layer_offset, layer_weights, tuned
 from converters.lower import THRESHOLD_CAP, Synapses, Values, rebuilt, synapses_of
 from converters.quantise import Quantised, check_ranges, checked, pool
@@ -174,9 +174,9 @@ def outputs(
             scale = _column(own.scale, membrane.ndim - 1)
             return (membrane * scale[None]).reshape(len(x), -1)
         learned = jnp.exp(parameters["thresholds"][name])
-        fixed = jax.lax.stop_gradient(learned)
-        fraction = membrane / _column(own.threshold, membrane.ndim - 1)[None]
-        counts[name] = level(fraction * (fixed / learned), of.levels) * (learned / fixed)  # both factors are one
+        one = through(jnp.float32(1), learned / jax.lax.stop_gradient(learned))
+        threshold = _column(own.threshold, membrane.ndim - 1)[None] * one
+        counts[name] = whole_level(membrane, threshold, of.levels) * one
     raise AssertionError("a graph ends with its read-out")
 
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from converters.compression.clusters import clustered
@@ -35,6 +35,7 @@ def made(graph: Graph, counts: np.ndarray, levels: int, bits: int, shared=None):
 
 @settings(max_examples=5)
 @given(st.integers(0, 10**6), st.sampled_from([1, 3, 7, 15]), st.sampled_from([2, 4, 8]))
+@example(0, 15, 8)  # membranes of a threshold and a half
 def test_the_integer_network_gives_what_was_trained(folded, seed, levels, bits):
     graph, counts = folded(seed % 5), items(seed)
     of, parameters = made(graph, counts, levels, bits)
