@@ -149,7 +149,7 @@ def map_(
     with refusals_told(network, json_), progress_bars() as progress:
         if script is not None:
             _alone(data == AS_IS, code == "auto", form == USUAL, regime == "single", not detailed, not allow_violations)
-            found = script_on_chip(*script, chip, DURATION if duration is None else duration, seed)
+            found = script_on_chip(*script, chip, DURATION if duration is None else duration, seed, progress)
         elif duration is not None:
             raise BadInput("--duration is for SCRIPT.py:NAME; another network takes --steps.")
         else:

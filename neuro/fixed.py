@@ -61,7 +61,7 @@ def _fraction(model: Dynamics) -> str:
 def _largest(model: Dynamics, arriving: np.ndarray, steps: int) -> float:
     """A bound on every state and every sum of two, in `steps` steps."""
     threshold = np.asarray(model.threshold, np.float64)
-    adapted = _sum(np.abs(model.adaptation).max(), np.max(model.adaptation_decay), steps)
+    adapted = _sum(float(np.abs(model.adaptation).max()), float(np.max(model.adaptation_decay)), steps)
     if model.reset == "soft" and threshold.min() < (adapted if model.adapts == "threshold" else 0):
         return float("inf")  # a reset might add to the membrane
     currents = [_sum(a, np.max(d), steps) for a, d in zip(arriving, model.current_decays, strict=True)]

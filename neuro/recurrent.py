@@ -6,14 +6,16 @@ the order in which weights that arrive together are summed, which whole numbers 
 and departs after some steps, as every recurrent network does when a last bit differs.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from math import prod
 from typing import Literal, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Int32, UInt8
+from jaxtyping import Array, Bool, Float, Int32, UInt8
 
 from neuro import fixed, native, scanned
 from neuro.dynamics import Dynamics
@@ -34,6 +36,8 @@ NEAR = 2**16
 WEIGHTS = ("row", "int16", "float32", "number")
 """How weights are stored: one for all synapses of a source, or each in the smallest kind that holds all of them;
 number is the kind that the network computes in."""
+PIECE = 2**21
+"""Bytes of spikes after which a run tells how far it is, and can be interrupted."""
 START = 3
 """Place of the start among the parameters."""
 NEVER = 2**30
@@ -44,9 +48,9 @@ NEVER = 2**30
 class Tables:
     """A network as the kernel reads it (kernels/network.h).
 
-    populations [population, field], parameters [parameter, 2], numbers, synapses and row_weights as bytes, refractory
-    [neuron], rows [source + 1]. row_weights: of a source, where all its synapses weigh the same, else none. stored:
-    types of a synapse's place and weight (`WEIGHTS`).
+    populations [population, field], parameters [parameter, 2], numbers, places and weights as bytes, refractory
+    [neuron], rows [source + 1]. places: of every synapse. weights: of every synapse, or of every source where all its
+    synapses weigh the same. stored: types of a synapse's place and weight (`WEIGHTS`).
     """
 
     populations: Int32[Array, "population 13"]
@@ -54,8 +58,8 @@ class Tables:
     numbers: UInt8[Array, " byte"]
     refractory: Int32[Array, " neuron"]
     rows: Int32[Array, " source_and_1"]
-    synapses: UInt8[Array, " byte_of_synapse"]
-    row_weights: UInt8[Array, " byte_of_row"]
+    places: UInt8[Array, " byte_of_place"]
+    weights: UInt8[Array, " byte_of_weight"]
     stored: tuple[str, str]
 
 
@@ -83,7 +87,7 @@ def prepare(network: Network, kind: Kind | None = None) -> Program:
     kind = kind or ("float64" if why else "fixed")
     delays = [p.delay for p in network.projections if len(p)]
     slots, block = 1 + max(delays, default=0), 1 + min(min(delays, default=0), BLOCK - 1)
-    width = sum(_words(p) * WORD * p.model.receptors for p in network.populations if p.model is not None)
+    _, width = _size(network)
     here = native.kernels()
     reason = here.reason
     if here.library is not None and slots * width >= PLACES:
@@ -95,10 +99,26 @@ def prepare(network: Network, kind: Kind | None = None) -> Program:
     return Program(network, kind, None, slots, block, reason)
 
 
-def run(program: Program, inputs: dict[str, Bool[np.ndarray, "*batch step _"]], steps: int) -> Trace:
+@dataclass(frozen=True, eq=False)
+class State:
+    """What lasts from step to step (kernels/recurrent.h): memory [sample, byte], all zero before the first step; how
+    many steps it has taken; wait: the longest refractory time that matters, in steps."""
+
+    memory: UInt8[Array, "sample byte"]
+    step: Int32[Array, "1"]
+    wait: int
+
+
+def run(
+    program: Program,
+    inputs: dict[str, Bool[np.ndarray, "*batch step _"]],
+    steps: int,
+    told: Callable[[int], None] = lambda done: None,
+) -> Trace:
     """`steps` steps of a network, every input population driven by a given spike train [*batch, step, neuron].
 
-    A fixed-point network whose states may pass 32 bits in so many steps runs in float64, which holds them.
+    A fixed-point network whose states may pass 32 bits in so many steps runs in float64, which holds them. told: called
+    with the number of steps done since the last call.
 
     Raises:
         BadInput: a missing or unknown input, or one of another number of steps or neurons.
@@ -106,31 +126,63 @@ def run(program: Program, inputs: dict[str, Bool[np.ndarray, "*batch step _"]], 
     network = program.network
     batch = batch_axes(network, inputs, steps)
     if program.kind == "fixed" and fixed.obstacle(network, steps):
-        return run(prepare(network, "float64"), inputs, steps)
+        return run(prepare(network, "float64"), inputs, steps, told)
     if program.tables is None:
-        return scanned.run(network, inputs, steps, np.float32 if program.kind == "float32" else np.float64)
-    samples = prod(batch)
-    trains = [_packed(np.asarray(inputs[p.name]).reshape(samples, steps, p.size)) for p in network.inputs]
-    entering = np.concatenate([np.zeros((samples, steps, 0), np.uint8), *trains], axis=2)
-    bits, updated, last = (np.asarray(found) for found in jax.jit(fire)(program, jnp.asarray(entering)))
-    spikes = {p.name: np.asarray(inputs[p.name], bool) for p in network.inputs}
-    counts, membranes, word = {}, {}, 0
-    numbers = last.view(NUMBERS[program.kind]).astype(np.float64)
-    for k, p in enumerate(_modelled(network)):
-        mine = bits[..., word * 8 : (word + _words(p)) * 8]
-        train = np.unpackbits(mine, axis=2, count=p.size, bitorder="little").view(bool)
-        spikes[p.name] = train.reshape(*batch, steps, p.size)
-        counts[p.name] = updated[..., k].astype(np.int64).reshape(*batch, steps)
-        membranes[p.name] = numbers[:, word * WORD : word * WORD + p.size].reshape(*batch, p.size)
-        word += _words(p)
-    return Trace({p.name: spikes[p.name] for p in network.populations}, counts, membranes)
+        found = scanned.run(network, inputs, steps, np.float32 if program.kind == "float32" else np.float64)
+        told(steps)
+        return found
+    samples, modelled = prod(batch), _modelled(network)
+    trains = {p.name: np.asarray(inputs[p.name], bool).reshape(samples, steps, p.size) for p in network.inputs}
+    entering = np.concatenate([np.zeros((samples, steps, 0), np.uint8), *map(_packed, trains.values())], axis=2)
+    trains |= {p.name: np.empty((samples, steps, p.size), bool) for p in modelled}
+    updated = np.empty((samples, steps, len(modelled)), np.int64)
+    ends = np.cumsum([0, *map(_words, modelled)]).tolist()
+    words = {p.name: slice(*pair) for p, pair in zip(modelled, pairwise(ends), strict=True)}
+    piece = max(1, PIECE // (8 * max(1, samples * ends[-1]) * program.block)) * program.block
+    state = start(program, samples, steps)
+    for first in range(0, steps, piece):
+        now = slice(first, first + piece)
+        bits, updated[:, now], state = jax.jit(fire)(program, jnp.asarray(entering[:, now]), state)
+        every = np.asarray(bits).reshape(*bits.shape[:2], ends[-1], 8)
+        for p in modelled:
+            mine = every[:, :, words[p.name]].reshape(*bits.shape[:2], 8 * _words(p))
+            trains[p.name][:, now] = np.unpackbits(mine, axis=2, count=p.size, bitorder="little")
+        told(min(piece, steps - first))
+    last = membranes(program, state).reshape(samples, ends[-1], WORD)
+    return Trace(
+        {p.name: trains[p.name].reshape(*batch, steps, p.size) for p in network.populations},
+        {p.name: updated[..., k].reshape(*batch, steps) for k, p in enumerate(modelled)},
+        {
+            p.name: last[:, words[p.name]].reshape(samples, WORD * _words(p))[:, : p.size].reshape(*batch, p.size)
+            for p in modelled
+        },
+    )
 
 
-def fire(program: Program, entering: UInt8[Array, "sample step byte"]) -> tuple[Array, Array, Array]:
+def start(program: Program, samples: int, steps: int) -> State:
+    """The state of `samples` runs of at most `steps` steps before the first one."""
+    longest = max((int(_refractory(p).max()) for p in _modelled(program.network)), default=0)
+    wait = min(longest, steps)
+    words, width = _size(program.network)
+    numbers = (program.slots + (not _merged(program))) * width + 2 * words * WORD
+    size = numbers * np.dtype(NUMBERS[program.kind]).itemsize + (1 + (wait + 2 if wait else 0)) * words * 8
+    return State(jnp.zeros((samples, size), jnp.uint8), jnp.zeros(1, jnp.int32), wait)
+
+
+def membranes(program: Program, state: State) -> Float[np.ndarray, "sample neuron"]:
+    """Membranes in `state`, populations from whole words of 64 neurons on."""
+    words, width = _size(program.network)
+    first = (program.slots + (not _merged(program))) * width
+    numbers = np.asarray(state.memory)[:, : (first + words * WORD) * np.dtype(NUMBERS[program.kind]).itemsize]
+    return numbers.view(NUMBERS[program.kind])[:, first:].astype(np.float64)
+
+
+def fire(program: Program, entering: UInt8[Array, "sample step byte"], state: State) -> tuple[Array, Array, State]:
     """The kernel's call, for use under `jax.jit`; populations begin at whole words of 64 neurons.
 
-    entering: spikes of the inputs, lowest bit first. Returns those of all modelled populations [sample, step, byte],
-    neurons updated [sample, step, population] and last membranes [sample, byte of the number].
+    entering: spikes of the inputs, lowest bit first. A run goes on from `state`, which has taken a multiple of
+    ``program.block`` steps. Returns the spikes of all modelled populations [sample, step, byte], neurons updated
+    [sample, step, population] and the state then.
 
     Raises:
         Unsupported: a program without compiled kernels.
@@ -139,40 +191,51 @@ def fire(program: Program, entering: UInt8[Array, "sample step byte"]) -> tuple[
     if tables is None:
         raise Unsupported(f"{network.name} is not compiled: {program.reason}. Use `run`.")
     samples, steps, _ = entering.shape
-    populations = _modelled(network)
-    words = sum(_words(p) for p in populations)
-    number = NUMBERS[program.kind]
-    longest = max((int(_refractory(p).max()) for p in populations), default=0)
+    words, _ = _size(network)
     call = jax.ffi.ffi_call(
         native.target("recurrent_run", native.kernels().isa),
         (
             jax.ShapeDtypeStruct((samples, steps, words * 8), jnp.uint8),
-            jax.ShapeDtypeStruct((samples, steps, len(populations)), jnp.int32),
-            jax.ShapeDtypeStruct((samples, words * WORD * np.dtype(number).itemsize), jnp.uint8),
+            jax.ShapeDtypeStruct((samples, steps, len(_modelled(network))), jnp.int32),
+            jax.ShapeDtypeStruct(state.memory.shape, jnp.uint8),
         ),
     )
-    spikes, updated, last = call(
+    spikes, updated, memory = call(
         tables.populations,
         tables.parameters,
         tables.numbers,
         tables.refractory,
         tables.rows,
-        tables.synapses,
-        tables.row_weights,
+        tables.places,
+        tables.weights,
         entering,
+        state.memory,
+        state.step,
         kind=np.int32(list(NUMBERS).index(program.kind)),
         slots=np.int32(program.slots),
         block=np.int32(program.block),
-        wait=np.int32(min(longest, steps)),
-        merged=np.int32(program.slots == program.block and program.kind != "float64"),
+        wait=np.int32(state.wait),
+        merged=np.int32(_merged(program)),
         near=np.int32(tables.stored[0] == "uint16"),
         weight=np.int32(WEIGHTS.index(tables.stored[1])),
     )
-    return spikes, updated, last
+    return spikes, updated, State(memory, state.step + steps, state.wait)
 
 
 def _modelled(network: Network) -> list[Neurons]:
     return [p for p in network.populations if p.model is not None]
+
+
+def _merged(program: Program) -> bool:
+    """Whether what arrives may be added to the currents themselves (kernels/recurrent.h)."""
+    decays = [d for p in _modelled(program.network) if p.model for d in p.model.current_decays]
+    return program.slots == program.block and (program.kind != "float64" or not any(map(np.any, decays)))
+
+
+def _size(network: Network) -> tuple[int, int]:
+    """Words of all modelled neurons, and numbers of one slot of the ring: one for each receptor of a neuron."""
+    each = [(_words(p), p.model.receptors) for p in _modelled(network) if p.model]
+    return sum(w for w, _ in each), sum(w * WORD * receptors for w, receptors in each)
 
 
 def _words(population: Neurons) -> int:
@@ -267,25 +330,24 @@ def _synapses(network: Network, kind: Kind, slot: int, slots: int) -> tuple[Arra
     weight = np.concatenate([none.astype(number), *(p.weight for p in network.projections)]).astype(number)[order]
     pre, post = pre[order], post[order]
     rows = np.searchsorted(pre, np.arange(neurons + 1)).astype(np.int32)
-    place = "uint16" if slots * slot < NEAR else "uint32"
+    places = post.astype("uint16" if slots * slot < NEAR else "uint32")
     alike = bool((weight[1:] == weight[:-1])[pre[1:] == pre[:-1]].all())
     with np.errstate(over="ignore", invalid="ignore"):  # what does not fit comes back as another number
         fits = [alike, *(bool((weight == weight.astype(small).astype(number)).all()) for small in WEIGHTS[1:3])]
     how = WEIGHTS[fits.index(True)] if any(fits) else "number"
-    fields = [("place", place)] if alike else [("place", place), ("weight", number if how == "number" else how)]
-    found = np.zeros(len(pre), np.dtype(fields))  # type: ignore[arg-type]
-    found["place"] = post
-    of_row = np.zeros(neurons if alike else 0, number)
     if alike:
-        of_row[pre] = weight
+        weights = np.zeros(neurons, number)
+        weights[pre] = weight
     else:
-        found["weight"] = weight
-    return jnp.asarray(rows), jnp.asarray(found.view(np.uint8)), jnp.asarray(of_row.view(np.uint8)), (place, how)
+        weights = weight if how == "number" else weight.astype(how)
+    stored = (str(places.dtype), how)
+    return jnp.asarray(rows), jnp.asarray(places.view(np.uint8)), jnp.asarray(weights.view(np.uint8)), stored
 
 
 jax.tree_util.register_dataclass(
     Tables,
-    ["populations", "parameters", "numbers", "refractory", "rows", "synapses", "row_weights"],
+    ["populations", "parameters", "numbers", "refractory", "rows", "places", "weights"],
     ["stored"],
 )
+jax.tree_util.register_dataclass(State, ["memory", "step"], ["wait"])
 jax.tree_util.register_dataclass(Program, ["tables"], ["network", "kind", "slots", "block", "reason"])

@@ -5,6 +5,8 @@ import numpy as np
 from jaxtyping import Bool
 
 from experiments.maps.chip_map import ChipMap, link_packets
+from experiments.progress import Progress, silent
+from neuro import recurrent
 from neuro.capability import Realisation
 from neuro.chip import Chip
 from neuro.count import count
@@ -14,15 +16,20 @@ from neuro.errors import DoesNotFit
 from neuro.ledger import ledger
 from neuro.mapping import search
 from neuro.network import Network
-from neuro.trace import simulate
 from neuro.traffic import arranged, traffic
 from neuro.wiring import of_network
 
 
 def network_on_chip(
-    network: Network, chip: Chip, inputs: dict[str, Bool[np.ndarray, "step _"]], seed: int = 0
+    network: Network,
+    chip: Chip,
+    inputs: dict[str, Bool[np.ndarray, "step _"]],
+    steps: int,
+    seed: int = 0,
+    progress: Progress = silent,
 ) -> ChipMap:
-    """`network` on `chip` while its inputs send the trains `inputs` [step, neuron]; see `chip_map.summary` for prices.
+    """`network` on `chip` for `steps` steps, in which its inputs send the trains `inputs` [step, neuron]; see
+    `chip_map.summary` for prices.
 
     The whole run is one inference: its steps, the input spikes that the host writes, and the neurons of populations
     without targets, which it reads. Only neurons that have something to do are updated, where the chip tells the two
@@ -30,10 +37,10 @@ def network_on_chip(
     adaptation. Weights and states are taken as they are: rounding them to the chip's bits is the user's.
 
     Raises:
-        DoesNotFit: see `neuro.placement.place`; or neurons that the chip does not have. BadInput: see `simulate`.
+        DoesNotFit: see `neuro.placement.place`; or neurons that the chip does not have. BadInput: see
+            `neuro.recurrent.run`.
     """
-    steps = max(len(train) for train in inputs.values())
-    trace = simulate(network, inputs, steps)
+    trace = recurrent.run(recurrent.prepare(network), inputs, steps, progress(f"{network.name}: run", steps))
     models = {p.name: p.model for p in network.populations if p.model is not None}
     special = any(model.receptors > 1 or _adapts(model) for model in models.values())
     way = Realisation("native", update="neuron_program" if special and chip.neuron.program else "neuron_update")

@@ -8,6 +8,7 @@ from typing import Any
 
 from experiments.maps.chip_map import ChipMap
 from experiments.maps.network_map import network_on_chip
+from experiments.progress import Progress, silent
 from neuro import chip as chip_file
 from neuro.errors import BadInput
 
@@ -21,7 +22,9 @@ def script_of(network: str) -> tuple[Path, str] | None:
     return (Path(found[1]), found[2]) if found else None
 
 
-def script_on_chip(script: Path, name: str, chip: str, duration: float, seed: int = 0) -> ChipMap:
+def script_on_chip(
+    script: Path, name: str, chip: str, duration: float, seed: int = 0, progress: Progress = silent
+) -> ChipMap:
     """The `brian2.Network` that `script` leaves under `name`, on `chip` while it runs for `duration` seconds.
 
     The script runs as a module would, so that what stands behind ``if __name__ == "__main__":`` does not. seed: of the
@@ -48,7 +51,7 @@ def script_on_chip(script: Path, name: str, chip: str, duration: float, seed: in
         )
     steps = max(1, round(duration / step_of(network)))
     taken = from_brian2(network, steps, seed, built, script.stem)
-    return network_on_chip(taken.network, machine, taken.inputs, seed)
+    return network_on_chip(taken.network, machine, taken.inputs, steps, seed, progress)
 
 
 def _run(script: Path) -> dict[str, Any]:

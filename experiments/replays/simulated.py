@@ -9,17 +9,17 @@ import numpy as np
 
 from experiments.replays import keyword_spotter, lsnn, nxtf, published
 from experiments.replays.published import Activity
+from neuro import recurrent
 from neuro.errors import BadInput
-from neuro.trace import simulate, synops
+from neuro.network import Network
+from neuro.trace import Trace, synops
 
 KNOWN = ("lsnn_smnist", "kws_spiking", "nxtf_mnist")
-IMAGES = 50
-"""Of the 200 measured ones, the first so many: their mean activity lies within 2 % of that of all."""
 ITEMS = 50
 """Stand-in inputs of the keyword spotter, of each kind."""
 SOURCES = {
     "case": {"title": "Structure of the measured network", "year": 2019},
-    "run": {"title": "Simulation of the measured network, neuro.trace.simulate", "year": 2026},
+    "run": {"title": "Simulation of the measured network, neuro.recurrent.run", "year": 2026},
 }
 
 
@@ -68,7 +68,7 @@ def _lsnn(root: Path) -> dict[str, Any]:
     """
     network = lsnn.network(root / "models" / "event" / "lsnn_smnist")
     images, _ = lsnn.measured_items(root)
-    trace = simulate(network, {"in": lsnn.encode(images[:IMAGES])}, lsnn.STEPS)
+    trace = _run_of(network, lsnn.encode(images), lsnn.STEPS)
     met = sum(n.mean() for p, n in zip(network.projections, synops(network, trace), strict=True) if p.source != "in")
     fired = {name: float(s.sum(axis=-1).mean()) for name, s in trace.spikes.items()}
     adapting = _adapting(trace.spikes["adaptive"])
@@ -98,6 +98,11 @@ def _lsnn(root: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _run_of(network: Network, train: np.ndarray, steps: int) -> Trace:
+    """`network` driven by the spikes `train` [item, step, line] of its one input."""
+    return recurrent.run(recurrent.prepare(network), {"in": train}, steps)
+
+
 def _adapting(spikes: np.ndarray) -> float:
     """Second compartments that are not at zero in a step, on average over steps and images."""
     state, busy = np.zeros((len(spikes), spikes.shape[2])), 0
@@ -116,7 +121,7 @@ def _keyword_spotter(root: Path) -> dict[str, Any]:
     )  # fmt: skip
     steps, spikes, met, packets = keyword_spotter.STEPS, [], [], []
     for values in kinds:
-        trace = simulate(network, {"in": keyword_spotter.stand_in(values, rng)}, steps)
+        trace = _run_of(network, keyword_spotter.stand_in(values, rng), steps)
         fired = {name: float(s.sum(axis=(-1, -2)).mean()) for name, s in trace.spikes.items()}
         spikes.append(sum(fired.values()))
         packets.append(fired["in"] + fired["hidden0"])  # the last layer is read by the host

@@ -41,7 +41,7 @@ inline typename Lane<T>::Mask spread(uint64_t word) {
 
 constexpr int Word = 64;         // neurons of one word
 constexpr int Shift = 12;        // fixed point: decays are n / 4096
-constexpr int Near = 1024;       // bytes of a row of synapses that are asked for at once
+constexpr int Ahead = 256;       // synapses of a row that are asked for at once
 constexpr int Announced = 64;    // rows that are asked for before their delivery: what the second cache has room for
 constexpr int Receptors = 4;     // that a uniform population has at most
 constexpr int Block = 32;        // steps in a row at most
@@ -60,17 +60,6 @@ struct Population {
 enum Name { At, Bias, Decay, Start, Jump, JumpDecay, Grain, Limit, Beyond, CurrentDecay };
 // Beyond: the smallest membrane that fires; CurrentDecay: one for each receptor
 
-template <class P, class S>
-struct __attribute__((packed)) Synapse {
-  P place;
-  S weight;
-};
-
-template <class P>
-struct __attribute__((packed)) Synapse<P, void> {  // its weight is that of all the row
-  P place;
-};
-
 enum class Weight { OfRow, Short, Single, Number };  // Number: the kind that the network computes in
 
 template <class T>
@@ -82,16 +71,14 @@ struct Network {
   const T* numbers;
   const int32_t* refractory;  // of each neuron
   const int32_t* rows;        // [source + 1]: its synapses
-  const uint8_t* synapses;    // Synapse<uint16_t or uint32_t, ...>
-  const T* row_weights;       // [source], where a row has one weight
+  const uint8_t* places;      // [synapse] uint16_t or uint32_t
+  const uint8_t* weights;     // [synapse], or [source] where a row has one weight
   bool near;                  // places have 16 bits
   Weight weight;
   size_t slot;  // numbers of one slot of the ring
 
-  size_t synapse() const {  // bytes of one
-    const size_t bytes[] = {0, 2, 4, sizeof(T)};
-    return (near ? 2 : 4) + bytes[int(weight)];
-  }
+  size_t place_bytes() const { return near ? 2 : 4; }
+  size_t weight_bytes() const { return weight == Weight::Short ? 2 : weight == Weight::Single ? 4 : sizeof(T); }
 };
 
 }  // namespace recurrent

@@ -26,8 +26,9 @@ class Tiny {
 
 template <class T>
 ffi::Error run(ffi::ThreadPool& pool, Integers populations, Integers parameters, Bytes numbers, Integers refractory,
-               Integers rows, Bytes synapses, Bytes row_weights, Bytes entering, Bytes& spikes, Integers& updated,
-               Bytes& membranes, int slots, int block, int wait, bool merged, bool near, int weight) {
+               Integers rows, Bytes places, Bytes weights, Bytes entering, Bytes before, Integers step,
+               Bytes& spikes, Integers& updated, Bytes& after, int slots, int block, int wait, bool merged, bool near,
+               int weight) {
   recurrent::Network<T> net;
   net.populations = reinterpret_cast<const recurrent::Population*>(populations.typed_data());
   net.count = int(populations.dimensions()[0]);
@@ -35,7 +36,6 @@ ffi::Error run(ffi::ThreadPool& pool, Integers populations, Integers parameters,
   net.numbers = reinterpret_cast<const T*>(numbers.typed_data());
   net.refractory = refractory.typed_data();
   net.rows = rows.typed_data();
-  net.synapses = synapses.typed_data();
   net.slots = slots;
   net.block = block;
   net.wait = wait;
@@ -52,33 +52,40 @@ ffi::Error run(ffi::ThreadPool& pool, Integers populations, Integers parameters,
   const size_t all = size_t(net.words + net.input_words) * recurrent::Word;
   net.near = near;
   net.weight = recurrent::Weight(weight);
-  net.row_weights = reinterpret_cast<const T*>(row_weights.typed_data());
+  net.places = places.typed_data();
+  net.weights = weights.typed_data();
   const bool of_row = net.weight == recurrent::Weight::OfRow;
+  const size_t synapses = rows.element_count() == all + 1 ? rows.typed_data()[all] : 0;
   if (rows.element_count() != all + 1 || refractory.element_count() != size_t(net.words) * recurrent::Word ||
-      synapses.element_count() != rows.typed_data()[all] * net.synapse() ||
-      row_weights.element_count() != (of_row ? all * sizeof(T) : 0) || block > slots || block > recurrent::Block ||
-      slots * net.slot >= size_t(1) << (near ? 16 : 31) || spikes.dimensions()[2] != net.words * 8)
+      places.element_count() != synapses * net.place_bytes() ||
+      weights.element_count() != (of_row ? all : synapses) * net.weight_bytes() || block > slots ||
+      block > recurrent::Block || slots * net.slot >= size_t(1) << (near ? 16 : 31) ||
+      spikes.dimensions()[2] != net.words * 8 || step.element_count() != 1 ||
+      before.element_count() != size_t(e[0]) * recurrent::State<T>::bytes(net))
     return ffi::Error::InvalidArgument("recurrent: tables do not fit together");
+  const int origin = step.typed_data()[0];
+  if (origin < 0 || origin % block) return ffi::Error::InvalidArgument("recurrent: it goes on after whole blocks only");
+  const size_t bytes = recurrent::State<T>::bytes(net);
+  if (before.typed_data() != after.typed_data()) memcpy(after.typed_data(), before.typed_data(), bytes * e[0]);
   share(pool, int(e[0]), [&](int s) {
     const Tiny tiny(std::is_same_v<T, float>);
-    recurrent::Run<T> sample(net);
+    recurrent::Run<T> sample(net, after.typed_data() + s * bytes, origin);
     sample(steps, entering.typed_data() + size_t(s) * steps * e[2],
            spikes.typed_data() + size_t(s) * steps * net.words * 8,
-           updated.typed_data() + size_t(s) * steps * net.count,
-           reinterpret_cast<T*>(membranes.typed_data()) + size_t(s) * net.words * recurrent::Word);
+           updated.typed_data() + size_t(s) * steps * net.count);
   });
   return ffi::Error::Success();
 }
 
 // Numbers and synapses come as bytes: float64 is then no matter of XLA's settings.
 ffi::Error recurrent_of_kind(ffi::ThreadPool pool, Integers populations, Integers parameters, Bytes numbers,
-                             Integers refractory, Integers rows, Bytes synapses, Bytes row_weights, Bytes entering,
-                             ffi::Result<Bytes> spikes, ffi::Result<Integers> updated, ffi::Result<Bytes> membranes,
-                             int32_t kind, int32_t slots, int32_t block, int32_t wait, int32_t merged, int32_t near,
-                             int32_t weight) {
+                             Integers refractory, Integers rows, Bytes places, Bytes weights, Bytes entering,
+                             Bytes before, Integers step, ffi::Result<Bytes> spikes, ffi::Result<Integers> updated,
+                             ffi::Result<Bytes> after, int32_t kind, int32_t slots, int32_t block, int32_t wait,
+                             int32_t merged, int32_t near, int32_t weight) {
   auto with = [&](auto of) {
-    return run<decltype(of)>(pool, populations, parameters, numbers, refractory, rows, synapses, row_weights, entering,
-                             *spikes, *updated, *membranes, slots, block, wait, merged, near, weight);
+    return run<decltype(of)>(pool, populations, parameters, numbers, refractory, rows, places, weights, entering,
+                             before, step, *spikes, *updated, *after, slots, block, wait, merged, near, weight);
   };
   if (kind == 0) return with(int32_t());
   return kind == 1 ? with(float()) : with(double());
@@ -97,6 +104,8 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(recurrent_run, recurrent_of_kind,
                                   .Arg<Bytes>()
                                   .Arg<Bytes>()
                                   .Arg<Bytes>()
+                                  .Arg<Bytes>()
+                                  .Arg<Integers>()
                                   .Ret<Bytes>()
                                   .Ret<Integers>()
                                   .Ret<Bytes>()

@@ -2,13 +2,15 @@
 //
 // Neurons of all populations stand one after the other, each population from a new word of 64 on; input populations
 // follow. What arrives waits in a ring of slots, one for each step to come up to the longest delay. A synapse is one
-// number for its place in the ring, counted from the slot of the next step, and its weight, both in as few bytes as hold
-// them: rows of synapses are read from far away. With a shortest delay of D
-// steps a word of neurons takes D + 1 steps in a row, its state in the first cache, and then the spikes are delivered.
+// number for its place in the ring, counted from the slot of the next step, and its weight, each in as few bytes as
+// hold it: rows of synapses are read from far away. With a shortest delay of D steps a word of neurons takes D + 1
+// steps in a row, its state in the first cache, and then the spikes are delivered.
 //
 // `Merged`: where every spike takes the same D + 1 steps, the first of the next ones has the same slot every time. That
 // slot is the current: it has decayed already when what arrives in that step is added to it. That is one sum in another
-// order, which whole numbers do not notice.
+// order, which whole numbers do not notice, nor currents of which a step leaves nothing.
+//
+// All that lasts from step to step lies in one piece of memory (`State`), so that a run can be taken up where it ended.
 #pragma once
 
 #include <algorithm>
@@ -20,17 +22,37 @@
 namespace recurrent {
 
 template <class T>
+struct State {  // views of one piece of memory, all zero before the first step
+  T *ring, *current, *membrane, *adaptation;
+  uint64_t *held, *release;  // refractory neurons; those free again, for every step to come
+
+  State(const Network<T>& net, uint8_t* at) {
+    const size_t neurons = size_t(net.words) * Word;
+    ring = reinterpret_cast<T*>(at);
+    current = ring + net.slots * net.slot;
+    membrane = current + (net.merged ? 0 : net.slot);
+    adaptation = membrane + neurons;
+    held = reinterpret_cast<uint64_t*>(adaptation + neurons);
+    release = held + net.words;
+  }
+
+  static size_t bytes(const Network<T>& net) {
+    const size_t numbers = (net.slots + !net.merged) * net.slot + 2 * size_t(net.words) * Word;
+    return numbers * sizeof(T) + size_t(1 + (net.wait ? net.wait + 2 : 0)) * net.words * 8;
+  }
+};
+
+template <class T>
 class Run {
   using V = typename Lane<T>::Vector;
   using M = typename Lane<T>::Mask;
   static constexpr int N = Lane<T>::Count, K = Word / N;
 
   const Network<T>& net;
-  std::vector<T> ring, current, membrane, adaptation;
-  std::vector<uint64_t> held, release;
+  const State<T> state;
+  const int origin;  // the first step of this call
   std::vector<uint32_t> firing;
   int announced = 0;  // rows asked for in this block
-  int bytes;          // of a synapse
 
   struct Words {  // one parameter of one word of neurons
     const T* from;
@@ -119,7 +141,7 @@ class Run {
     V drive[K];
     M touched[K];
     T* arrived = slot + p.place + size_t(w) * Word;
-    T* flowing = &(Merged ? ring : current)[p.place + size_t(w) * Word];
+    T* flowing = (Merged ? state.ring : state.current) + p.place + size_t(w) * Word;
 #pragma GCC unroll 16
     for (int i = 0; i < K; i++) drive[i] = V{}, touched[i] = M{};
     for (int k = 0; k < p.receptors; k++) {
@@ -143,15 +165,15 @@ class Run {
     const auto beyond = given(Beyond, same.beyond), bias = given(Bias, same.bias), decay = given(Decay, same.decay);
     const V limit = of<true>(p, Limit, 0)[0];
     const M loose = M{} - !p.strict, soft = M{} - p.soft;
-    const uint64_t waiting = held[first + w];
-    T* voltage = &membrane[at];
+    const uint64_t waiting = state.held[first + w];
+    T* voltage = state.membrane + at;
     uint64_t spikes = 0, moved = 0;
 #pragma GCC unroll 16
     for (int i = 0; i < K; i++) {
       const V before = lanes::load<V>(voltage + i * N);
       V add = drive[i] + bias[i], reach = General ? threshold[i] : beyond[i];
       if (General && p.adapts != Nothing) {
-        const V a = lanes::load<V>(&adaptation[at + i * N]);
+        const V a = lanes::load<V>(state.adaptation + at + i * N);
         if (p.adapts == Current) add -= a;
         else reach += a;
         touched[i] |= (M)a;
@@ -177,12 +199,12 @@ class Run {
         const M fires = spread<T>(spikes >> (i * N));
         const V v = lanes::load<V>(voltage + i * N);
         V reach = threshold[i];
-        if (General && p.adapts == Threshold) reach += lanes::load<V>(&adaptation[at + i * N]);
+        if (General && p.adapts == Threshold) reach += lanes::load<V>(state.adaptation + at + i * N);
         lanes::store(voltage + i * N, fires ? (V)((M)(v - reach) & soft) : v);
       }
     if (General && p.adapts != Nothing)
       for (int i = 0; i < K; i++) {
-        T* a = &adaptation[at + i * N];
+        T* a = state.adaptation + at + i * N;
         const V fading = kept<Quantised>(lanes::load<V>(a), of<false>(p, JumpDecay, w)[i], quantum);
         lanes::store(a, fading + (V)((M)of<false>(p, Jump, w)[i] & spread<T>(spikes >> (i * N))));
       }
@@ -195,7 +217,7 @@ class Run {
   // Refractory neurons of a word that are free again; over: of every word, in this step.
   void free(int word, uint64_t* over) {
     if (!net.wait || !over[word]) return;
-    held[word] &= ~over[word];
+    state.held[word] &= ~over[word];
     over[word] = 0;
   }
 
@@ -203,15 +225,15 @@ class Run {
     const int ring_steps = net.wait + 2;
     if (!spikes || !p.refractory) return;
     if (p.refractory > 0) {
-      held[word] |= spikes;
-      release[size_t((t + 1 + std::min(p.refractory, net.wait)) % ring_steps) * net.words + word] |= spikes;
+      state.held[word] |= spikes;
+      state.release[size_t((t + 1 + std::min(p.refractory, net.wait)) % ring_steps) * net.words + word] |= spikes;
       return;
     }
     for (uint64_t left = spikes; left; left &= left - 1) {
       const int steps = std::min(net.refractory[size_t(word) * Word + __builtin_ctzll(left)], net.wait);
       if (!steps) continue;
-      held[word] |= left & -left;
-      release[size_t((t + 1 + steps) % ring_steps) * net.words + word] |= left & -left;
+      state.held[word] |= left & -left;
+      state.release[size_t((t + 1 + steps) % ring_steps) * net.words + word] |= left & -left;
     }
   }
 
@@ -229,11 +251,15 @@ class Run {
       ask(first + __builtin_ctzll(spikes), 0);
   }
 
-  // Asks for a part of a row of synapses: the first `Near` bytes, or as many after these.
+  // Asks for a part of a row of synapses: the first `Ahead`, or as many after these.
   void ask(uint32_t source, int part) const {
-    const uint8_t* from = net.synapses + net.rows[source] * size_t(bytes) + part * Near;
-    const uint8_t* to = net.synapses + net.rows[source + 1] * size_t(bytes);
-    for (const uint8_t* line = from; line < std::min(to, from + Near); line += 64) __builtin_prefetch(line);
+    const size_t from = size_t(net.rows[source]) + part * Ahead;
+    const size_t to = std::min<size_t>(net.rows[source + 1], from + Ahead);
+    auto lines = [&](const uint8_t* data, size_t bytes) {
+      for (size_t at = from * bytes; at < to * bytes; at += 64) __builtin_prefetch(data + at);
+    };
+    lines(net.places, net.place_bytes());
+    if (net.weight != Weight::OfRow) lines(net.weights, net.weight_bytes());
   }
 
   // The spikes of step t into the ring.
@@ -253,22 +279,39 @@ class Run {
 
   template <class P, class S>
   void deliver(int t, const uint8_t* spikes, const uint8_t* entering) {
+    net.slots == 1 ? deliver<P, S, false>(t, spikes, entering) : deliver<P, S, true>(t, spikes, entering);
+  }
+
+  // Round: a place may lie behind the end of the ring, which goes on at its beginning.
+  template <class P, class S, bool Round>
+  void deliver(int t, const uint8_t* spikes, const uint8_t* entering) {
     firing.clear();
     collect(spikes, net.words, 0);
     collect(entering, net.input_words, uint32_t(net.words) * Word);
-    const uint32_t base = uint32_t((t + 1) % net.slots * net.slot), all = uint32_t(ring.size());
-    T* to = ring.data();
+    const uint32_t base = uint32_t((t + 1) % net.slots * net.slot), all = uint32_t(net.slots * net.slot);
+    const P* places = reinterpret_cast<const P*>(net.places);
+    T* to = state.ring;
+    auto add = [=](P of, T amount) {
+      uint32_t place = of;
+      if constexpr (Round) place += base, place -= place >= all ? all : 0;
+      to[place] += amount;
+    };
     for (size_t i = 0; i < firing.size(); i++) {
-      if (i + 1 < firing.size()) ask(firing[i + 1], i + 1 < size_t(announced));
-      const auto* all_synapses = reinterpret_cast<const Synapse<P, S>*>(net.synapses);
-      const Synapse<P, S>* s = all_synapses + net.rows[firing[i]];
-      const Synapse<P, S>* end = all_synapses + net.rows[firing[i] + 1];
-      const T same = std::is_void_v<S> ? net.row_weights[firing[i]] : T(0);
-      for (; s < end; s++) {
-        uint32_t place = s->place + base;
-        place -= place >= all ? all : 0;
-        if constexpr (std::is_void_v<S>) to[place] += same;
-        else to[place] += T(s->weight);
+      if (i + 8 < firing.size()) ask(firing[i + 8], i + 8 < size_t(announced));
+      size_t s = net.rows[firing[i]];
+      const size_t end = net.rows[firing[i] + 1];
+      if constexpr (std::is_void_v<S>) {
+        const T same = reinterpret_cast<const T*>(net.weights)[firing[i]];
+        for (; s < end; s++) add(places[s], same);
+      } else {
+        typedef S Some __attribute__((vector_size(N * sizeof(S))));
+        const S* weights = reinterpret_cast<const S*>(net.weights);
+        for (; s + N <= end; s += N) {
+          T amounts[N];
+          lanes::store(amounts, __builtin_convertvector(lanes::load<Some>(weights + s), V));
+          for (int k = 0; k < N; k++) add(places[s + k], amounts[k]);
+        }
+        for (; s < end; s++) add(places[s], T(weights[s]));
       }
     }
   }
@@ -280,17 +323,18 @@ class Run {
     T* slots[Block];  // of every step
     uint64_t* over[Block];
     for (int t = begin; t < end; t++) {
-      slots[t - begin] = ring.data() + size_t(t % net.slots) * net.slot;
-      over[t - begin] = release.data() + (net.wait ? size_t(t % (net.wait + 2)) * net.words : 0);
+      slots[t - begin] = state.ring + size_t(t % net.slots) * net.slot;
+      over[t - begin] = state.release + (net.wait ? size_t(t % (net.wait + 2)) * net.words : 0);
     }
     for (int w = 0; w < p.words; w++)
       for (int t = begin; t < end; t++) {
         free(first + w, over[t - begin]);
         const uint64_t fired = advance<F, Quantised, Merged>(
-            p, same, quantum, first, w, slots[t - begin], t == begin, t + 1 == end, updated[size_t(t) * net.count]);
+            p, same, quantum, first, w, slots[t - begin], t == begin, t + 1 == end,
+            updated[size_t(t - origin) * net.count]);
         hold(p, first + w, t, fired);
         announce(fired, (first + w) * Word);
-        memcpy(spikes + (size_t(t) * net.words + first + w) * 8, &fired, 8);
+        memcpy(spikes + (size_t(t - origin) * net.words + first + w) * 8, &fired, 8);
       }
   }
 
@@ -304,27 +348,17 @@ class Run {
   }
 
  public:
-  explicit Run(const Network<T>& network)
-      : net(network),
-        ring(net.slots * net.slot),
-        current(net.merged ? 0 : net.slot),
-        membrane(size_t(net.words) * Word),
-        adaptation(size_t(net.words) * Word),
-        held(net.words),
-        release(net.wait ? size_t(net.wait + 2) * net.words : 0),
-        bytes(int(net.synapse())) {}
+  // memory: of `State<T>::bytes(network)`, the state after the step before `origin`.
+  Run(const Network<T>& network, uint8_t* memory, int origin) : net(network), state(network, memory), origin(origin) {}
 
-  // spikes [step, word], updated [step, population], last membranes [neuron]; entering [step, input word].
-  void operator()(int steps, const uint8_t* entering, uint8_t* spikes, int32_t* updated, T* last) {
-    int first = 0;
-    for (int k = 0; k < net.count; first += net.populations[k++].words)
-      for (int w = 0; w < net.populations[k].words; w++)
-        memcpy(&membrane[size_t(first + w) * Word], of<false>(net.populations[k], Start, w).from, Word * sizeof(T));
+  // spikes [step, word], updated [step, population]; entering [step, input word].
+  void operator()(int steps, const uint8_t* entering, uint8_t* spikes, int32_t* updated) {
+    if (!origin) start();
     std::fill(updated, updated + size_t(steps) * net.count, 0);
-    for (int begin = 0; begin < steps; begin += net.block) {
-      const int end = std::min(steps, begin + net.block);
+    for (int begin = origin; begin < origin + steps; begin += net.block) {
+      const int end = std::min(origin + steps, begin + net.block);
       announced = 0;
-      first = 0;
+      int first = 0;
       for (int k = 0; k < net.count; first += net.populations[k++].words) {
         const Population& p = net.populations[k];
         if constexpr (!std::is_same_v<T, int32_t>) {
@@ -338,9 +372,17 @@ class Run {
                    : advance<false, false>(p, first, begin, end, spikes, updated + k);
       }
       for (int t = begin; t < end; t++)
-        deliver(t, spikes + size_t(t) * net.words * 8, entering + size_t(t) * net.input_words * 8);
+        deliver(t, spikes + size_t(t - origin) * net.words * 8, entering + size_t(t - origin) * net.input_words * 8);
     }
-    if (!membrane.empty()) memcpy(last, membrane.data(), membrane.size() * sizeof(T));
+  }
+
+ private:
+  void start() {
+    int first = 0;
+    for (int k = 0; k < net.count; first += net.populations[k++].words)
+      for (int w = 0; w < net.populations[k].words; w++)
+        memcpy(state.membrane + size_t(first + w) * Word, of<false>(net.populations[k], Start, w).from,
+               Word * sizeof(T));
   }
 };
 

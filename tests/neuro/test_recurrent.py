@@ -139,7 +139,7 @@ def test_without_kernels_jax_takes_over(monkeypatch):
     assert program.reason == "switched off"
     same(recurrent.run(program, inputs, 20), simulate(network, inputs, 20))
     with pytest.raises(Unsupported, match="switched off"):
-        recurrent.fire(program, jax.numpy.zeros((1, 20, 0), np.uint8))
+        recurrent.fire(program, jax.numpy.zeros((1, 20, 0), np.uint8), recurrent.start(program, 1, 20))
 
 
 def cell(model: Dynamics, size: int = 1, projections: tuple[Projection, ...] = ()) -> Network:
@@ -191,33 +191,38 @@ def test_nothing_but_inputs():
     ],
 )  # fmt: skip
 def test_weights_are_kept_to_the_last_bit(weight, stored, far):
-    """One spike, no leak: each membrane is its weight, stored in the fewest bytes that keep it. far: with so many
-    neurons, or so long a delay, that a place takes 32 bits."""
-    size, delay = (70_000, 2) if far else (3, 0)
-    where = size - 1 - np.arange(3)
+    """One spike, no leak: each membrane is its weight, stored in the fewest bytes that keep it; 33 synapses are vectors
+    and a rest. far: with so many neurons, or so long a delay, that a place takes 32 bits."""
+    weights = 11 * weight
+    number = len(weights)
+    size, delay = (70_000, 2) if far else (number, 0)
+    where = size - 1 - np.arange(number)
     populations = (Neurons("in", (1,)), Neurons("cells", (size,), Dynamics(np.inf)))
-    projection = Projection("in", "cells", np.zeros(3, int), where, np.array(weight), delay)
+    projection = Projection("in", "cells", np.zeros(number, int), where, np.array(weights), delay)
     program = recurrent.prepare(Network("weights", populations, (projection,)), "float64")
     assert program.tables is not None
     assert program.tables.stored == ("uint32" if far else "uint16", stored)
-    each = {"row": 0, "int16": 2, "float32": 4, "number": 8}[stored] + (4 if far else 2)
-    assert program.tables.synapses.size == 3 * each
+    assert program.tables.places.size == number * (4 if far else 2)
+    if stored != "row":
+        assert program.tables.weights.size == number * {"int16": 2, "float32": 4, "number": 8}[stored]
     trains = np.zeros((5, 1), bool)
     trains[0] = True
     found = recurrent.run(program, {"in": trains}, 5).membranes["cells"]
-    assert found[where].tolist() == weight
-    assert not found[: size - 3].any()
+    assert found[where].tolist() == weights
+    assert not found[: size - number].any()
 
 
 @pytest.mark.usefixtures("compiled")
 @pytest.mark.parametrize("kind", ["fixed", "float32", "float64"])
 @pytest.mark.parametrize("delay", [0, 1, 3, 40])
 @pytest.mark.parametrize(
-    ("quantum", "decay", "flow"), [(0.0, 0.0, (1.0, 0.0)), (1.0, 0.5, (0.75, 0.5)), (3.0, 0.5, (0.75, 0.5))]
+    ("quantum", "decay", "flow"),
+    [(0.0, 0.0, (1.0, 0.0)), (1.0, 0.5, (0.75, 0.5)), (3.0, 0.5, (0.75, 0.5)), (1.0, 0.5, (0.0, 0.0))],
 )
 def test_one_delay_for_all(kind, delay, quantum, decay, flow):
-    """All spikes take as long, so that a block's first arrivals meet the current itself (`Merged`); numbers are whole,
-    so that no kind rounds. The delay of 40 steps is beyond a block; a quantum of three has no inverse."""
+    """All spikes take as long, so that a block's first arrivals meet the current itself (`Merged`; in float64 where no
+    current outlasts its step). Numbers are whole, so that no kind rounds. The delay of 40 steps is beyond a block; a
+    quantum of three has no inverse."""
     if kind == "fixed" and quantum == 3:
         pytest.skip("fixed point counts in ones")
     rng = np.random.default_rng(delay)
@@ -238,6 +243,31 @@ def test_one_delay_for_all(kind, delay, quantum, decay, flow):
     program = recurrent.prepare(network, kind)
     assert (program.slots, program.block) == (delay + 1, min(delay + 1, 32))
     same(recurrent.run(program, inputs, 100), expected)
+
+
+@pytest.mark.usefixtures("compiled")
+@pytest.mark.parametrize("seed", range(12))
+def test_a_run_goes_on_piece_by_piece(monkeypatch, seed):
+    """Pieces of one block each: what waits, decays, adapts or rests is taken along, and every piece is told."""
+    monkeypatch.setattr(recurrent, "PIECE", 1)
+    draw = Draw(np.random.default_rng(seed), seed % 2 == 0)
+    network = draw.network()
+    inputs = draw.trains(network, 50, (2,))
+    program = recurrent.prepare(network)
+    done: list[int] = []
+    same(recurrent.run(program, inputs, 50, done.append), simulate(network, inputs, 50))
+    assert done == [program.block] * (50 // program.block) + [50 % program.block] * (50 % program.block > 0)
+
+
+@pytest.mark.usefixtures("compiled")
+def test_a_run_goes_on_after_whole_blocks_only():
+    one = np.ones(1, int)
+    program = recurrent.prepare(cell(Dynamics(3.0, bias=1.0), 2, (Projection("cells", "cells", one, one, one, 3),)))
+    assert program.block == 4
+    state = recurrent.start(program, 1, 12)
+    _, _, state = recurrent.fire(program, jax.numpy.zeros((1, 6, 0), np.uint8), state)
+    with pytest.raises(Exception, match="it goes on after whole blocks only"):
+        recurrent.fire(program, jax.numpy.zeros((1, 6, 0), np.uint8), state)
 
 
 @pytest.mark.usefixtures("compiled")

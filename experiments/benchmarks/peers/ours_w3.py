@@ -45,7 +45,7 @@ def prepare(path: Path, kind: recurrent.Kind = "float32") -> Recurrent:
     if program.tables is None:
         raise NotImplementedError(f"no compiled kernels: {program.reason}")
     nothing = jnp.zeros((1, workload.steps, 0), jnp.uint8)
-    run = partial(jax.jit(recurrent.fire), program, nothing)
+    run = partial(jax.jit(recurrent.fire), program, nothing, recurrent.start(program, 1, workload.steps))
     return Recurrent(run, len(workload.start), np.dtype(recurrent.NUMBERS[kind]).itemsize, native.kernels().isa)
 
 

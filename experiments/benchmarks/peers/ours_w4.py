@@ -61,10 +61,10 @@ class Mapped:
         packed = np.asarray(bits)[0]
         steps, width = packed.shape
         used = np.flatnonzero(packed.ravel() != 0)  # few bytes hold a spike
-        bits = np.unpackbits(packed.ravel()[used], bitorder="little").view(bool).reshape(-1, 8)
-        lane = ((8 * (used % width))[:, None] + np.arange(8))[bits]
-        ends = np.bincount(used // width, bits.sum(axis=1), steps).cumsum().astype(np.int64)
-        found = (np.ones(len(lane)), self.columns[lane], np.concatenate([[0], ends]))
+        bit = np.flatnonzero(np.unpackbits(packed.ravel()[used], bitorder="little").view(bool))
+        byte = used[bit // 8]
+        lane = 8 * (byte % width) + bit % 8
+        found = (np.ones(len(lane)), self.columns[lane], np.searchsorted(byte, width * np.arange(steps + 1)))
         return sparse.csr_array(found, (steps, self.neurons)), np.asarray(updated)[0]
 
     def counts(self) -> list[np.ndarray]:
@@ -85,7 +85,8 @@ def mapped(placed: Placed, units: dict[str, dict[str, float]], steps: int) -> Ma
     program = recurrent.prepare(net, "float64")
     if program.tables is None:
         raise NotImplementedError(f"no compiled kernels: {program.reason}")
-    run = partial(jax.jit(recurrent.fire), program, jnp.zeros((1, steps, 0), jnp.uint8))
+    nothing, state = jnp.zeros((1, steps, 0), jnp.uint8), recurrent.start(program, 1, steps)
+    run = partial(jax.jit(recurrent.fire), program, nothing, state)
     lanes = [np.pad(m, (0, -len(m) % recurrent.WORD), constant_values=-1) for m in members]
     unit = units["loihi_lif"]
     tiles = len(np.unique(placed.core // 4))

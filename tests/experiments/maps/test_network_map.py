@@ -33,7 +33,7 @@ TRAIN = np.random.default_rng(1).random((STEPS, 10)) < 0.3
 def test_events_are_those_of_the_run(name):
     net, chip = network(), load(name)
     trace = simulate(net, {"in": TRAIN}, STEPS)
-    found = network_on_chip(net, chip, {"in": TRAIN})
+    found = network_on_chip(net, chip, {"in": TRAIN}, STEPS)
     events = {event: float(n) for event, n in found.counts.events.items()}
     assert events["spike"] == sum(s.sum() for s in trace.spikes.values())
     assert sum(n for e, n in events.items() if e.startswith("synop")) == sum(n.sum() for n in synops(net, trace))
@@ -47,12 +47,23 @@ def test_events_are_those_of_the_run(name):
     assert told["cores"] == found.placement.number
 
 
+def test_a_network_without_inputs():
+    """Driven by their bias alone: 3 a step, over a threshold of 9 in every fourth step, that is 10 of 40."""
+    cells = Neurons("cells", (20,), Dynamics(9.0, bias=3.0, strict=True))
+    net = Network("alone", (cells,), ())
+    told: list[int] = []
+    found = network_on_chip(net, load("loihi1"), {}, STEPS, progress=lambda stage, parts: told.append)
+    assert float(found.counts.events["spike"]) == 20 * STEPS / 4
+    assert float(found.counts.events["host_write"]) == 0
+    assert sum(told) == STEPS
+
+
 def test_what_a_chip_cannot_do():
     with pytest.raises(DoesNotFit, match="2 synaptic currents; loihi1 is described with one"):
-        network_on_chip(network(current_decay=(0.5, 0.75)), load("loihi1"), {"in": TRAIN})
-    found = network_on_chip(network(current_decay=(0.5, 0.75)), load("loihi2"), {"in": TRAIN})
+        network_on_chip(network(current_decay=(0.5, 0.75)), load("loihi1"), {"in": TRAIN}, STEPS)
+    found = network_on_chip(network(current_decay=(0.5, 0.75)), load("loihi2"), {"in": TRAIN}, STEPS)
     assert "neuron_program" in found.counts.events
     with pytest.raises(DoesNotFit, match="'cells' resets by subtraction; odin cannot"):
-        network_on_chip(network(reset="soft"), load("odin"), {"in": TRAIN})
-    adapting = network_on_chip(network(reset="soft", adaptation=2.0), load("loihi1"), {"in": TRAIN})
+        network_on_chip(network(reset="soft"), load("odin"), {"in": TRAIN}, STEPS)
+    adapting = network_on_chip(network(reset="soft", adaptation=2.0), load("loihi1"), {"in": TRAIN}, STEPS)
     assert adapting.placement.swept.sum() == 10 + 20 * 3

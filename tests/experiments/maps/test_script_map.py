@@ -53,7 +53,7 @@ def by_hand():
 
 def test_it_is_what_python_would_have_built(script):
     taken = by_hand()
-    wanted = network_on_chip(taken.network, load("loihi1"), taken.inputs, 3)
+    wanted = network_on_chip(taken.network, load("loihi1"), taken.inputs, 200, 3)
     found = script_on_chip(script, "net", "loihi1", 0.02, seed=3)
     assert found.placement.name == "model"
     spikes = [sum(float(np.sum(n)) for n in each.spikes.values()) for each in (found, wanted)]
