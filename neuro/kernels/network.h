@@ -42,6 +42,7 @@ inline typename Lane<T>::Mask spread(uint64_t word) {
 constexpr int Word = 64;         // neurons of one word
 constexpr int Shift = 12;        // fixed point: decays are n / 4096
 constexpr int Ahead = 256;       // synapses of a row that are asked for at once
+constexpr int Early = 4;         // rows before its turn that a row is asked for
 constexpr int Announced = 64;    // rows that are asked for before their delivery: what the second cache has room for
 constexpr int Receptors = 4;     // that a uniform population has at most
 constexpr int Block = 32;        // steps in a row at most

@@ -297,7 +297,7 @@ class Run {
       to[place] += amount;
     };
     for (size_t i = 0; i < firing.size(); i++) {
-      if (i + 8 < firing.size()) ask(firing[i + 8], i + 8 < size_t(announced));
+      if (i + Early < firing.size()) ask(firing[i + Early], i + Early < size_t(announced));
       size_t s = net.rows[firing[i]];
       const size_t end = net.rows[firing[i] + 1];
       if constexpr (std::is_void_v<S>) {
