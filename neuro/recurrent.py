@@ -286,12 +286,13 @@ def _tables(network: Network, kind: Kind, slot: int, slots: int) -> Tables:
 
 
 def _numbers(model: Dynamics, kind: Kind) -> list[np.ndarray]:
-    """Parameters in the order of the kernel, each one number or one for each neuron."""
+    """Parameters in the order of the kernel, each one number or, where neurons differ, one for each."""
     named = (
         model.threshold, model.bias, model.decay, model.start, model.adaptation, model.adaptation_decay,
         model.quantum, model.saturation, *model.current_decays,
     )  # fmt: skip
     values = [np.atleast_1d(np.asarray(value, np.float64)) for value in named]
+    values = [v[:1] if (v == v[:1]).all() else v for v in values]  # one number is read once
     if kind == "fixed":
         scaled = {2, 5, *range(8, len(values))}
         values = [v * fixed.UNIT if i in scaled else np.minimum(v, NEVER) for i, v in enumerate(values)]
