@@ -198,19 +198,16 @@ def _run(program: Program, batch: Array, limit: float) -> Run:
                     drive = stage.entering(batch)
                 trains[name], reached = driven(drive, stage.neurons, stage.layout, mode, steps, op.levels, stage.biased)
             else:
-                bits, _, reached = fire(
-                    stage.synapses, stage.neurons, stage.biased, trains, mode, steps, op.levels, limit
-                )
-                trains[name] = Packed(bits, stage.layout)
+                fired = fire(stage.synapses, stage.neurons, stage.biased, trains, mode, steps, op.levels, limit)
+                trains[name], reached = Packed(fired.bits, stage.layout), fired.peak
         elif stage.synapses is None:
             arrived = propagate(graph, name, {graph.input.name: batch})  # the read-out's offset among it
             output = arrived
         else:
             assert isinstance(op, Scale)
-            _, membrane, reached = fire(
-                stage.synapses, stage.neurons, stage.biased, trains, SUM_BITS if doubles else SUM, 0, 0, limit
-            )
-            output = placed(membrane, stage.layout).astype(jnp.float32)
+            mode = SUM_BITS if doubles else SUM
+            fired = fire(stage.synapses, stage.neurons, stage.biased, trains, mode, 0, 0, limit)
+            output, reached = placed(fired.membrane, stage.layout).astype(jnp.float32), fired.peak
             if schedule.code != "rate":
                 output = output + jnp.asarray(op.offset, jnp.float32)[None]
         if reached is not None and schedule.code == "rate":
@@ -228,8 +225,7 @@ def _summed(program: Program, stage: Stage, trains: dict[str, Packed], batch: Ar
     mode = SUM_BITS if doubles else SUM
     never = np.array([LARGEST, 0, 0], np.int32)[:, None, None]
     silent = np.broadcast_to(never, (3, 1, stage.synapses.lanes)).copy()
-    _, membrane, _ = fire(stage.synapses, silent, False, trains, mode, 0, 0, float("inf"))
-    return placed(membrane, stage.layout)
+    return placed(fire(stage.synapses, silent, False, trains, mode, 0, 0).membrane, stage.layout)
 
 
 def driven(

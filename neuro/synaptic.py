@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +20,7 @@ CROSSOVER = {"int8": 0.45, "int16": 0.25, "float32": 0.24}
 of a layer of 1,200 neurons cross on one with AVX2. It decides speed, never results."""
 MATRIX = {"int8": 0.12, "int16": 0.22, "float32": 0.35}
 """Spike density above which matrix units beat both, where there are any: between what is seen of W1 and of W2."""
+WAYS = ("lists", "tables", "products")
 VECTORS = (8, 4, 2, 1)
 PASS = 4
 ROWS = 2**16
@@ -60,6 +62,16 @@ class Synapses:
     def kind(self) -> str:
         """int8, int16 or float32."""
         return str(self.weights.dtype)
+
+
+class Fired(NamedTuple):
+    """What a stage gives: packed spikes [batch, position, step, byte], membranes of a read-out [batch, position, lane],
+    the largest membrane of each sample, and how each was worked off, an index of `WAYS`."""
+
+    bits: Array
+    membrane: Array
+    peak: Array
+    way: Array
 
 
 def synapses(taps: Taps, layouts: list[Layout], lane_bytes: int) -> Synapses:
@@ -126,8 +138,8 @@ def fire(
     watched: bool | None = None,
     crossover: float | None = None,
     matrix: float | None = None,
-) -> tuple[Array, Array, Array]:
-    """The kernel's call: packed spikes [batch, position, step, byte], membranes of a read-out, largest membranes.
+) -> Fired:
+    """The kernel's call.
 
     mode: see kernels/fire.h; watched: whether saturation and the largest membrane are wanted (default: under the rate
     code); crossover, matrix: see `CROSSOVER` and `MATRIX`.
@@ -144,7 +156,7 @@ def fire(
         jax.ShapeDtypeStruct((batch,), jnp.int32),
     )
     call = jax.ffi.ffi_call(native.target(f"fire_{synapses.kind}", native.kernels().isa), shapes)
-    bits, membrane, peak, _ = call(
+    bits, membrane, peak, way = call(
         *(jnp.asarray(a) for a in (synapses.heard_from, synapses.heard, synapses.points_to, synapses.points)),
         jnp.asarray(synapses.point_weights),
         jnp.asarray(synapses.weights),
@@ -161,7 +173,7 @@ def fire(
         lookup=np.float32(CROSSOVER[synapses.kind] if crossover is None else crossover),
         matrix=np.float32(MATRIX[synapses.kind] if matrix is None else matrix),
     )
-    return bits, placed_lanes(membrane, synapses.channels), peak
+    return Fired(bits, placed_lanes(membrane, synapses.channels), peak, way)
 
 
 def placed_lanes(membrane: Array, channels: int) -> Array:

@@ -218,14 +218,12 @@ def check(case: Case) -> None:
     bits = [jnp.asarray(in_bits(t)) for t in trains]
     feeds = dict(zip(found.sources, map(Packed, bits, layouts), strict=True))
     limit = float("inf") if case.limit is None else float(case.limit)
-    fired, left, reached = fire(
-        prepared, full, case.biased, feeds, case.mode, out_steps, levels, limit, **WAYS[case.way]
-    )
+    found = fire(prepared, full, case.biased, feeds, case.mode, out_steps, levels, limit, **WAYS[case.way])
     if out_steps:
-        np.testing.assert_array_equal(np.asarray(fired), in_bits(spikes.transpose(0, 1, 3, 2)))
+        np.testing.assert_array_equal(np.asarray(found.bits), in_bits(spikes.transpose(0, 1, 3, 2)))
     else:
-        np.testing.assert_array_equal(np.asarray(left)[:, :, : case.channels], membrane)
-    np.testing.assert_array_equal(np.asarray(reached), peak if np.ndim(peak) else np.zeros(case.batch))
+        np.testing.assert_array_equal(np.asarray(found.membrane)[:, :, : case.channels], membrane)
+    np.testing.assert_array_equal(np.asarray(found.peak), peak if np.ndim(peak) else np.zeros(case.batch))
 
 
 @settings(max_examples=EXAMPLES)

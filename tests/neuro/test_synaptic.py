@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from neuro import native
-from neuro.synaptic import fire, synapses
+from neuro.synaptic import CROSSOVER, MATRIX, WAYS, fire, synapses
 from neuro.taps import NONE, NoTaps, Taps, by_channel
 from neuro.trains import Packed, packed, placed, unpacked
 
@@ -45,16 +45,43 @@ def test_fire_against_int64(storage, crossover, matrix, size, out, steps):
     inputs = {"in": packed(jnp.asarray(trains), by_channel((size,)))}
     at_rest, way = neurons(made.lanes, 1), {"crossover": crossover, "matrix": matrix}
     at_rest[0, 0, :out] = 300
-    bits, _, _ = fire(made, at_rest, False, inputs, RATE, steps, 0, watched=False, **way)
+    fired = fire(made, at_rest, False, inputs, RATE, steps, 0, watched=False, **way)
+    expected = "products" if matrix < 0 and native.matrix_units() else "tables" if crossover < 0 else "lists"
+    assert {WAYS[w] for w in np.asarray(fired.way)} == {expected}
     v, want = np.zeros((5, out), np.int64), np.zeros((steps, 5, out), bool)
     for t in range(steps):
         v += trains[t].astype(np.int64) @ weight
         want[t] = v >= 300
         v -= 300 * want[t]
-    np.testing.assert_array_equal(np.asarray(unpacked(Packed(bits, made_layout(out)))), want)
-    _, membrane, _ = fire(made, neurons(made.lanes, 1), False, inputs, SUM, 0, 0, watched=False, **way)
+    np.testing.assert_array_equal(np.asarray(unpacked(Packed(fired.bits, made_layout(out)))), want)
+    read = fire(made, neurons(made.lanes, 1), False, inputs, SUM, 0, 0, watched=False, **way)
     want_sum = trains.sum(axis=0).astype(np.int64) @ weight
-    np.testing.assert_array_equal(np.asarray(placed(membrane, made_layout(out))), want_sum)
+    np.testing.assert_array_equal(np.asarray(placed(read.membrane, made_layout(out))), want_sum)
+
+
+@pytest.mark.parametrize("storage", ["int8", "int16", "float32"])
+def test_the_way_goes_by_the_spikes_that_are_there(storage):
+    """32 steps are whole tiles of the matrix units, so that the crossovers hold as they stand; 20 fill 20 of 32."""
+    weight = np.ones((512, 64), np.int64)
+    made = synapses(
+        dense(weight.astype(np.float32) if storage == "float32" else weight), [by_channel((512,))], native.lane_bytes()
+    )
+    made = made if storage == "float32" else made.stored(storage)
+
+    def way(share: float, steps: int) -> str:
+        spikes = np.diff(np.floor(share * np.arange(steps * 512 + 1))) > 0  # spread evenly
+        inputs = {"in": packed(jnp.asarray(spikes.reshape(steps, 1, 512)), by_channel((512,)))}
+        found = fire(made, neurons(made.lanes, 10**6), False, inputs, RATE, steps, 0, watched=False)
+        return WAYS[int(np.asarray(found.way)[0])]
+
+    tables, products = CROSSOVER[storage], MATRIX[storage]
+    units = native.matrix_units()
+    assert way(0.0, 32) == way(min(tables, products) - 0.02, 32) == "lists"
+    assert way(max(tables, products) + 0.02, 32) == ("products" if units else "tables")
+    if units:
+        assert way(products + 0.02, 32) == "products"
+        assert way(products + 0.02, 20) == ("lists" if products + 0.02 < tables else "tables")
+        assert way(products * 32 / 20 + 0.02, 20) == "products"
 
 
 def made_layout(out: int):

@@ -139,8 +139,8 @@ def spiking(network: Network, storage: str = "int8") -> jax.tree_util.Partial:
                 trains[node.name] = _driven(drive, threshold, network.steps, layout, real)
                 continue
             neurons = _neurons(threshold, ready[node.name].lanes, layout, real)
-            bits, _, _ = fire(ready[node.name], neurons, False, trains, RATE_SOFT, network.steps, 0, watched=False)
-            trains[node.name] = Packed(bits, layout)
+            fired = fire(ready[node.name], neurons, False, trains, RATE_SOFT, network.steps, 0, watched=False)
+            trains[node.name] = Packed(fired.bits, layout)
         return trains
 
     return jax.device_put(jax.tree_util.Partial(run, ready, first, jnp.asarray(network.x, jnp.float32)))
