@@ -29,8 +29,9 @@ lint: install
 
 # The kernels under AddressSanitizer and UndefinedBehaviorSanitizer, for this processor and plain; needs GCC. NEURO_FUZZ
 # examples of each property; SANITIZED says what runs.
-PART ?= fire or pools or every_way or extremes or saturate or every_kind or int64 or pace or bundled or repeats
-SANITIZED ?= $(addprefix tests/neuro/test_,kernels_fuzz.py engine.py entering.py account.py) -k "$(PART)"
+PART ?= fire or pools or every_way or extremes or saturate or every_kind or int64 or pace or bundled or repeats or \
+  the_kernel_is_the_trace or last_bit or one_delay or goes_on
+SANITIZED ?= $(addprefix tests/neuro/test_,kernels_fuzz.py engine.py entering.py account.py recurrent.py) -k "$(PART)"
 RUNTIME = $(foreach name,libasan.so libubsan.so libstdc++.so.6,$(shell $(CXX) -print-file-name=$(name)))
 sanitize: install
 	for isa in sanitize sanitize-plain; do \
