@@ -14,6 +14,7 @@ from baselines.measure import Measured
 from baselines.workload import Workload
 from converters import quantise
 from converters.network_file import Converted
+from converters.relays import relayed
 from experiments import same_silicon
 from experiments.arm import Arm, Machine, Priced
 from experiments.datasets.dataset import DataSet
@@ -28,6 +29,7 @@ from neuro import chip as chip_file
 from neuro.chip import Chip
 from neuro.codes import Code, is_exact
 from neuro.constants import Description
+from neuro.demand import allowed
 from neuro.errors import BadInput, DoesNotFit, Unsupported
 from neuro.graph import Graph
 from neuro.placement import Placement
@@ -130,7 +132,7 @@ def compare(
     machines = [Machine("neuromorphic", c, partial(chip_file.prices, c)) for c in chips]
     once = fan_out(integer)  # all exact codes have the same synapses
     reaches: dict[Code, Reach] = {code: once if is_exact(code) else fan_out(spiking[code]) for code in spiking}
-    placements, refused = _map(spiking, reaches, chips, calibration[:PILOT], options, progress, named)
+    placements, refused, relays = _map(spiking, reaches, chips, calibration[:PILOT], options, progress, named)
     integer_decisions = classify(integer, counts, memory=options.memory)
     runs: list[CodeRun] = []
     by_chip: dict[tuple[str, str], CodeRun] = {}
@@ -139,7 +141,9 @@ def compare(
         reference = integer if is_exact(code) else None
         done = progress(f"code {code}", len(counts))
         by_width = _run_saturating(
-            partial(run, graph, reference, counts, advance=done, reach=reaches[code], memory=options.memory),
+            partial(
+                run, graph, reference, counts, advance=done, reach=reaches[code], memory=options.memory, relays=relays
+            ),
             code,
             mine,
         )
@@ -195,8 +199,9 @@ def compare(
 
 
 def _map(spiking, reaches, chips, pilot, options: Options, progress: Progress, named: bool):
-    """Placements by (chip, code, regime), and the reasons why others are none."""
+    """Placements by (chip, code, regime), the reasons why others are none, and the populations that relays repeat."""
     placements: dict[tuple[str, str, str], Placement] = {}
+    relays: dict[str, str] = {}
     refused: dict[tuple[str, str, str], str] = {}
     wanted = [code for code in spiking if options.code in ("auto", code)]
     done = progress("mapping", len(wanted) * len(chips))
@@ -204,7 +209,8 @@ def _map(spiking, reaches, chips, pilot, options: Options, progress: Progress, n
         means = mean_spikes(spiking[code], pilot)
         for chip in chips:
             done(1)
-            way = capability.realise(chip, code, spiking[code])
+            graph, again = relayed(spiking[code], allowed(chip, "delay"))
+            way = capability.realise(chip, code, graph)
             if way.status == "impossible" and not options.allow_violations:
                 why = f"{chip.name} cannot run the {code} code: it lacks {way.missing}."
                 if named and options.code != "auto":
@@ -216,19 +222,21 @@ def _map(spiking, reaches, chips, pilot, options: Options, progress: Progress, n
                     f"{chip.name} cannot clear a neuron's state between samples without its host."
                 )
             try:
-                wiring = of_graph(spiking[code], way, reaches[code])
-                found = mapping.search(wiring, chip, way, means, options.allow_violations)
+                wiring = of_graph(graph, way, None if again else reaches[code])
+                spikes = means | {relay: means[source] for relay, source in again.items()}
+                found = mapping.search(wiring, chip, way, spikes, options.allow_violations)
             except DoesNotFit as error:
                 refused |= {(chip.name, code, regime): str(error) for regime in ("single", "stream")}
                 continue
             placements |= {
-                (chip.name, code, regime): arranged(placement, means, options.seed)
+                (chip.name, code, regime): arranged(placement, spikes, options.seed)
                 for regime, placement in found.items()
             }
+            relays |= again
     if not placements:
         reasons = sorted({f"  {chip}, {code}: {why}" for (chip, code, _), why in refused.items()})
         raise DoesNotFit("no chip can run this network:\n" + "\n".join(reasons))
-    return placements, refused
+    return placements, refused, relays
 
 
 def _run_saturating(

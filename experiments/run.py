@@ -1,6 +1,6 @@
 """Running one spiking network over all items: accuracy, proof of equality, hardware events."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import jax
@@ -73,13 +73,14 @@ def run(
     reach: Reach | None = None,
     limit: float = float("inf"),
     memory: int = MEMORY,
+    relays: Mapping[str, str] | None = None,
 ) -> CodeRun:
     """All of `counts` [item, *shape] through `spiking`, chunk by chunk; `advance` is told the items done.
 
     Where there is a `reference` (exact codes), every population's decoded spikes and the read-out are compared with
     it. placements: (chip, regime) to placement; events of that regime are counted. reach: what `fan_out`
     gave for the network, if it is at hand. limit: where membranes saturate under the rate code. memory: see
-    `chunk_size`.
+    `chunk_size`. relays: of placements, with the populations whose spikes they send again (`converters.relays`).
     """
     assert spiking.schedule is not None
     assert isinstance(spiking.input.op, Input)
@@ -103,7 +104,11 @@ def run(
                     wrong += _differing(decoded, values[node.name])
             wrong += _differing(result.output, values[reference.output.name])
         done = activity(fans, result.spikes)
-        events = {key: count(placement, result.spikes)[key[1]] for key, placement in placements.items()}
+        sent = result.spikes | {relay: result.spikes[source] for relay, source in (relays or {}).items()}
+        events = {}
+        for key, placement in placements.items():
+            mine = {name: train for name, train in sent.items() if name in placement.core}
+            events[key] = count(placement, mine)[key[1]]
         return result.output.reshape(batch.shape[0], -1), wrong, done, result.peak, events
 
     size = chunk_size(spiking, len(counts), max((p.number for p in placements.values()), default=0), memory)

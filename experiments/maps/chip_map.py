@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from converters.relays import relayed
 from experiments.forms import PILOT, forms
 from experiments.job import Request
 from experiments.prepared import prepared
@@ -22,6 +23,7 @@ from neuro.constants import leaves
 from neuro.cost import cost
 from neuro.count import count
 from neuro.counts import Counts, average
+from neuro.demand import allowed
 from neuro.detailed import Step
 from neuro.effects import effects
 from neuro.errors import BadInput, DoesNotFit, NeuroError
@@ -66,7 +68,8 @@ def chip_map(
     detailed: bool = False,
     progress: Progress = silent,
 ) -> ChipMap:
-    """The network of `request` on `chip` under its code, or under the first that the chip can run.
+    """The network of `request` on `chip` under its code, or under the first that the chip can run; with relays where an
+    edge waits longer than the chip delays spikes.
 
     detailed: the steps of the first sample are played packet by packet as well.
 
@@ -84,12 +87,13 @@ def chip_map(
         try:
             if code not in found.spiking:
                 raise DoesNotFit(found.without_rate)
-            placed = on_chip(found.spiking[code], machine, code, pilot, regime, request.allow_violations, request.seed)
+            graph, _ = relayed(found.spiking[code], allowed(machine, "delay"))
+            placed = on_chip(graph, machine, code, pilot, regime, request.allow_violations, request.seed)
         except NeuroError as error:
             reasons.append(f"  {code}: {error}")
             continue
         done(1)
-        return replace(placed, steps=_played(placed.placement, found.spiking[code], pilot)) if detailed else placed
+        return replace(placed, steps=_played(placed.placement, graph, pilot)) if detailed else placed
     raise DoesNotFit(f"{network.name} does not run on {machine.name}:\n" + "\n".join(reasons))
 
 

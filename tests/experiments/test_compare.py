@@ -7,10 +7,16 @@ import pytest
 
 from baselines import device
 from experiments.compare import Options, compare
+from experiments.datasets import data
+from experiments.datasets.arrays import Arrays
+from experiments.records.record import write
 from experiments.summary import summary
 from experiments.verdict import TOLERANCE
 from neuro import chip
+from neuro.constants import adjusted
 from neuro.errors import BadInput, DoesNotFit
+from neuro.graph import Graph, Node
+from neuro.layers import Add, Dense, Input, Relu
 
 
 @pytest.fixture(scope="module")
@@ -173,3 +179,38 @@ def test_a_network_that_fits_nowhere_is_an_error_with_the_limit(network, dataset
 def test_options_out_of_range(network, dataset, option, message):
     with pytest.raises(BadInput, match=message):
         compare(network, dataset, [chip.load("loihi2")], [], Options(**option))
+
+
+def test_relays_repeat_what_waits_too_long(tmp_path):
+    """A skip over four layers, 4 x 15 steps under the unary code; with delays of 20 steps three relays repeat it."""
+    rng = np.random.default_rng(0)
+    nodes, before = [Node("in", Input((12,)))], "in"
+    for k in range(5):
+        weights = Dense(rng.normal(size=(12, 12)) / 3, None)
+        nodes += [Node(f"w{k}", weights, (before,)), Node(f"a{k}", Relu(), (f"w{k}",))]
+        before = f"a{k}"
+    nodes += [
+        Node("add", Add(), ("a0", before)),
+        Node("sum", Relu(), ("add",)),
+        Node("out", Dense(rng.normal(size=(3, 12)), None), ("sum",)),
+    ]
+    x = rng.integers(0, 16, (20, 12))
+    items = data.from_arrays("skips", Arrays(x=x, y=np.arange(20) % 3, x_calibration=x, description="random counts"))
+    long = chip.load("loihi2")
+    found = [
+        compare(
+            Graph("skips", tuple(nodes)), items, [each], [device.load("stm32h7a3")], Options(draws=16, code="unary")
+        )
+        for each in (long, adjusted(long, {"limits.delay": 20.0}))
+    ]
+    spikes, relays = [], []
+    for each in found:
+        placement = each.placements["loihi2", "unary", "single"]
+        relays.append([name for name in placement.core if "relay" in name])
+        arm = next(a for a in each.arms if a.name == "loihi2/spiking/unary/single")
+        assert arm.counts is not None
+        spikes.append(float(arm.counts.events["spike"].mean()))
+    assert relays == [[], ["a0.relay", "a0.relay.relay", "a0.relay.relay.relay"]]
+    (run,) = (r for r in found[1].runs if r.code == "unary")
+    assert spikes[1] - spikes[0] == pytest.approx(3 * run.by_layer["a0"])
+    assert write(found[1], tmp_path / "skips.h5", "neuro compare").is_file()
