@@ -28,7 +28,7 @@ from neuro.layers import (
     SumPool,
     Transpose,
 )
-from neuro.stages import is_population, propagate, sources, stage
+from neuro.stages import is_population, populations, propagate, sources, stage
 
 THRESHOLD_CAP = 2**16
 """Keeps channels with tiny weights from inflating thresholds and state."""
@@ -317,3 +317,13 @@ def rebuilt(folded: Graph, name: str, offset: str, integer: dict[str, Op]) -> li
         renamed[node.name] = f"{name}/{node.name}"
         nodes.append(Node(renamed[node.name], op, tuple(renamed.get(i, i) for i in node.inputs)))
     return nodes
+
+
+def origins(integer: Graph) -> dict[str, str]:
+    """By name of a linear node of an integer network, that of the node which `rebuilt` made it from. Names may hold
+    slashes of their own, as those of PyTorch's ONNX files do."""
+    return {
+        node.name: node.name.removeprefix(f"{population.name}/")
+        for population in populations(integer)
+        for node in stage(integer, population.name)
+    }

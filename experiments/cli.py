@@ -25,6 +25,7 @@ app = App(
     name="neuro",
     help="Should this trained network run on a spiking chip, and how sure are we?",
     help_format="markdown",
+    suppress_keyboard_interrupt=False,  # `main` says that nothing was written
 )
 
 app.command(compress)

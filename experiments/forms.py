@@ -7,6 +7,7 @@ import numpy as np
 
 from converters import fold, quantise
 from converters.encode import encode
+from converters.lower import origins
 from converters.network_file import Converted
 from experiments.datasets.dataset import DataSet
 from experiments.progress import Progress, silent
@@ -92,9 +93,10 @@ def with_zeros(network: Graph, integer: Graph) -> Graph:
     """`network` with zeros where the integer form of a layer has them, so that rivals skip what no synapse is stored
     for. Layers that have another shape there stay as they are; of several forms of one all must be zero."""
     found: dict[str, np.ndarray] = {}
+    names = origins(integer)
     for node in integer.nodes:
         if isinstance(node.op, Conv | Dense):
-            name, there = node.name.split("/", 1)[-1], node.op.weight != 0
+            name, there = names[node.name], node.op.weight != 0
             before = found.get(name)
             found[name] = there | before if before is not None and before.shape == there.shape else there
     return Graph(network.name, tuple(_masked(node, found.get(node.name)) for node in network.nodes))

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
+from converters.lower import origins
 from experiments.decision import classes
 from neuro import codes, trains
 from neuro.activity import activity, fan_outs
@@ -196,8 +197,9 @@ def classify(
 def zero_shares(integer: Graph, counts: np.ndarray, layers: set[str]) -> dict[str, float]:
     """Share of zeros among the inputs of each weighted layer of the float network that `layers` names, measured."""
     values = jax.jit(lambda batch: evaluate(integer, batch))(jnp.asarray(counts, jnp.float32))
+    names = origins(integer)
     return {
-        node.name.split("/", 1)[1]: float((np.asarray(values[node.inputs[0]]) == 0).mean())
+        names[node.name]: float((np.asarray(values[node.inputs[0]]) == 0).mean())
         for node in integer.nodes
-        if node.name.split("/", 1)[-1] in layers and isinstance(node.op, Conv | Dense)
+        if isinstance(node.op, Conv | Dense) and names[node.name] in layers
     }

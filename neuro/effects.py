@@ -82,7 +82,7 @@ def _routes(
         packet, target = np.nonzero(patterns)
         source = np.full(len(packet), placement.site[core])
         if placement.chip.mesh.multicast:
-            taken = topology.multicast(network, source, placement.site[targets[target]], packet)
+            taken = topology.multicast(network, source, placement.site[targets[target]], packet, len(patterns))
         else:
             belongs = csr_array((np.ones(len(packet)), (packet, np.arange(len(packet)))), (len(patterns), len(packet)))
             taken = csr_array(belongs @ topology.routes(network, source, placement.site[targets[target]]))

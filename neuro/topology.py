@@ -219,13 +219,14 @@ def multicast(
     source: Int[np.ndarray, "pair"],
     target: Int[np.ndarray, "pair"],
     packet: Int[np.ndarray, "pair"],
+    packets: int,
 ) -> csr_array:
-    """Links that each packet crosses where routers copy it: [packet, link], the union of its routes, each link once.
+    """Links that each of `packets` packets crosses where routers copy it: [packet, link], the union of its routes, each
+    link once.
 
     packet [pair]: which packet, counted from 0, the pair of sites belongs to; its pairs share one source.
     """
-    count = int(packet.max(initial=-1)) + 1
-    belongs = csr_array((np.ones(len(packet)), (packet, np.arange(len(packet)))), shape=(count, len(packet)))
+    belongs = csr_array((np.ones(len(packet)), (packet, np.arange(len(packet)))), shape=(packets, len(packet)))
     tree = csr_array(belongs @ routes(topology, source, target))
     tree.data[:] = 1
     return tree

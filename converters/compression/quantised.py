@@ -127,7 +127,7 @@ def _whole(of: Layers, parameters: Parameters, name: str, weights: dict[str, Arr
         spread = [jnp.asarray(part, jnp.float32) * (fixed[r] if (r := of.roots[s]) else jnp.float32(1))
                   for s, part in here.spread[key].items()]  # fmt: skip
         total = sum(spread[1:], spread[0])
-        source = key.split("/", 1)[1]
+        source = key.removeprefix(f"{name}/")
         scaled[key] = weights[source] * total if source in weights else total
     peak = jnp.stack([_peak(w, here.channelwise) for w in scaled.values()]).max(axis=0)
     start = jnp.maximum(peak, jnp.float32(1e-12)) * jnp.asarray(here.shrink, jnp.float32) / jnp.float32(of.full)
@@ -218,7 +218,7 @@ def integer(of: Layers, parameters: Parameters, input_levels: int) -> tuple[Quan
         values.scales[name] = np.full(graph.shapes[name], unit)
         values.origins[name] = np.zeros(graph.shapes[name])
         for key, w in found.items():
-            real.setdefault(key.split("/", 1)[1], []).append(_real(of, here, key, w, scale, lambdas))
+            real.setdefault(key.removeprefix(f"{name}/"), []).append(_real(of, here, key, w, scale, lambdas))
     same = {name: parts[0] for name, parts in real.items() if len(parts) == 1 and name in weights}
     cut = (
         replace(n, op=Activation(Function("clip", (0.0, lambdas[n.name])))) if n.name in lambdas else n

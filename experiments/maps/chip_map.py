@@ -229,6 +229,7 @@ def summary(found: ChipMap, figure: Path | None = None) -> dict[str, Any]:
         "violations": list(p.violations),
         "limits": [_fullest(p, limit) for limit in p.used],
         "rows": core_rows(found),
+        "multicast": chip.mesh.multicast,  # then packets are counted where they arrive, hops where they are crossed
         "packets": float(found.traffic.sum()),
         "busiest_link_packets": float(found.links.max(initial=0.0)),
         "mean_hops": float(np.asarray(found.counts.events.get("hop", 0.0)))

@@ -32,8 +32,11 @@ def print_map(summary: dict[str, Any], everything: bool = False) -> None:
     out.print(_cores(rows if everything else rows[:MOST]))
     if hidden:
         out.print(f"the {MOST} fullest of {len(rows)} cores; --all for all", style="dim")
+    arrive = (
+        "deliveries an inference of packets that are copied on their way," if s["multicast"] else "packets an inference"
+    )
     out.print(
-        f"traffic: {s['packets']:,.0f} packets an inference over {s['mean_hops']:.2f} hops each, "
+        f"traffic: {s['packets']:,.0f} {arrive} over {s['mean_hops']:.2f} hops each, "
         f"{s['busiest_link_packets']:,.0f} on the busiest link; "
         f"the busiest core works for {show(s['busiest_core_s'], 's')}"
     )

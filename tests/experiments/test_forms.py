@@ -8,7 +8,7 @@ from experiments.forms import PILOT, forms, weight_bits, with_zeros
 from neuro.codes import CODES, decode, is_exact
 from neuro.errors import BadInput
 from neuro.graph import Graph, Node
-from neuro.layers import Dense, Input, Threshold
+from neuro.layers import Dense, Input, Scale, Threshold
 from neuro.simulate import simulate
 
 
@@ -62,14 +62,19 @@ def test_zeros_of_an_integer_network_reach_the_float_one():
     """Of two integer forms of one layer both must be zero; a layer of another shape stays as it is."""
     weight = np.array([[1.0, 2.0], [3.0, 4.0]])
     network = Graph("n", (Node("in", Input((2,))), Node("a", Dense(weight, None), ("in",))))
+    one, none = np.ones(1, np.int64), np.zeros(1, np.int64)
     nodes = (
         Node("in", Input((2,), 3)),
         Node("p/a", Dense(np.array([[0, 1], [0, 0]]), None), ("in",)),
-        Node("q/a", Dense(np.array([[0, 0], [-5, 0]]), None), ("in",)),
-        Node("r/b", Dense(np.array([[7, 0]]), None), ("q/a",)),
+        Node("p", Threshold(one, none, 3), ("p/a",)),
+        Node("q/a", Dense(np.array([[0, 0], [-5, 0]]), None), ("p",)),
+        Node("q", Threshold(one, none, 3), ("q/a",)),
+        Node("r/b", Dense(np.array([[7, 0]]), None), ("q",)),
+        Node("r", Scale(one, none), ("r/b",)),
     )
     integer = Graph("i", nodes)
     np.testing.assert_array_equal(with_zeros(network, integer)["a"].op.weight, [[0, 2], [3, 0]])
     assert weight_bits(integer) == 4  # 7 takes three bits, and a sign
-    other = Graph("o", (Node("in", Input((2,), 3)), Node("p/a", Dense(np.array([[0, 1]]), None), ("in",))))
+    last = (Node("p/a", Dense(np.array([[0, 1]]), None), ("in",)), Node("p", Scale(one, none), ("p/a",)))
+    other = Graph("o", (Node("in", Input((2,), 3)), *last))
     np.testing.assert_array_equal(with_zeros(network, other)["a"].op.weight, weight)

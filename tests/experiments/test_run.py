@@ -9,6 +9,7 @@ from experiments.run import chunk_size, chunks, classify, mean_spikes, run, zero
 from neuro import chip
 from neuro.capability import realise
 from neuro.count import before
+from neuro.graph import Graph, Node
 from neuro.placement import place
 from neuro.wiring import of_graph
 
@@ -112,3 +113,15 @@ def test_pilot_means_and_zero_shares(integer, dataset):
     shares = zero_shares(integer, dataset.counts, {"conv", "dense", "relu"})
     assert set(shares) == {"conv", "dense"}
     assert shares["conv"] == pytest.approx((dataset.counts == 0).mean())
+
+
+def test_slashes_in_names_change_no_share(network, dataset, integer):
+    """As in the ONNX files that PyTorch writes: /conv/Conv, /relu/Relu."""
+    names = {n.name: f"/{n.name}/Op" for n in network.nodes}
+    slashed = tuple(Node(names[n.name], n.op, tuple(names[i] for i in n.inputs)) for n in network.nodes)
+    folded = fold.fold(Graph(network.name, slashed), dataset.gain, dataset.offset)
+    found = quantise.reference(folded, dataset.calibration_counts, dataset.levels).graph
+    shares = zero_shares(found, dataset.counts, set(names.values()))
+    plain = zero_shares(integer, dataset.counts, set(names))
+    assert shares == {names[name]: share for name, share in plain.items()}
+    assert len(shares) == 2

@@ -144,7 +144,7 @@ def test_multicast_is_a_tree(topology, data):
     site = st.integers(0, topology.sites - 1)
     source, targets = data.draw(site), data.draw(st.lists(site, min_size=1, max_size=6))
     one, many = np.full(len(targets), source), np.array(targets)
-    tree = multicast(topology, one, many, np.zeros(len(targets), int)).toarray()
+    tree = multicast(topology, one, many, np.zeros(len(targets), int), 1).toarray()
     unicast = routes(topology, one, many).toarray()
     np.testing.assert_array_equal(tree[0], unicast.max(axis=0))
     entered = links(topology).target[tree[0] > 0]
@@ -154,10 +154,10 @@ def test_multicast_is_a_tree(topology, data):
 def test_multicast_by_hand():
     """From one corner of a 3 x 2 mesh to all five others: the row once, and every column once."""
     mesh = Topology("mesh", columns=3, rows=2)
-    tree = multicast(mesh, np.zeros(5, int), np.arange(1, 6), np.zeros(5, int))
+    tree = multicast(mesh, np.zeros(5, int), np.arange(1, 6), np.zeros(5, int), 1)
     assert tree.sum() == 5
-    both = multicast(mesh, np.array([0, 0, 3]), np.array([1, 2, 5]), np.array([0, 0, 1]))
-    assert both.sum(axis=1).tolist() == [2, 2]
+    both = multicast(mesh, np.array([0, 0, 3]), np.array([1, 2, 5]), np.array([0, 0, 1]), 3)
+    assert both.sum(axis=1).tolist() == [2, 2, 0]  # nobody hears the third
 
 
 @given(TOPOLOGIES, st.integers(0, 9))

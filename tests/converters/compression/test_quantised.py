@@ -15,7 +15,7 @@ from neuro.activations import Function
 from neuro.errors import BadInput, Unsupported
 from neuro.evaluate import evaluate
 from neuro.graph import Graph, Node
-from neuro.layers import Activation, Dense, Input, MaxPool, Scale, Threshold
+from neuro.layers import Activation, Conv, Dense, Input, MaxPool, Scale, Threshold
 
 
 def items(seed: int, shape=(2, 6, 6), number: int = 40) -> np.ndarray:
@@ -50,6 +50,23 @@ def test_the_integer_network_gives_what_was_trained(folded, seed, levels, bits):
     assert {n.op.levels for n in form.graph.nodes if isinstance(n.op, Threshold)} == {levels}
     most = max(np.abs(w).max() for w in weights(form.graph).values())
     assert most <= 2 ** (bits - 1) - 1
+
+
+def test_names_with_slashes_are_names(folded):
+    """As in the ONNX files that PyTorch writes, and in Flax: /first/Conv behind /first.relu/Op."""
+    graph, counts = folded(1), items(1)
+    names = {n.name: f"/{n.name}/Op" for n in graph.nodes}
+    renamed = tuple(Node(names[n.name], n.op, tuple(names[i] for i in n.inputs)) for n in graph.nodes)
+    forms = []
+    for each in (graph, Graph("slashed", renamed)):
+        of, parameters = made(each, counts, 7, 4)
+        forms.append(integer(of, parameters, 15))
+    (plain, tuned, _), (found, same, _) = forms
+    assert [n.op.weight.tolist() for n in found.graph.nodes if isinstance(n.op, Conv | Dense)] == [
+        n.op.weight.tolist() for n in plain.graph.nodes if isinstance(n.op, Conv | Dense)
+    ]
+    for name, weight in weights(tuned).items():
+        np.testing.assert_array_equal(weights(same)[names[name]], weight)
 
 
 def test_the_integer_network_is_qcfs_of_quantised_weights_in_float64(mlp):

@@ -58,6 +58,19 @@ def test_a_network_without_inputs():
     assert sum(told) == STEPS
 
 
+@pytest.mark.parametrize("steps", [1, 7])
+def test_neurons_that_nobody_hears_send_no_copies(steps):
+    """On a chip whose routers copy packets: 20 read-out neurons on a core of their own send to none."""
+    net = network()
+    silent = Neurons("out", (20,), Dynamics(5.0))
+    onto = Projection("cells", "out", np.arange(20), np.arange(20), np.full(20, 9))
+    net = Network("read out", (*net.populations, silent), (*net.projections, onto))
+    found = network_on_chip(net, load("spinnaker2"), {"in": TRAIN[:steps]}, steps)
+    trace = simulate(net, {"in": TRAIN[:steps]}, steps)
+    assert float(found.counts.events["spike"]) == sum(s.sum() for s in trace.spikes.values())
+    assert not found.traffic[found.placement.cores_of("out")].any()
+
+
 def test_what_a_chip_cannot_do():
     with pytest.raises(DoesNotFit, match="2 synaptic currents; loihi1 is described with one"):
         network_on_chip(network(current_decay=(0.5, 0.75)), load("loihi1"), {"in": TRAIN}, STEPS)
