@@ -38,7 +38,7 @@ def case(row: Row) -> dict[str, Any]:
         "unit": m.unit,
         "boundary": m.boundary if m.aspect == "energy" else None,
         "measured": None if isnan(m.value) else m.value,
-        "predicted": {"p5": row.low, "p50": row.median, "p95": row.high} if played else None,
+        "predicted": ({"nominal": r.held_out, "p5": row.low, "p50": row.median, "p95": row.high} if played else None),
         "naive": None if isnan(r.naive) else r.naive,
         "error": r.error if played else None,
         "in_sample_error": r.value / m.value - 1 if played else None,

@@ -62,6 +62,8 @@ def realise(chip: Chip, code: Code, graph: Graph | None = None) -> Realisation:
     if code in ("naf", "graded") and not neuron.graded:
         what = "a sign" if code == "naf" else "an integer"
         return Realisation("impossible", missing=f"spikes that carry {what}")
+    if chip.pace.kind == "event" and code not in ("rate", "graded"):
+        return Realisation("impossible", missing="steps, in which windows are counted")
     if code == "graded" and not neuron.program:
         return Realisation("impossible", missing="floor(V/th) as the value of a spike (a neuron program)")
     if code == "ttfs" and not neuron.program:

@@ -35,7 +35,7 @@ def count(
     """
     steps, found = placement.schedule.total, account(placement, spikes)
     latency = _path(placement, found.single, steps, 1)
-    result = {"single": Counts(_energy(placement, found, steps, updated), latency, latency, 1, placement.machines)}
+    result = {"single": Counts(_energy(placement, found, steps, updated), latency, latency, 1, placement.machines())}
     if found.stream is not None:
         period, copies = placement.schedule.period(placement.realisation.membranes > 1), placement.copies
         critical = _slowest_copy(*found.stream, copies).sum(axis=0)
@@ -46,7 +46,7 @@ def count(
                 events[once] = events[once] / copies
         interval = _path(placement, critical, period, copies, copies)
         whole = _path(placement, critical * (steps / period), steps, 1, copies)
-        result["stream"] = Counts(events, whole, interval, copies, placement.machines)
+        result["stream"] = Counts(events, whole, interval, copies, placement.machines(copies))
     return result
 
 

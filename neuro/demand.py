@@ -249,7 +249,7 @@ class Demand:
         """Seconds per step that a neuron's compartments are swept."""
         if self.chip.pace.kind == "event":
             return 0.0
-        access = self.chip.time.neuron_access if self.chip.energy.neuron_access else None
+        access = self.chip.time.neuron_access
         return self.layer.compartments * (_price(access) + _price(getattr(self.chip.time, self.realisation.update)))
 
     @cached_property

@@ -49,20 +49,23 @@ def floorplan(
     seed: int = 0,
     objective: Literal["traffic", "link"] = "traffic",
     chip_hop: float = 1.0,
+    chips: int | None = None,
 ) -> Int[np.ndarray, "core"]:
     """Site of each logical core; the same for the same seed, and for "traffic" never worse than row-major.
 
     traffic: packets per inference from core to core, the cores in the order of the layers. objective: "traffic" makes
     `traffic_hops` small and, where that ties, the load of the busiest link; "link" gives up to `SLACK` of the former
     for the latter. chip_hop: what crossing from chip to chip weighs, in hops.
+    chips: how many there are, where the last row of them is not full.
 
     Raises:
         BadInput: traffic that is negative or not finite. DoesNotFit: more cores than sites.
     """
-    cores, sites = len(traffic), topology.sites
+    chips = chips or topology.chips
+    cores, sites = len(traffic), chips * topology.cores_per_chip
     if cores > sites:
         raise DoesNotFit(
-            f"{cores} cores are to be placed; {topology.chips} chips with {topology.cores_per_chip} cores each hold "
+            f"{cores} cores are to be placed; {chips} chips with {topology.cores_per_chip} cores each hold "
             f"{sites}. Use more chips or fewer cores."
         )
     if not (np.isfinite(traffic).all() and (traffic >= 0).all()):
@@ -83,7 +86,7 @@ def floorplan(
 
     rng = np.random.default_rng(seed)
     talk = flow[:cores, :cores]
-    starts = [_along_a_curve(order, talk, topology, distance) for order in (np.arange(cores), _spectral(talk))]
+    starts = [_along_a_curve(order, talk, topology, distance, sites) for order in (np.arange(cores), _spectral(talk))]
     best = min(starts, key=cost)
     for start, hot in ((starts[0], HOT), (starts[1], HOT), (None, LUKEWARM)):
         found = _annealed(flow, distance, stop_of, best if start is None else start, cores, hot, rng)
@@ -92,9 +95,10 @@ def floorplan(
     return _relieved(traffic, flow, distance, topology, best, slack)[:cores]
 
 
-def _curves(topology: Topology) -> Iterator[Int[np.ndarray, "site"]]:
-    """Orders of the sites: as counted, and on a grid in strips of every width, to and fro both along and across."""
-    sites = np.arange(topology.sites)
+def _curves(topology: Topology, number: int) -> Iterator[Int[np.ndarray, "site"]]:
+    """Orders of the first so many sites: as counted, and on a grid in strips of every width, to and fro both along and
+    across."""
+    sites = np.arange(number)
     yield sites
     if topology.kind in ("mesh", "torus"):
         x, y = position(topology, stop(topology, sites))
@@ -106,12 +110,12 @@ def _curves(topology: Topology) -> Iterator[Int[np.ndarray, "site"]]:
 
 
 def _along_a_curve(
-    order: Int[np.ndarray, "core"], flow: np.ndarray, topology: Topology, distance: np.ndarray
+    order: Int[np.ndarray, "core"], flow: np.ndarray, topology: Topology, distance: np.ndarray, sites: int
 ) -> Int[np.ndarray, "site"]:
     """The cores in this order along the curve that makes it cheapest; free sites follow the cores."""
     one, other = np.nonzero(np.triu(flow))
-    best, least = np.arange(topology.sites), np.inf
-    for curve in _curves(topology):
+    best, least = np.arange(sites), np.inf
+    for curve in _curves(topology, sites):
         place = np.concatenate([curve[np.argsort(order)], curve[len(order) :]])
         at = stop(topology, place)
         cost = float(flow[one, other] @ distance[at[one], at[other]])

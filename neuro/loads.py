@@ -90,7 +90,7 @@ def sweep_events(placement: Placement) -> tuple[str, ...]:
     """What one sweep of a compartment counts as: an access where the chip prices it apart, and an update."""
     if not placement.realisation.sweeps:
         return ()
-    access = ("neuron_access",) if placement.chip.energy.neuron_access else ()
+    access = ("neuron_access",) if placement.chip.prices_energy("neuron_access") else ()
     return (*access, placement.realisation.update)
 
 

@@ -110,5 +110,5 @@ def estimate(placement: Placement, spikes: dict[str, Float[np.ndarray, "neuron"]
     each = sum(joules(event) for event in sweep_events(placement))
     spent = load.sum(axis=0) @ np.array([joules(event) for event in load_events(placement)])
     dynamic = placement.swept.sum() * steps * each + spent
-    power = static.active.value * placement.machines
+    power = static.active.value * placement.machines(copies)
     return Estimate(energy=float(dynamic + power * time / copies), time=float(time / copies))

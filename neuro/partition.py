@@ -224,7 +224,7 @@ class _Task:
             if self.cores < inf:
                 return None
             chosen, limit, value = self.least_broken()
-            refusal = _refusal(chip, layer, limit, value)
+            refusal = self.too_many() or _refusal(chip, layer, limit, value)
             if not search.allow:
                 raise DoesNotFit(refusal)
             broken.append(refusal)
@@ -240,6 +240,17 @@ class _Task:
             if need > room:
                 found[limit] = _refusal(chip, layer, limit, need)
         return found
+
+    def too_many(self) -> str:
+        """That the layer fills more cores than there are, in words; empty where it does not."""
+        needs = {k: v for k, v in self.demand.whole(self.reached).items() if k not in self.hopeless}
+        cores, room, chip = self.demand.fewest(needs, self.search.capacity), self.search.room, self.search.chip
+        if cores <= room or chip.whole_layers:
+            return ""
+        return (
+            f"layer {self.layer.name!r} fills {cores:,} cores; {chip.name} has {room:,}. Use a smaller layer or "
+            "another chip."
+        )
 
     def candidates(self, fewest: int = 1, most: int | float = inf) -> list[Parts]:
         """Cuts to look at, in order: none with fewer cores than the needs of the whole layer fill."""

@@ -92,11 +92,10 @@ class Placement:
         """How many such networks one chip holds side by side; 1 where a network takes more than one chip."""
         return max(1, int(self.chip.limits.cores.value // self.occupied))
 
-    @property
-    def machines(self) -> float:
-        """Chips whose power at rest is paid: those in use, or the share of one that is."""
+    def machines(self, copies: int = 1) -> float:
+        """Chips whose power at rest `copies` of the network pay: those in use, or the share of one that is."""
         if self.chip.pace.static == "used cores":
-            return self.occupied / self.chip.limits.cores.value
+            return copies * self.occupied / self.chip.limits.cores.value
         return float(self.chips)
 
 
@@ -185,10 +184,13 @@ def _placed(
     room = int(chip.limits.cores.value) * chip.chips
     if number > room:
         widest = max(here, key=lambda name: len(here[name]))
-        violations.append(
+        over = (
             f"{wiring.name} needs {number} cores; {chip.name} has {room}. "
             f"Layer {widest!r} alone takes {len(here[widest])}; try a smaller network."
         )
+        if allow and not chip.prices_energy("chip_hop"):
+            raise DoesNotFit(f"{over} What crossing to a second chip would cost is not known of this one.")
+        violations.append(over)
     capacity = {limit: np.full(number, allowed(chip, limit)) for limit in LIMITS}
     site = np.arange(number)
     if chip.core_kinds:

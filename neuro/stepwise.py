@@ -20,13 +20,20 @@ def steps(placement: Placement, trains: dict[str, Bool[np.ndarray, "window neuro
     synapse, before the next one is swept. Management and the host are not among a step's events.
 
     Raises:
-        BadInput: the chip says nothing of its links' buffers, or its cores do not meet after every step.
+        BadInput: the chip says nothing of its links' buffers, its cores do not meet after every step, or its network is
+            another than is played here.
     """
     chip = placement.chip
     if chip.congestion is None or chip.pace.kind != "barrier" or placement.realisation.clock:
         raise BadInput(
             f"{chip.name}: steps are played event by event only where cores meet after every step, the file has a "
             "[congestion] table and no clock neurons gate the network; leave out --detailed."
+        )
+    if chip.mesh.topology != "mesh" or chip.mesh.multicast:
+        kind = "routers that copy packets" if chip.mesh.multicast else f"a {chip.mesh.topology}"
+        raise BadInput(
+            f"{chip.name} has {kind}: steps are played event by event only on a mesh that takes each packet to one "
+            "core. Leave out --detailed."
         )
     column, row = position(placement.topology, stop(placement.topology, placement.site))
     levels = min(MOST_LEVELS, log2(placement.tiles))

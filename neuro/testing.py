@@ -139,21 +139,23 @@ def _network(chip: Chip) -> Iterator[str]:
         yield f"mesh: {places:g} places for {cores:g} cores"
     if mesh.topology == "star" and mesh.width.value * mesh.height.value != 1:
         yield "mesh: a star has one router, width and height 1"
+    if mesh.topology == "tree" and mesh.width.value < 2:
+        yield "mesh.width: a tree has two branches at each node at least"
     if (chip.chips > 1) != (mesh.chips_wide is not None):
         yield "mesh.chips_wide: belongs to limits.chips above 1"
 
 
 def _powers(chip: Chip) -> Iterator[str]:
-    before = 0.0
+    before = idle = 0.0
     for boundary in ("chip", "board", "system"):
         if boundary not in chip.power:
             continue
         power = chip.power[boundary]
         if power.idle.value > power.active.value:
             yield f"power.{boundary}: idle is above active"
-        if power.active.value < before:
+        if power.active.value < before or power.idle.value < idle:
             yield f"power.{boundary}: below that of a boundary inside it"
-        before = power.active.value
+        before, idle = power.active.value, power.idle.value
         if not any(f"power.{boundary}" in note for note in chip.notes):
             yield f"notes: say what power.{boundary} takes in"
 

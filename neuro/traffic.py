@@ -1,6 +1,7 @@
 """Packets between the cores of a placed network, and the sites on which they have the shortest way."""
 
 from dataclasses import replace
+from math import ceil
 
 import numpy as np
 from jaxtyping import Float
@@ -34,4 +35,5 @@ def arranged(placement: Placement, spikes: dict[str, Float[np.ndarray, "neuron"]
     """
     if placement.tiles * placement.chips <= 1 or placement.chip.core_kinds or placement.topology.kind == "star":
         return placement
-    return replace(placement, site=floorplan(traffic(placement, spikes), placement.topology, seed))
+    chips = ceil(placement.number / placement.chip.limits.cores.value)
+    return replace(placement, site=floorplan(traffic(placement, spikes), placement.topology, seed, chips=chips))

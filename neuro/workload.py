@@ -114,7 +114,7 @@ def counts(chip: Chip, work: Workload) -> Counts:
 def sweep_events(chip: Chip, work: Workload) -> tuple[str, ...]:
     """What one sweep of a compartment counts as: an access where the chip prices it apart, and an update."""
     update = "neuron_program" if work.program else "neuron_update"
-    return ("neuron_access", update) if chip.energy.neuron_access else (update,)
+    return ("neuron_access", update) if chip.prices_energy("neuron_access") else (update,)
 
 
 def _energy(chip: Chip, work: Workload) -> dict[str, np.ndarray]:

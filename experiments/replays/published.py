@@ -19,7 +19,7 @@ from neuro.workload import Amount, Core, Format, Workload, borders
 
 PACKAGE = "experiments.activities"
 PREFIX = "activity:"
-SWITCHES = {"yes": True, "no": False}
+SWITCHES = {"yes": True, "no": False, "true": True, "false": False}
 GIVEN = {"title": "as stated with the measurement", "year": 2000}
 
 

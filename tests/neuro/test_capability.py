@@ -44,6 +44,11 @@ def without(name: str, *capabilities: str):
     return chip.model_copy(update={"neuron": chip.neuron.model_copy(update=dict.fromkeys(capabilities, None))})
 
 
+def at_pace(name: str, kind: str):
+    chip = load(name)
+    return chip.model_copy(update={"pace": chip.pace.model_copy(update={"kind": kind})})
+
+
 @pytest.mark.parametrize(
     ("chip", "code", "missing"),
     [
@@ -62,7 +67,9 @@ def without(name: str, *capabilities: str):
         (without("loihi2", "program"), "graded", "floor(V/th) as the value of a spike"),
         (without("loihi1", "ramp"), "ttfs", "a membrane that ramps"),
         (without("loihi1", "clock_weight"), "ttfs", "a phase in which neurons wait"),
-        (load("speck"), "ttfs", "a membrane that ramps"),
+        (load("speck"), "ttfs", "steps, in which windows are counted"),
+        (load("speck"), "unary", "steps, in which windows are counted"),
+        (at_pace("loihi2", "event"), "bits", "steps, in which windows are counted"),
     ],
 )
 def test_what_is_missing_is_named(chip, code, missing):

@@ -47,7 +47,7 @@ def counted(tiny_network, counter) -> Callable[[Chip], tuple[Placement, dict[str
     trains = {name: jnp.asarray(s, bool)[:, None] for name, s in spikes.items()}
 
     def on(chip: Chip) -> tuple[Placement, dict[str, Counts]]:
-        way = realise(chip, "unary", graph)
+        way = realise(load(chip.name), "unary", graph)  # counted without steps too, where no chip would offer windows
         placement = place(of_graph(graph, way, reach), chip, way)
         return placement, counter(placement)(trains)
 
@@ -165,6 +165,24 @@ def test_cores_in_use_are_those_of_all_copies(counted):
     assert float(counts["stream"].events["core_step"][0]) == 42 * 3 * 2
 
 
+def test_power_at_rest_is_that_of_all_copies(counted):
+    """Where only cores in use take it: 3 of 128 alone, 42 x 3 of 128 for 42 copies side by side."""
+    chip = load("loihi2")
+    _, counts = counted(chip.model_copy(update={"pace": chip.pace.model_copy(update={"static": "used cores"})}))
+    assert float(counts["single"].machines) == 3 / 128
+    assert float(counts["stream"].machines) == 42 * 3 / 128
+
+
+def test_an_access_that_is_paid_with_the_update_still_takes_its_time(counted):
+    chip = load("loihi1")
+    energy = chip.energy.model_copy(update={"neuron_access": None})
+    included = chip.included.model_copy(update={"energy": {"neuron_access": "measured with the update"}})
+    _, counts = counted(chip)
+    _, other = counted(chip.model_copy(update={"energy": energy, "included": included}))
+    assert path_events(counts["single"])["neuron_access"] > 0
+    assert path_events(other["single"]) == path_events(counts["single"])
+
+
 @pytest.mark.parametrize(("pace", "cores"), [("overlap", 2), ("tick", 128), ("event", 2)])
 def test_counts_do_not_depend_on_the_batch(pace, cores, paced_chip, tiny_network, counter):
     """Two batches of two give what one of four gives, sample by sample, to the last bit.
@@ -174,7 +192,7 @@ def test_counts_do_not_depend_on_the_batch(pace, cores, paced_chip, tiny_network
     """
     graph = encode(tiny_network, "bits")
     chip = paced_chip(pace, cores=cores)
-    way = realise(chip, "bits", graph)
+    way = realise(load(chip.name), "bits", graph)  # as it has it with steps
     run = counter(place(of_graph(graph, way), chip, way))
     assert graph.schedule is not None
     rng = np.random.default_rng(0)

@@ -127,6 +127,17 @@ def test_a_silent_network_stays_in_order():
     np.testing.assert_array_equal(floorplan(np.zeros((5, 5)), LOIHI), np.arange(5))
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_no_more_chips_are_used_than_there_are(seed):
+    """Nine cores on three chips of four, in rows of two: the fourth place for a chip stays empty."""
+    topology = Topology("mesh", columns=2, rows=2, chip_columns=2, chip_rows=2)
+    found = floorplan(random_traffic(9, seed), topology, seed, chips=3)
+    assert sorted(set(found.tolist())) == sorted(found.tolist())
+    assert found.max() < 3 * 4
+    with pytest.raises(DoesNotFit, match="13 cores are to be placed; 3 chips with 4 cores each hold 12"):
+        floorplan(random_traffic(13, seed), topology, seed, chips=3)
+
+
 def test_more_cores_than_sites_are_refused():
     with pytest.raises(DoesNotFit, match="129 cores"):
         floorplan(np.zeros((129, 129)), LOIHI)

@@ -189,6 +189,7 @@ def test_distinct_thresholds_are_limited(altered_chip):
     ("limits", "message"),
     [
         ({"cores": 2, "chips": 1}, r"dense needs 3 cores; loihi2 has 2\. Layer"),
+        ({"compartments": 3, "cores": 2, "chips": 1}, r"layer 't' fills 7 cores; loihi2 has 2\. Use a smaller layer"),
         ({"axons_in": 15}, r"layer 't'.* 20 axons in.*loihi2 allows 15"),
         ({"axons_out": 0.5}, r"layer 't' needs \d+ axons out on one core however it is split; loihi2 allows"),
         ({"synapse_memory": 100}, r"layer 't' needs 160 synapse memory on one core.*; loihi2 allows 100"),
@@ -200,6 +201,19 @@ def test_distinct_thresholds_are_limited(altered_chip):
 def test_what_does_not_fit_is_named(limits, message, altered_chip):
     with pytest.raises(DoesNotFit, match=message):
         placed(dense(20, 10), altered_chip("loihi2", **limits))
+
+
+def test_a_second_chip_of_which_nothing_is_known_is_refused(altered_chip):
+    """Too many cores are noted where that is allowed, unless nothing says what crossing between chips costs."""
+    graph = encode(dense(20, 10), "bits")
+    chip = altered_chip("loihi2", cores=2, chips=1)
+    way = realise(chip, "bits", graph)
+    (violation,) = place(of_graph(graph, way), chip, way, allow=True).violations
+    assert "needs 3 cores; loihi2 has 2" in violation
+    alone = chip.model_copy(update={"energy": chip.energy.model_copy(update={"chip_hop": None})})
+    alone = alone.model_copy(update={"limits": alone.limits.model_copy(update={"chips": None})})
+    with pytest.raises(DoesNotFit, match=r"has 2.*What crossing to a second chip would cost is not known"):
+        place(of_graph(graph, way), alone, way, allow=True)
 
 
 def test_long_delays_are_refused(altered_chip, random_network):

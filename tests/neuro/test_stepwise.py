@@ -1,5 +1,7 @@
 """Steps played event by event on placed networks: figures by hand, and the busiest core as their lower bound."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -78,6 +80,18 @@ def test_work_is_conserved_and_no_step_beats_its_busiest_core(structure, random_
     want = sweep + time.spike.value * fired + time.axon_out.value * packets
     assert (total >= want - 1e-12).all()
     np.testing.assert_allclose(total.sum() - blocked, want.sum(), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"), [("topology", "torus", "has a torus"), ("multicast", True, "has routers that copy")]
+)
+def test_networks_that_are_not_played_are_refused(tiny_network, field, value, message):
+    """Loihi's mesh as a torus, or with routers that copy packets."""
+    _, placement = placed(tiny_network)
+    chip = placement.chip
+    other = chip.model_copy(update={"mesh": chip.mesh.model_copy(update={field: value})})
+    with pytest.raises(BadInput, match=rf"{message}.*only on a mesh that takes each packet .*Leave out --detailed"):
+        steps(dataclasses.replace(placement, chip=other), {})
 
 
 def test_chips_without_buffers_are_refused(tiny_network):

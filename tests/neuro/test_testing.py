@@ -54,6 +54,12 @@ FAULTS = {
     "needs neuron.graded": lambda c: changed(c, neuron=changed(c.neuron, graded=False)),
     "32 places for 128 cores": lambda c: constant(c, "mesh.width", value=2.0, low=2.0),
     "a star has one router": lambda c: changed(c, mesh=changed(c.mesh, topology="star")),
+    "a tree has two branches": lambda c: constant(
+        changed(c, mesh=changed(c.mesh, topology="tree")), "mesh.width", value=1.0, low=1.0
+    ),
+    "power.board: below": lambda c: changed(
+        c, power=c.power | {"board": changed(c.power["chip"], idle=changed(c.power["chip"].idle, value=1e-4, low=1e-5))}
+    ),
     "mesh.chips_wide": lambda c: without(c, "limits.chips"),
     "idle is above active": lambda c: changed(
         c, power={"chip": changed(c.power["chip"], idle=changed(c.power["chip"].idle, value=0.1))}
