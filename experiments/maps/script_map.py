@@ -39,7 +39,8 @@ def script_on_chip(
         raise BadInput(f"a duration of {duration:g} s holds no step; give the seconds of a run, such as 0.1.")
     from brian2 import Network
 
-    from converters.from_brian2 import from_brian2, step_of
+    from converters.brian2_parts import step_of
+    from converters.from_brian2 import from_brian2
 
     built = _run(script)
     network = built.get(name)
