@@ -89,14 +89,18 @@ def cells(group: Any, scope: Scope, step: float, direct: bool, later: bool, prob
             problems.append(f"{where}: {name} does not begin at zero; it must")
     currents = [name for name in gains if name not in adapting]
     held = np.maximum(deaf - 1, 0)
-    if direct:  # spikes that meet a neuron between its threshold and the end of its refractoriness are lost
-        lost = (reset.kind == "hard" and not later) | (deaf > 0)
-        if np.any(lost) and (currents or adapting or np.any(bias)):
+    frozen = group._refractory is not False and "unless refractory" in _flags(equations, membrane)
+    if direct and (frozen or (reset.kind == "hard" and not later)):
+        # Spikes that meet a neuron between its threshold and the end of its refractoriness are lost. Here they are if
+        # it is held for one step more, which makes no difference to a membrane at rest.
+        if currents or adapting or np.any(bias) or reset.kind == "soft":
             problems.append(
                 f"{where}: spikes change {membrane} itself; those that come while it is reset are lost, which has no "
                 "counterpart here unless it rests at its reset value without other currents; put resets before synapses"
+                + " and drop (unless refractory)"
+                * frozen
             )
-        held = np.where(lost, np.maximum(deaf, 1), held)
+        held = np.maximum(deaf, 1)
     decay = tuple(_plain(decays[name]) for name in currents) + ((0.0,) if direct else ())
     model = tried("neurons", lambda: _model(
         threshold=_plain(threshold - zero), bias=_plain(bias), decay=_plain(kept),
