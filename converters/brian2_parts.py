@@ -10,16 +10,20 @@ SLOTS = ("groups", "thresholds", "synapses", "resets")
 """Where Brian2 moves states, looks for spikes, delivers them and resets, unless the user says otherwise."""
 
 
-def fresh(network: Any) -> None:
-    """Raises BadInput: the network is for another device, or has run already, so that its start is gone."""
+def elsewhere() -> str:
+    """What to do about Brian2's device if it does not run networks in Python; nothing if it does."""
     from brian2.devices.device import RuntimeDevice, get_device
 
     device = get_device()
-    if not isinstance(device, RuntimeDevice):
-        raise BadInput(
-            f"Brian2's device is {type(device).__name__}, whose values are known only to the program that it writes; "
-            "remove set_device(...)."
-        )
+    if isinstance(device, RuntimeDevice):
+        return ""
+    return f"Brian2's device is {type(device).__name__}, whose values only its program knows; remove set_device(...)."
+
+
+def fresh(network: Any) -> None:
+    """Raises BadInput: the network is for another device, or has run already, so that its start is gone."""
+    if advice := elsewhere():
+        raise BadInput(advice)
     if network.t_ > 0:
         raise BadInput(
             f"the Brian2 network has run for {network.t_:g} s already; hand it over before run(), which may stand "
@@ -56,6 +60,11 @@ def step_of(network: Any) -> float:
         told = "; ".join(f"{pace:g} s: {', '.join(paces[pace])}" for pace in sorted(paces))
         raise BadInput(f"objects of the Brian2 network have several time steps ({told}); give all of them one.")
     return next(iter(paces))
+
+
+def neurons_of(network: Any) -> int:
+    """How many neurons and inputs a network has."""
+    return sum(part.N for part in top(network) if _taken(part) and hasattr(part, "spikes"))
 
 
 def faults(network: Any) -> list[str]:

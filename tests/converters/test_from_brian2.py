@@ -141,7 +141,8 @@ def test_random_linear_neurons(reset, method):
     [
         ("v = 0", None, False, False), ("v = 0", None, False, True), ("v = 0", 20, True, False),
         ("v = 0", 0, True, True), ("v = 0", 1, False, True), ("v -= 1", None, False, False),
-        ("v -= 1", None, False, True), ("v -= 1", 1, False, False), ("v -= 1", 0, True, True), ("v -= 1", 9, True, True),
+        ("v -= 1", None, False, True), ("v -= 1", 1, False, False), ("v -= 1", 0, True, True),
+        ("v -= 1", 9, True, True),
     ],
 )  # fmt: skip
 def test_spikes_onto_the_membrane_itself(reset, refractory, flagged, later):
