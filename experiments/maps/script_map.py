@@ -50,8 +50,8 @@ def script_on_chip(
     marks = duration / step * neurons
     if marks > MARKS:
         raise BadInput(
-            f"{neurons} neurons for {duration:g} s in steps of {step:g} s are {marks:.3g} places for spikes, the limit is "
-            f"{MARKS:.3g}; run at most {MARKS * step / neurons:.3g} s."
+            f"{neurons} neurons for {duration:g} s in steps of {step:g} s are {marks:.3g} places for spikes, the "
+            f"limit is {MARKS:.3g}; run at most {MARKS * step / neurons:.3g} s."
         )
     steps = max(1, round(duration / step))
     taken = from_brian2(network, steps, seed, built, script.stem)
