@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.linalg import expm
 
-from converters.brian2_values import NotConstant, Scope, statements
+from converters.brian2_values import NotConstant, Scope, parsed, statements
 from neuro.dynamics import Dynamics, Parameter
 from neuro.errors import BadInput
 
@@ -17,11 +17,10 @@ from neuro.errors import BadInput
 @dataclass(frozen=True, eq=False)
 class Cells:
     """model: neurons whose membrane is counted from its reset value. receptors: by variable that spikes add to, its
-    number and what one unit of it adds to the membrane in the next step [neuron]. moving: variables that change."""
+    number and what one unit of it adds to the membrane in the next step [neuron]."""
 
     model: Dynamics
     receptors: dict[str, tuple[int, Float[np.ndarray, "neuron"]]]
-    moving: frozenset[str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +39,7 @@ def condition(group: Any) -> tuple[str, str, str]:
         NotConstant: no threshold, or one of another form.
     """
     code = group.events.get("spike")
-    tree = ast.parse(str(code), mode="eval").body
+    tree = parsed(str(code))
     if isinstance(tree, ast.Compare) and len(tree.ops) == 1 and isinstance(tree.left, ast.Name):
         sign = {ast.Gt: ">", ast.GtE: ">="}.get(type(tree.ops[0]))
         if sign and tree.left.id in group.variables:
@@ -61,7 +60,6 @@ def cells(group: Any, scope: Scope, step: float, direct: bool, later: bool, prob
     except NotConstant as error:
         problems.append(f"{where}: {error}")
         return None
-    moving = frozenset({*equations.diff_eq_names, membrane})
 
     def tried(what: str, make: Callable[[], Any]) -> Any:
         try:
@@ -70,9 +68,9 @@ def cells(group: Any, scope: Scope, step: float, direct: bool, later: bool, prob
             problems.append(f"{where}: {what}: {error}")
             return None
 
-    threshold = tried("threshold", lambda: scope.of(bound, moving))
-    reset = tried("reset", lambda: _reset(group, scope, membrane, moving))
-    deaf = tried("refractory", lambda: _refractory(group, scope, moving, step))
+    threshold = tried("threshold", lambda: scope.of(bound))
+    reset = tried("reset", lambda: _reset(group, scope, membrane))
+    deaf = tried("refractory", lambda: _refractory(group, scope, step))
     linear = tried("equations", lambda: _linear(group, scope, membrane, step, reset, threshold))
     if len(problems) > before or linear is None:
         return None
@@ -83,18 +81,26 @@ def cells(group: Any, scope: Scope, step: float, direct: bool, later: bool, prob
     strange = [name for name in reset.raised if name not in gains] + adapting[1:]
     problems += [f"{where}: a reset changes {name}, which is no adapting current" for name in strange]
     for name in gains:
+        # Brian2 loses the spikes that come in the step of the neuron's own, even if it is free again in the next.
+        held_too = group._refractory is not False and ((deaf > 1).any() or name not in adapting)
+        if held_too and "unless refractory" in _flags(equations, name):
+            problems.append(f"{where}: {name} stands still while refractory; only the membrane may: drop its flag")
         if np.any(getattr(group, f"{name}_")[:]):
             problems.append(f"{where}: {name} does not begin at zero; it must")
     currents = [name for name in gains if name not in adapting]
     held = np.maximum(deaf - 1, 0)
-    if direct:  # spikes that meet a neuron between its threshold and the end of its refractoriness are lost
-        lost = (reset.kind == "hard" and not later) | (deaf > 0)
-        if np.any(lost) and (currents or adapting or np.any(bias)):
+    frozen = group._refractory is not False and "unless refractory" in _flags(equations, membrane)
+    if direct and (frozen or (reset.kind == "hard" and not later)):
+        # Spikes that meet a neuron between its threshold and the end of its refractoriness are lost. Here they are if
+        # it is held for one step more, which makes no difference to a membrane at rest.
+        if currents or adapting or np.any(bias) or reset.kind == "soft":
             problems.append(
                 f"{where}: spikes change {membrane} itself; those that come while it is reset are lost, which has no "
                 "counterpart here unless it rests at its reset value without other currents; put resets before synapses"
+                + " and drop (unless refractory)"
+                * frozen
             )
-        held = np.where(lost, np.maximum(deaf, 1), held)
+        held = np.maximum(deaf, 1)
     decay = tuple(_plain(decays[name]) for name in currents) + ((0.0,) if direct else ())
     model = tried("neurons", lambda: _model(
         threshold=_plain(threshold - zero), bias=_plain(bias), decay=_plain(kept),
@@ -108,7 +114,7 @@ def cells(group: Any, scope: Scope, step: float, direct: bool, later: bool, prob
     receptors = {name: (k, np.broadcast_to(gains[name], group.N)) for k, name in enumerate(currents)}
     if direct:
         receptors[membrane] = (len(currents), np.broadcast_to(kept, group.N))
-    return Cells(model, receptors, moving)
+    return Cells(model, receptors)
 
 
 def _model(**parameters: Any) -> Dynamics:
@@ -119,15 +125,8 @@ def _model(**parameters: Any) -> Dynamics:
 
 
 def _structure(group: Any) -> list[str]:
-    """What a group does beside its equations, threshold and reset."""
-    from brian2.groups.group import CodeRunner
-    from brian2.groups.neurongroup import Resetter, StateUpdater, Thresholder
-
-    own = StateUpdater | Thresholder | Resetter
-    extra = [p for p in group.contained_objects if isinstance(p, CodeRunner) and not isinstance(p, own)]
-    found = [f"{p.name} changes it in every step" for p in extra]
-    if group.user_equations.is_stochastic:
-        found.append("its equations are stochastic")
+    """What a group does beside its equations, threshold and reset; see `brian2_parts.faults` for its parts."""
+    found = ["its equations are stochastic"] if group.user_equations.is_stochastic else []
     return found + [f"event {name!r} is not a spike" for name in group.events if name != "spike"]
 
 
@@ -135,13 +134,13 @@ def _flags(equations: Any, name: str) -> list[str]:
     return list(equations[name].flags) if name in equations.names else []
 
 
-def _reset(group: Any, scope: Scope, membrane: str, moving: frozenset[str]) -> _Reset:
+def _reset(group: Any, scope: Scope, membrane: str) -> _Reset:
     kind, value, raised = None, np.zeros(()), {}
     for left, operation, right in statements(group.event_codes.get("spike") or ""):
         if left == membrane and operation in ("=", "-=") and kind is None:
-            kind, value = ("hard" if operation == "=" else "soft"), scope.of(right, moving)
-        elif left in moving and operation in ("+=", "-="):
-            raised[left] = scope.of(right if operation == "+=" else f"-({right})", moving)
+            kind, value = ("hard" if operation == "=" else "soft"), scope.of(right)
+        elif left in group.user_equations.diff_eq_names and operation in ("+=", "-="):
+            raised[left] = scope.of(right if operation == "+=" else f"-({right})")
         else:
             raise NotConstant(f"{left} {operation} {right}: `{membrane} = constant` or `-=` is taken")
     if kind is None:
@@ -149,12 +148,12 @@ def _reset(group: Any, scope: Scope, membrane: str, moving: frozenset[str]) -> _
     return _Reset(kind, value, raised)
 
 
-def _refractory(group: Any, scope: Scope, moving: frozenset[str], step: float) -> np.ndarray:
+def _refractory(group: Any, scope: Scope, step: float) -> np.ndarray:
     """Steps from a spike until the membrane moves again [neuron], counted as Brian2 does."""
     given = group._refractory
     if given is False:
         return np.zeros(group.N, int)
-    seconds = scope.of(given, moving) if isinstance(given, str) else np.asarray(given, np.float64)
+    seconds = scope.of(given) if isinstance(given, str) else np.asarray(given, np.float64)
     if seconds.dtype == bool:
         raise NotConstant(f"{given!r} is a condition, not a time")
     return np.broadcast_to(((seconds + 1e-3 * step) / step).astype(int), group.N)
@@ -179,7 +178,7 @@ def _linear(
         raise NotConstant(str(error)) from None
     codes = {name: expression.code for name, expression in equations.get_substituted_expressions(variables)}
     slope = {
-        (row, column): scope.of(sympy_to_str(matrix[i, j]), order)
+        (row, column): scope.of(sympy_to_str(matrix[i, j]))
         for i, row in enumerate(order)
         for j, column in enumerate(order)
     }

@@ -2,7 +2,7 @@
 
 import ast
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,29 +30,39 @@ def statements(code: str) -> Iterator[tuple[str, str, str]]:
             yield (found[1], found[2], found[3]) if found else (line, "", "")
 
 
+def parsed(code: str) -> ast.expr:
+    """An expression as a tree. Raises NotConstant: it is none; Brian2 takes each statement on a line of its own."""
+    try:
+        return ast.parse(code.strip(), mode="eval").body
+    except SyntaxError:
+        raise NotConstant(f"`{code.strip()}` is no expression; write each statement on one line") from None
+
+
 def names(code: str) -> set[str]:
-    """Identifiers of an expression."""
-    return {n.id for n in ast.walk(ast.parse(code.strip(), mode="eval")) if isinstance(n, ast.Name)}
+    """Identifiers of an expression. Raises NotConstant: see `parsed`."""
+    return {n.id for n in ast.walk(parsed(code)) if isinstance(n, ast.Name)}
 
 
 @dataclass(frozen=True, eq=False)
 class Scope:
-    """What names mean to `group`, a Brian2 group or its synapses: its variables, its namespace, then `known`."""
+    """What names mean to `group`, a Brian2 group or its synapses: its variables, what Brian2 itself knows, the group's
+    namespace, then `known`. changing: identities of the variables that change during a run."""
 
     group: Any
     known: dict[str, Any]
+    changing: frozenset[int] = frozenset()
 
-    def of(self, code: str, moving: Iterable[str] = (), given: dict[str, Any] | None = None) -> np.ndarray:
+    def of(self, code: str, given: dict[str, Any] | None = None) -> np.ndarray:
         """The value of an expression in SI units, one number or one for each neuron or synapse.
 
-        moving: variables of the target or the source that change during a run; given: values of names.
+        given: values of names.
 
         Raises:
-            NotConstant: it depends on one of those, on time, or on something unknown.
+            NotConstant: it depends on something that changes or is unknown, or it is no expression.
         """
         values = dict(FUNCTIONS)
         for name in names(code) - (given or {}).keys() - FUNCTIONS.keys():
-            values[name] = self._value(name, frozenset(moving))
+            values[name] = self._value(name)
         try:
             return np.asarray(
                 eval(compile(code.strip(), "equation", "eval"), {"__builtins__": {}}, values | (given or {}))
@@ -60,23 +70,27 @@ class Scope:
         except (TypeError, ValueError, ArithmeticError) as error:
             raise NotConstant(f"{code}: {error}") from None
 
-    def _value(self, name: str, moving: frozenset[str]) -> Any:
+    def _value(self, name: str) -> Any:
+        from brian2.core.functions import DEFAULT_FUNCTIONS
         from brian2.core.namespace import DEFAULT_CONSTANTS, DEFAULT_UNITS
         from brian2.core.variables import Subexpression
         from brian2.units.fundamentalunits import Quantity
 
-        bare = name.removesuffix("_post").removesuffix("_pre")
-        if name in MOVING or bare in MOVING or name in moving or (bare != name and bare in moving):
-            raise NotConstant(f"{name} changes during a run")
         variables = self.group.variables
+        bare = name.removesuffix("_post").removesuffix("_pre")
+        if name in MOVING or bare in MOVING or id(variables.get(name)) in self.changing:
+            raise NotConstant(f"{name} changes during a run")
         if name in variables:
             if isinstance(variables[name], Subexpression):
-                return self.of(variables[name].expr, moving)
+                return self.of(variables[name].expr)
             try:
-                return np.asarray(getattr(self.group, f"{name}_")[:], np.float64)
+                value = getattr(self.group, f"{name}_")
+                return np.asarray(value if np.isscalar(value) else value[:], np.float64)
             except TypeError as error:  # noise has no value
                 raise NotConstant(str(error)) from None
-        for space in (self.group.namespace or {}, self.known, DEFAULT_UNITS, DEFAULT_CONSTANTS):
+        # The order of Brian2, where nobody gives another meaning to `pi` or `ms`.
+        spaces = (DEFAULT_CONSTANTS, DEFAULT_UNITS, DEFAULT_FUNCTIONS, self.group.namespace or {}, self.known)
+        for space in spaces:
             if name in space:
                 value = getattr(space[name], "value", space[name])  # of Brian2's own constants
                 if isinstance(value, Quantity | int | float | np.ndarray | np.number):

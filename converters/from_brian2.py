@@ -15,7 +15,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 
+from converters.brian2_inputs import train
 from converters.brian2_neurons import Cells, cells
+from converters.brian2_parts import changing, faults, fresh, order, step_of, top
 from converters.brian2_values import NotConstant, Scope
 from neuro.errors import BadInput, Unsupported
 from neuro.network import Network, Neurons, Projection
@@ -47,71 +49,41 @@ def from_brian2(
 
     Raises:
         Unsupported: whatever has no counterpart here, all of it, object by object.
-        BadInput: no neurons in it, or objects of several time steps.
+        BadInput: it has run already, no neurons in it, or objects of several time steps.
     """
     from brian2 import NeuronGroup, PoissonGroup, SpikeGeneratorGroup, Synapses
     from brian2.core.namespace import get_local_namespace
 
     known = get_local_namespace(level=1) if namespace is None else namespace
-    parts = sorted(_top(network), key=lambda part: part.name)
+    fresh(network)
+    parts = top(network)
     groups = [p for p in parts if isinstance(p, NeuronGroup | SpikeGeneratorGroup | PoissonGroup)]
     if not any(isinstance(p, NeuronGroup) for p in groups):
         raise BadInput("the Brian2 network has no NeuronGroup; give its objects to brian2.Network explicitly.")
-    step, rng = step_of(network), np.random.default_rng(seed)
-    problems = [f"{type(p).__name__} {p.name!r}: has no counterpart" for p in parts if not _known(p)]
-    later = _order(network, problems)
+    step, rng = step_of(network), None if seed is None else np.random.default_rng(seed)
+    later, problems = order(network)
+    problems += faults(network)
+    moving = changing(parts)
     edges = [p for p in parts if isinstance(p, Synapses)]
     direct = {_whole(p.target).name for p in edges if _membranes(p, groups)}
     found: dict[str, Cells] = {}
     populations, inputs = [], {}
     for group in groups:
+        scope = Scope(group, known, moving)
         if isinstance(group, NeuronGroup):
-            made = cells(group, Scope(group, known), step, group.name in direct, later, problems)
+            made = cells(group, scope, step, group.name in direct, later, problems)
             if made is not None:
                 found[group.name] = made
                 populations.append(Neurons(group.name, (group.N,), made.model))
         else:
             populations.append(Neurons(group.name, (group.N,)))
-            inputs[group.name] = _train(group, steps, step, rng if seed is not None else None, problems)
-    projections = [q for p in edges for q in _projections(p, Scope(p, known), found, step, problems)]
+            inputs[group.name] = train(group, scope, steps, step, rng, problems)
+    there = {group.name for group in groups}
+    projections = [q for p in edges for q in _projections(p, Scope(p, known, moving), there, found, step, problems)]
     if problems:
         lines = "\n".join(f"  {problem}" for problem in problems)
         raise Unsupported(f"the Brian2 network has {len(problems)} part(s) without a counterpart:\n{lines}\n{ADVICE}")
     return FromBrian2(Network(name, tuple(populations), tuple(projections)), inputs, step)
-
-
-def step_of(network: Any) -> float:
-    """The time step of a `brian2.Network`, s. Raises BadInput: it has several, or no objects."""
-    paces = {float(part.clock.dt_) for part in _top(network) if hasattr(part, "clock")}
-    if not paces:
-        raise BadInput("the Brian2 network is empty; give its objects to brian2.Network explicitly.")
-    if len(paces) > 1:
-        raise BadInput(f"objects of the Brian2 network have time steps of {sorted(paces)} s; give all of them one.")
-    return paces.pop()
-
-
-def _top(network: Any) -> list[Any]:
-    """The objects of a network that are not parts of others."""
-    inside = {id(part) for each in network.objects for part in each.contained_objects}
-    return [each for each in network.objects if id(each) not in inside]
-
-
-def _known(part: Any) -> bool:
-    """Whether it is looked at: groups and synapses, and monitors, which change nothing."""
-    import brian2
-
-    looked_at = brian2.NeuronGroup | brian2.SpikeGeneratorGroup | brian2.PoissonGroup | brian2.Synapses
-    watching = brian2.SpikeMonitor | brian2.StateMonitor | brian2.PopulationRateMonitor | brian2.EventMonitor
-    return isinstance(part, looked_at | watching)
-
-
-def _order(network: Any, problems: list[str]) -> bool:
-    """Whether synapses come after resets; states are moved first, then thresholds are looked at."""
-    slots = network.schedule
-    at = {slot: slots.index(slot) for slot in ("groups", "thresholds", "synapses", "resets")}
-    if not at["groups"] < at["thresholds"] < min(at["synapses"], at["resets"]):
-        problems.append(f"schedule {slots}: groups, thresholds, then synapses and resets are taken")
-    return at["synapses"] > at["resets"]
 
 
 def _whole(group: Any) -> Any:
@@ -149,14 +121,18 @@ def _additions(pathway: Any, problems: list[str], where: str) -> list[tuple[str,
 
 
 def _projections(
-    synapses: Any, scope: Scope, found: dict[str, Cells], step: float, problems: list[str]
+    synapses: Any, scope: Scope, there: set[str], found: dict[str, Cells], step: float, problems: list[str]
 ) -> list[Projection]:
-    """One projection for each pathway, variable and delay."""
+    """One projection for each pathway, variable and delay. there: names of all groups; found: those taken."""
     where = f"Synapses {synapses.name!r}"
     target, source = _whole(synapses.target), _whole(synapses.source)
-    if synapses.equations.diff_eq_names or synapses.summed_updaters:
+    if synapses.equations.diff_eq_names or synapses.event_driven or synapses.summed_updaters:
         problems.append(f"{where}: has dynamics of its own")
-    if target.name not in found or not len(synapses):
+    if outside := [repr(p.name) for p in (source, target) if p.name not in there]:
+        problems.append(
+            f"{where}: joins {' and '.join(outside)}, which is no group of this network; add it or record it"
+        )
+    if outside or target.name not in found or not len(synapses):
         return []
     aim, made = found[target.name], []
     pre = np.asarray(synapses.i[:]) + getattr(synapses.source, "start", 0)
@@ -175,7 +151,7 @@ def _projections(
                 continue
             receptor, gain = aim.receptors[variable]
             try:
-                weight = np.broadcast_to(scope.of(right, aim.moving), len(pre)) * gain[post]
+                weight = np.broadcast_to(scope.of(right), len(pre)) * gain[post]
             except NotConstant as error:
                 problems.append(f"{where}: {error}")
                 continue
@@ -184,26 +160,3 @@ def _projections(
                 ends = pre[chosen], post[chosen]
                 made.append(Projection(source.name, target.name, *ends, weight[chosen], d, receptor))
     return made
-
-
-def _train(
-    group: Any, steps: int, step: float, rng: np.random.Generator | None, problems: list[str]
-) -> Bool[np.ndarray, "step neuron"]:
-    """What an input group sends in the first `steps` steps."""
-    from brian2 import SpikeGeneratorGroup
-
-    train = np.zeros((steps, group.N), bool)
-    where = f"{type(group).__name__} {group.name!r}"
-    if isinstance(group, SpikeGeneratorGroup):
-        if 0 < float(group.period_[:]) < steps * step:
-            problems.append(f"{where}: repeats itself; write its spikes out")
-        # Brian2 moves spikes by a thousandth of a step, so that rounding does not put them one step early.
-        at = ((np.asarray(group._spike_time) + 1e-3 * step) / step).astype(int)
-        train[at[at < steps], np.asarray(group._neuron_index)[at < steps]] = True
-    elif not hasattr(group.variables["rates"], "get_value"):
-        problems.append(f"{where}: its rates change")
-    elif rng is None:
-        problems.append(f"{where}: is random; give seed=… for one realisation of it")
-    else:
-        train = rng.random(train.shape) < np.asarray(group.variables["rates"].get_value()) * step
-    return train

@@ -1,5 +1,7 @@
 """A Brian2 network that a script builds on one chip: ``neuro map SCRIPT.py:NAME``."""
 
+import contextlib
+import math
 import re
 import runpy
 import sys
@@ -14,6 +16,8 @@ from neuro.errors import BadInput
 
 DURATION = 0.1
 """Seconds that a network runs if nobody says how long."""
+MARKS = 2**32
+"""Most neurons times steps of a run: whether each sends is kept in a byte."""
 
 
 def script_of(network: str) -> tuple[Path, str] | None:
@@ -31,38 +35,72 @@ def script_on_chip(
     search for sites and of random inputs.
 
     Raises:
-        BadInput: no such script, an error in it, or something else under `name`. NeuroError: see
-        `converters.from_brian2.from_brian2` and `network_on_chip`.
+        BadInput: no such script, an error in it, something else under `name`, or a run that is too long.
+        NeuroError: see `converters.from_brian2.from_brian2` and `network_on_chip`.
     """
     machine = chip_file.load(chip)
-    if not duration > 0:
-        raise BadInput(f"a duration of {duration:g} s holds no step; give the seconds of a run, such as 0.1.")
-    from brian2 import Network
-
-    from converters.from_brian2 import from_brian2, step_of
+    if not 0 < duration < math.inf:
+        raise BadInput(f"a duration of {duration:g} s holds no whole run; give the seconds of one, such as 0.1.")
+    from converters.brian2_parts import neurons_of, step_of
+    from converters.from_brian2 import from_brian2
 
     built = _run(script)
-    network = built.get(name)
-    if not isinstance(network, Network):
-        there = [key for key, value in built.items() if isinstance(value, Network)]
+    network = _named(built, script, name)
+    step, neurons = step_of(network), neurons_of(network)
+    marks = duration / step * neurons
+    if marks > MARKS:
         raise BadInput(
-            f"{script} leaves no brian2.Network named {name!r}; "
-            + (f"it has {', '.join(there)}." if there else "give the objects to brian2.Network and name the result.")
+            f"{neurons} neurons for {duration:g} s in steps of {step:g} s are {marks:.3g} places for spikes, the "
+            f"limit is {MARKS:.3g}; run at most {MARKS * step / neurons:.3g} s."
         )
-    steps = max(1, round(duration / step_of(network)))
+    steps = max(1, round(duration / step))
     taken = from_brian2(network, steps, seed, built, script.stem)
     return network_on_chip(taken.network, machine, taken.inputs, steps, seed, progress)
 
 
+def _named(built: dict[str, Any], script: Path, name: str) -> Any:
+    """The network of that name. Brian2's own `magic_network`, which an import of everything brings along, is none."""
+    from brian2 import MagicNetwork, Network
+
+    networks = {key: n for key, n in built.items() if isinstance(n, Network) and not isinstance(n, MagicNetwork)}
+    if name not in networks:
+        raise BadInput(
+            f"{script} leaves no brian2.Network named {name!r}; "
+            + (
+                f"it has {', '.join(networks)}."
+                if networks
+                else "give the objects to brian2.Network and name the result."
+            )
+        )
+    # As Network.run does, which is not called here: else Brian2 warns of each object that it was never in a network.
+    for network in networks.values():
+        for part in network.objects:
+            part._network = network.id
+    return networks[name]
+
+
 def _run(script: Path) -> dict[str, Any]:
-    """What the script leaves behind; it finds its neighbours as it would alone."""
+    """What the script leaves behind; it finds its neighbours as it would alone, gets no options, and what it prints
+    goes to where errors go, apart from what this command prints."""
     if not script.is_file():
         raise BadInput(f"{script}: no such script.")
-    before = list(sys.path)
+    before = list(sys.path), list(sys.argv)
     sys.path.insert(0, str(script.parent.resolve()))
+    sys.argv[:] = [str(script)]
     try:
-        return runpy.run_path(str(script), run_name=script.stem)
+        with contextlib.redirect_stdout(sys.stderr):
+            return runpy.run_path(str(script), run_name=script.stem)
+    except SystemExit as error:
+        raise BadInput(
+            f"{script} ends itself with sys.exit({error.code!r}); put that, and options that it reads, behind "
+            "if __name__ == '__main__'."
+        ) from error
     except Exception as error:
-        raise BadInput(f"{script} ends with {type(error).__name__}: {error}") from error
+        told = f"{script} ends with {type(error).__name__}: {error}"
+        if isinstance(error, NotImplementedError):  # as values are to a device that only writes a program
+            from converters.brian2_parts import elsewhere
+
+            told = f"{told}\n{elsewhere()}".rstrip()
+        raise BadInput(told) from error
     finally:
-        sys.path[:] = before
+        sys.path[:], sys.argv[:] = before

@@ -137,15 +137,20 @@ def test_random_linear_neurons(reset, method):
 
 
 @pytest.mark.parametrize(
-    ("reset", "refractory", "later"),
-    [("v = 0", 0, False), ("v = 0", 20, False), ("v = 0", 0, True), ("v -= 1", 0, False), ("v -= 1", 0, True)],
-)
-def test_spikes_onto_the_membrane_itself(reset, refractory, later):
+    ("reset", "refractory", "flagged", "later"),
+    [
+        ("v = 0", None, False, False), ("v = 0", None, False, True), ("v = 0", 20, True, False),
+        ("v = 0", 0, True, True), ("v = 0", 1, False, True), ("v -= 1", None, False, False),
+        ("v -= 1", None, False, True), ("v -= 1", 1, False, False), ("v -= 1", 0, True, True),
+        ("v -= 1", 9, True, True),
+    ],
+)  # fmt: skip
+def test_spikes_onto_the_membrane_itself(reset, refractory, flagged, later):
     rng = np.random.default_rng(8)
-    flag = "(unless refractory)" if refractory else ""
+    flag = "(unless refractory)" if flagged else ""
     cells = brian2.NeuronGroup(
         30, f"dv/dt = -v / (10*ms) : 1 {flag}", threshold="v > 1", reset=reset, method="exact", name="cells",
-        refractory=refractory * DT * second if refractory else False,
+        refractory=False if refractory is None else refractory * DT * second,
     )  # fmt: skip
     source = lines(rng)
     edges = [
@@ -153,7 +158,11 @@ def test_spikes_onto_the_membrane_itself(reset, refractory, later):
         wire(cells, cells, rng, "v_post += w - 0.35", 0.5, "inside"),
     ]
     slots = ["start", "groups", "thresholds", "resets", "synapses", "end"] if later else None
-    assert_same([source, cells, *edges], cells, schedule=slots)
+    if flagged and reset == "v -= 1":  # what is left above zero would decay while spikes are lost
+        with pytest.raises(Unsupported, match=r"put resets before synapses and drop \(unless refractory\)"):
+            from_brian2(brian2.Network(source, cells, *edges), STEPS)
+    else:
+        assert_same([source, cells, *edges], cells, schedule=slots)
 
 
 def test_an_integrator_without_equations_and_no_leak():
@@ -224,6 +233,49 @@ def test_spikes_that_brian2_loses_are_not_kept():
         from_brian2(network, STEPS)
     network.schedule = ["start", "groups", "thresholds", "resets", "synapses", "end"]
     assert from_brian2(network, STEPS).network.synapses == 4
+
+
+def test_only_the_membrane_may_stand_still():
+    """Brian2 freezes flagged currents too, and loses spikes in the step of the neuron's own."""
+    equations = """dv/dt = (g - z - v) / (10*ms) : 1 (unless refractory)
+    dg/dt = -g / (5*ms) : 1 {g}
+    dz/dt = -z / (30*ms) : 1 {z}"""
+    flag = "(unless refractory)"
+
+    def network(refractory, **flags):
+        flags = {"g": "", "z": ""} | flags
+        cells = brian2.NeuronGroup(
+            2, equations.format(**flags), threshold="v > 1", reset="v = 0; z += 1", method="exact", name="cells",
+            refractory=refractory,
+        )  # fmt: skip
+        return brian2.Network(cells)
+
+    for given, flags, name in ((2 * ms, {"g": flag}, "g"), (0 * ms, {"g": flag}, "g"), (2 * ms, {"z": flag}, "z")):
+        with pytest.raises(Unsupported, match=f"'cells': {name} stands still while refractory; only the membrane may"):
+            from_brian2(network(given, **flags), STEPS)
+    assert from_brian2(network(0.1 * ms, z=flag), STEPS).network["cells"].size == 2
+
+
+def test_statements_over_two_lines_are_refused():
+    cells = brian2.NeuronGroup(2, "v : 1", threshold="v > 1", reset="v = (0 +\n 0)", name="cells")
+    lines = brian2.SpikeGeneratorGroup(1, [0], [0] * ms)
+    other = brian2.NeuronGroup(2, "v : 1", threshold="v > 1", reset="v = 0", name="other")
+    edge = brian2.Synapses(lines, other, on_pre="v_post += (1 +\n 1)", name="edge")
+    edge.connect()
+    with pytest.raises(Unsupported) as caught:
+        from_brian2(brian2.Network(cells, lines, other, edge), STEPS)
+    assert "NeuronGroup 'cells': reset: `(0 +` is no expression; write each statement on one line" in str(caught.value)
+    assert "Synapses 'edge': `(1 +` is no expression" in str(caught.value)
+
+
+def test_a_user_s_e_is_no_other_than_brian2_s():
+    rng = np.random.default_rng(5)
+    cells = brian2.NeuronGroup(
+        20, "dv/dt = (g - v) / (10*ms) : 1\ndg/dt = -g / (e * 2*ms) : 1", threshold="v > 1 / N * e", reset="v = 0",
+        method="exact", name="cells", namespace={"e": 50.0},
+    )  # fmt: skip
+    source = lines(rng)
+    assert_same([source, cells, wire(source, cells, rng, "g_post += w / N_post * e", 9.0, "entering")], cells)
 
 
 def test_a_network_without_neurons():

@@ -1,5 +1,8 @@
 """A network out of a script is the network that Python would have built, and what goes wrong is said."""
 
+import gc
+import sys
+
 import numpy as np
 import pytest
 
@@ -68,7 +71,9 @@ def test_it_is_what_python_would_have_built(script):
     [
         ("nett", 0.1, r"no brian2.Network named 'nett'; it has net, empty, curved"),
         ("cells", 0.1, r"no brian2.Network named 'cells'"),
-        ("net", 0.0, "a duration of 0 s holds no step"),
+        ("net", 0.0, "a duration of 0 s holds no whole run"),
+        ("net", float("inf"), "a duration of inf s holds no whole run"),
+        ("net", 1e12, r"50 neurons for 1e\+12 s .* the limit is 4.29e\+09; run at most 8.59e\+03 s"),
         ("empty", 0.1, "the Brian2 network is empty"),
     ],
 )
@@ -91,6 +96,56 @@ def test_errors_of_the_script_are_told(tmp_path):
     (tmp_path / "nothing.py").write_text("x = 1\n")
     with pytest.raises(BadInput, match=r"give the objects to brian2\.Network and name the result"):
         script_on_chip(tmp_path / "nothing.py", "net", "loihi1", 0.1)
+
+
+def alone(tmp_path, text: str):
+    path = tmp_path / "alone.py"
+    path.write_text(text)
+    return path
+
+
+def test_a_script_that_ends_itself_or_reads_options(tmp_path, monkeypatch):
+    """It sees no options of this command, and its end is not the command's."""
+    monkeypatch.setattr("sys.argv", ["neuro", "map", "alone.py:net", "--json"])
+    script = alone(tmp_path, "import sys\nsys.exit(len(sys.argv) - 1)\n")
+    with pytest.raises(BadInput, match=r"alone.py ends itself with sys.exit\(0\); .* behind if __name__"):
+        script_on_chip(script, "net", "loihi1", 0.1)
+    assert sys.argv[0] == "neuro"
+
+
+def test_what_a_script_prints_is_kept_apart(tmp_path, capsys):
+    with pytest.raises(BadInput, match="leaves no"):
+        script_on_chip(alone(tmp_path, "print('hello')\n"), "net", "loihi1", 0.1)
+    told = capsys.readouterr()
+    assert (told.out, "hello" in told.err) == ("", True)
+
+
+def test_brian2_s_own_network_is_no_proposal(tmp_path):
+    script = alone(tmp_path, "from brian2 import *\n")
+    for name in ("net", "magic_network"):
+        with pytest.raises(BadInput, match=r"give the objects to brian2\.Network and name the result"):
+            script_on_chip(script, name, "loihi1", 0.1)
+
+
+def test_a_script_for_another_device(tmp_path):
+    text = "import brian2\nbrian2.set_device('cpp_standalone', build_on_run=False)\n"
+    text += "g = brian2.NeuronGroup(1, 'v : 1')\nnet = brian2.Network(g)\n"
+    try:
+        for more in ("", "g.v = 'rand()'\nprint(g.v[:])\n"):
+            with pytest.raises(BadInput, match=r"remove set_device"):
+                script_on_chip(alone(tmp_path, text + more), "net", "loihi1", 0.1)
+    finally:
+        brian2.device.reinit()
+        brian2.set_device("runtime")
+
+
+def test_brian2_does_not_complain_of_objects_that_are_in_a_network(script):
+    from brian2.utils.logger import catch_logs
+
+    with catch_logs() as logs:
+        script_on_chip(script, "net", "loihi1", 0.001)
+        gc.collect()
+    assert [text for _, _, text in logs if "never included" in text and "model.py" in text] == []
 
 
 def test_which_names_are_scripts():
