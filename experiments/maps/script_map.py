@@ -63,6 +63,10 @@ def _named(built: dict[str, Any], script: Path, name: str) -> Any:
     from brian2 import MagicNetwork, Network
 
     networks = {key: n for key, n in built.items() if isinstance(n, Network) and not isinstance(n, MagicNetwork)}
+    # As Network.run does, which is not called here: else Brian2 warns of each object that it was never in a network.
+    for network in networks.values():
+        for part in network.objects:
+            part._network = network.id
     if name not in networks:
         raise BadInput(
             f"{script} leaves no brian2.Network named {name!r}; "
@@ -72,10 +76,6 @@ def _named(built: dict[str, Any], script: Path, name: str) -> Any:
                 else "give the objects to brian2.Network and name the result."
             )
         )
-    # As Network.run does, which is not called here: else Brian2 warns of each object that it was never in a network.
-    for network in networks.values():
-        for part in network.objects:
-            part._network = network.id
     return networks[name]
 
 
