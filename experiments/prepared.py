@@ -159,6 +159,6 @@ def _same_input(converted: Converted, dataset: DataSet) -> None:
     if not same:
         raise BadInput(
             f"{dataset.name}: input counts stand for other values ({_line(dataset)}) than those that the network was "
-            f"converted for ({_line(converted)}). Give the preprocessing and the calibration items that 'neuro convert' "
-            "was given: where values have no steps of their own, the range of the calibration items sets them."
+            f"converted for ({_line(converted)}). Give the preprocessing and the calibration items that "
+            "'neuro convert' was given: where values have no steps of their own, the range of these items sets them."
         )

@@ -76,6 +76,10 @@ def chip_map(
     Raises:
         NeuroError: the network has no spiking form, does not fit, or the chip cannot run the code.
     """
+    if request.samples is not None:
+        raise BadInput(
+            f"--samples: a map averages the first {PILOT} calibration items; choose others by --calibration."
+        )
     machine, ready = chip_file.load(chip), prepared(request)
     network, dataset = ready.network, ready.dataset
     found = forms(network, dataset, request.levels, request.weight_bits, request.steps, progress, ready.converted)
