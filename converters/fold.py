@@ -304,8 +304,8 @@ def check(original: Graph, folded: Graph, network_input: np.ndarray, counts: np.
         if not largest < CARRIED:
             where = "the input" if isinstance(node.op, Input) else f"layer {node.name!r}"
             raise BadInput(
-                f"{original.name}: values of {where} reach {largest:.3g}; float32 arithmetic carries up to {CARRIED:g}, "
-                "whose squares it still holds. Scale the data (--scale) or the weights."
+                f"{original.name}: values of {where} reach {largest:.3g}; float32 arithmetic carries up to "
+                f"{CARRIED:g}, whose squares it still holds. Scale the data (--scale) or the weights."
             )
     want = every[body[-1].name]
     got = evaluate(folded, counts.astype(np.float32))[folded.output.name]

@@ -110,7 +110,7 @@ def map_(
 ) -> None:
     """Map a network onto a spiking chip: use of every limit and core, traffic, what bounds the run; draws the chip.
 
-    Spikes and traffic are means over the first 32 calibration items; --samples is refused.
+    Spikes and traffic are means over the first 16 calibration items; --samples is refused.
 
     Parameters
     ----------

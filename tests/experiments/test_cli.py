@@ -370,3 +370,29 @@ def test_programs_of_xla_are_kept_between_commands_unless_jax_was_told(tmp_path,
         kept = list(folder.glob("jit__lambda*-cache"))
         assert len(kept) == 1  # the second command reads what the first one wrote
     assert folder == tmp_path / told if told else folder.parent == tmp_path / "cache"
+
+
+def test_a_closed_pipe_ends_quietly():
+    """More than a pipe holds, and nobody who reads it."""
+    code = "import sys; from experiments import cli; cli.app.command(lambda: print('x' * 10**6), name='much'); "
+    code += "sys.argv = ['neuro', 'much']; cli.main()"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.read(10) == b"x" * 10
+        process.stdout.close()
+        assert process.wait(60) == 141
+        assert process.stderr.read() == b""
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["map", "digits-cnn", "--chip", "loihi2", "--samples", "4"], "averages the first 16 calibration items"),
+        (["compress", "digits-cnn", "--prune", "0.5", "--rate", "nan"], "--rate nan: give a finite rate"),
+    ],
+)
+def test_options_that_cannot_be_used_are_named(words, told):
+    code, _, err = call(*words)
+    assert code == 2
+    assert told in err
