@@ -59,11 +59,22 @@ def prepared(asked: Asked) -> Prepared:
     dataset = dataset_for(asked, source.network)
     if host is not None:
         dataset = _behind(host, dataset, asked.input_levels)
-    if dataset.y is not None:
-        check_classes(dataset.y, prod(network.shapes[network.output.name]), f"{dataset.name}: y")
     if (converted := source.converted) is not None:
         _same_input(converted, dataset)
     return Prepared(network, dataset, source.format, host, converted)
+
+
+def judged(asked: Asked) -> Prepared:
+    """As `prepared`; classes that the outputs do not tell apart are refused, for whoever counts right decisions.
+
+    Raises:
+        NeuroError: as `prepared`, or classes beyond the outputs.
+    """
+    found = prepared(asked)
+    if found.dataset.y is not None:
+        outputs = prod(found.network.shapes[found.network.output.name])
+        check_classes(found.dataset.y, outputs, f"{found.dataset.name}: y")
+    return found
 
 
 def dataset_for(asked: Asked, network: Graph, items: tuple[np.ndarray, np.ndarray] | None = None) -> DataSet:

@@ -23,7 +23,7 @@ from converters.readout import real
 from experiments import decision
 from experiments.datasets.dataset import DataSet
 from experiments.forms import PILOT, weight_bits
-from experiments.prepared import Asked, Prepared, prepared, training_set
+from experiments.prepared import Asked, Prepared, judged, training_set
 from experiments.progress import Progress, silent
 from experiments.run import outputs
 from neuro.errors import BadInput
@@ -111,7 +111,7 @@ def carry_out(task: Task, progress: Progress = silent) -> tuple[Compression, dic
     Raises:
         NeuroError: files, options or layers that cannot be used.
     """
-    source = prepared(task)
+    source = judged(task)
     training = training_set(task, source.network) if task.finetune else None
     done = compress(source, training, task, progress)
     network_file.save(done.converted, task.out)

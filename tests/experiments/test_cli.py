@@ -234,7 +234,8 @@ def test_a_network_that_does_not_fit_names_limit_need_and_remedy(call, tmp_path)
         helper.make_node("Gemm", ["x", "a"], ["h"], name="wide", transB=1),
         helper.make_node("Relu", ["h"], ["r"], name="relu"),
         helper.make_node("Gemm", ["r", "b"], ["y"], name="last", transB=1),
-        weights={"a": rng.normal(size=(6000, 64)), "b": rng.normal(size=(3, 6000))},
+        weights={"a": rng.normal(size=(6000, 64)), "b": rng.normal(size=(10, 6000))},
+        outputs=10,
     )
     code, _, err = call("compare", path, "--data", "digits", "--chips", "loihi2", "--samples", 8)
     assert code == 2
@@ -392,7 +393,7 @@ def test_a_closed_pipe_ends_quietly():
         (["compress", "digits-cnn", "--prune", "0.5", "--rate", "nan"], "--rate nan: give a finite rate"),
     ],
 )
-def test_options_that_cannot_be_used_are_named(words, told):
+def test_options_that_cannot_be_used_are_named(call, words, told):
     code, _, err = call(*words)
     assert code == 2
     assert told in err
