@@ -92,6 +92,8 @@ def load(spec: str, folder: Path | None = None, mode: Mode = "compiled") -> Work
 
         shapes = {name: _dimensions(spec, text) for name, text in pairs.items()}
         return workload((folder or Path()) / head, name=Path(head).stem, shapes=shapes, mode=mode)
+    if not head.endswith(".toml") and ((folder or Path()) / head).is_file():
+        raise BadInput(f"{head}: priced are .onnx files, .toml files of shapes, and bundled names. Export it as .onnx.")
     path = (folder or Path()) / head if head.endswith(".toml") else locate(head, PACKAGE, "network")
     work = Workload(
         spec, tuple(_network(path, {name: _dimensions(spec, t, 1)[0] for name, t in pairs.items()})), "eager"

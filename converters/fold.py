@@ -40,6 +40,9 @@ from neuro.layers import (
 )
 from neuro.stages import is_population
 
+CARRIED = 1e18
+"""Largest value of a layer with which float32 arithmetic goes on: sums of squares stay finite."""
+
 
 def fold(graph: Graph, gain: np.ndarray, offset: np.ndarray) -> Graph:
     """The normal form of a float graph whose input is ``offset + gain * count``, as a graph on the counts.
@@ -290,11 +293,21 @@ def check(original: Graph, folded: Graph, network_input: np.ndarray, counts: np.
     Rounding may tip a function that jumps: with such layers it is the median over the items.
 
     Raises:
-        BadInput: the two differ by more than float32 rounding explains.
+        BadInput: data or a layer with values that float32 arithmetic does not carry, the first one named; or the two
+            differ by more than float32 rounding explains.
     """
     left_out = isinstance(original.output.op, Softmax) or last_function(original) is not None
     body = original.nodes[:-1] if left_out else original.nodes
-    want = evaluate(Graph(original.name, body), network_input)[body[-1].name]
+    every = evaluate(Graph(original.name, body), network_input)
+    for node in body:
+        largest = float(np.abs(every[node.name]).max())
+        if not largest < CARRIED:
+            where = "the input" if isinstance(node.op, Input) else f"layer {node.name!r}"
+            raise BadInput(
+                f"{original.name}: values of {where} reach {largest:.3g}; float32 arithmetic carries up to "
+                f"{CARRIED:g}, whose squares it still holds. Scale the data (--scale) or the weights."
+            )
+    want = every[body[-1].name]
     got = evaluate(folded, counts.astype(np.float32))[folded.output.name]
     each = np.abs(want - got.reshape(want.shape)).reshape(len(want), -1).max(axis=1)
     jumps = any(isinstance(n.op, Activation) and n.op.function.steps for n in folded.nodes)

@@ -22,7 +22,7 @@ VALUES = 2**13
 END = 0.999
 """Share of the values between whose lower and upper end a drift is looked for."""
 FEW = 100
-"""Items up to which a drift counts; of more, the range is known."""
+"""Items up to which a drift counts; of more, the range is known. A single one shows none."""
 ROUNDS = 3
 """Turns of levels and bias."""
 
@@ -54,7 +54,7 @@ def fitted(
         high = highs[np.asarray(best_high), channel]
         low = lows[np.asarray(best_low), channel]
         added = added + np.asarray(mean)
-    drift = _drift(a) if len(wanted) <= FEW else np.zeros((2, len(low)))
+    drift = _drift(a) if 1 < len(wanted) <= FEW else np.zeros((2, len(low)))
     high = np.minimum(high + drift[1], function.high)
     low = np.maximum(low - drift[0], function.low) if signed else low
     return Grid(low, np.maximum(high - low, SMALLEST) / levels, levels), added

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from converters.quantise import Quantised
 from neuro.activations import Function
 from neuro.errors import BadInput
-from neuro.file import replacing
+from neuro.file import missing, replacing
 from neuro.graph import Graph, Node
 from neuro.layers import Op
 from neuro.schedule import Code
@@ -85,7 +85,7 @@ def load(path: Path) -> Converted:
         BadInput: no such file, not one of these, another version, or damaged.
     """
     if not path.is_file():
-        raise BadInput(f"{path}: there is no such file; give one that 'neuro convert --out' wrote.")
+        raise BadInput(f"{path}: {missing(path)}; give one that 'neuro convert --out' wrote.")
     try:
         with h5py.File(path, "r") as file:
             if file.attrs.get("format") != FORMAT:

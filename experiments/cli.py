@@ -111,6 +111,8 @@ def map_(
 ) -> None:
     """Map a network onto a spiking chip: use of every limit and core, traffic, what bounds the run; draws the chip.
 
+    Spikes and traffic are means over the first 16 calibration items, or over as many as --samples says.
+
     Parameters
     ----------
     network
@@ -314,6 +316,10 @@ def main() -> None:
     _keep_programs()
     try:
         app(sys.argv[1:], exit_on_error=False, print_error=False)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read the output has enough; nothing more must be written when Python ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
     except CycloptsError as error:
         sys.exit(_complain(str(error), 2))
     except NeuroError as error:

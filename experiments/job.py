@@ -9,7 +9,7 @@ from typing import Any, Literal
 from baselines import device
 from experiments import measured
 from experiments.compare import Comparison, Options, compare
-from experiments.prepared import Asked, prepared
+from experiments.prepared import Asked, judged
 from experiments.progress import Progress, silent
 from experiments.records import record
 from experiments.run import MEMORY
@@ -69,7 +69,7 @@ def carry_out(request: Request, progress: Progress = silent) -> tuple[Comparison
     _unique([c.name for c in chips] + [d.name for d in devices])
     path = request.out or record.default_path(Path(request.network).stem, record.config_hash(_identity(request)))
     check_writable(path)
-    ready = prepared(request)
+    ready = judged(request)
     here = (
         measured.carry_out(request.network, inputs=ready.dataset.network_input, progress=progress)
         if request.measure

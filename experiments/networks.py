@@ -7,6 +7,7 @@ from pathlib import Path
 from converters import network_file
 from converters.network_file import Converted
 from neuro.errors import BadInput, nearest
+from neuro.file import missing
 from neuro.graph import Graph
 
 BUNDLED = {"digits-cnn": "digits"}
@@ -41,7 +42,7 @@ def open_network(name: str) -> Source:
         return Source(digits_cnn(), "bundled")
     path = Path(name)
     if path.suffix in ENDINGS and not path.is_file():
-        raise BadInput(f"{path}: there is no such file.")
+        raise BadInput(f"{path}: {missing(path)}.")
     if path.suffix in (".h5", ".hdf5") and network_file.is_network_file(path):
         converted = network_file.load(path)
         return Source(converted.network, "neuro", converted)

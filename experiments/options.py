@@ -50,7 +50,7 @@ Names = Annotated[tuple[str, ...] | None, Parameter(converter=split, n_tokens=1,
 Numbers = Annotated[tuple[float, ...] | None, Parameter(converter=numbers, n_tokens=1, negative="")]
 Size = Annotated[tuple[int, int] | None, Parameter(converter=rows_and_columns, n_tokens=1, negative="")]
 Flag = Annotated[bool, Parameter(negative="")]
-Json = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object and nothing else.")]
+Json = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON and nothing else.")]
 Memory = Annotated[
     int | None,
     Parameter(

@@ -2,12 +2,14 @@
 
 import zipfile
 from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
 
 import numpy as np
 
 from converters.hosted import looked_up, split
 from converters.network_file import Converted
+from converters.readout import check_classes
 from experiments import networks
 from experiments.datasets import data
 from experiments.datasets.arrays import Arrays
@@ -60,6 +62,19 @@ def prepared(asked: Asked) -> Prepared:
     if (converted := source.converted) is not None:
         _same_input(converted, dataset)
     return Prepared(network, dataset, source.format, host, converted)
+
+
+def judged(asked: Asked) -> Prepared:
+    """As `prepared`; classes that the outputs do not tell apart are refused, for whoever counts right decisions.
+
+    Raises:
+        NeuroError: as `prepared`, or classes beyond the outputs.
+    """
+    found = prepared(asked)
+    if found.dataset.y is not None:
+        outputs = prod(found.network.shapes[found.network.output.name])
+        check_classes(found.dataset.y, outputs, f"{found.dataset.name}: y")
+    return found
 
 
 def dataset_for(asked: Asked, network: Graph, items: tuple[np.ndarray, np.ndarray] | None = None) -> DataSet:
@@ -140,6 +155,12 @@ def _behind(host: Graph, dataset: DataSet, input_levels: int | None) -> DataSet:
     return found if input_levels is None else data.coarsen(found, input_levels)
 
 
+def _line(of: Converted | DataSet) -> str:
+    """What input counts stand for: where they begin and how far they step, by channel where channels differ."""
+    origin, step = (", ".join(f"{v:.6g}" for v in np.unique(values)) for values in (of.offset, of.gain))
+    return f"0..{of.levels} from {origin} in steps of {step}"
+
+
 def _same_input(converted: Converted, dataset: DataSet) -> None:
     """Refuses data whose counts stand for other values than those the network was converted for."""
     same = converted.levels == dataset.levels and all(
@@ -148,6 +169,7 @@ def _same_input(converted: Converted, dataset: DataSet) -> None:
     )
     if not same:
         raise BadInput(
-            f"{dataset.name}: input counts 0..{dataset.levels} stand for other values than those that the network was "
-            f"converted for (0..{converted.levels}). Give the preprocessing that 'neuro convert' was given."
+            f"{dataset.name}: input counts stand for other values ({_line(dataset)}) than those that the network was "
+            f"converted for ({_line(converted)}). Give the preprocessing and the calibration items that "
+            "'neuro convert' was given: where values have no steps of their own, the range of these items sets them."
         )

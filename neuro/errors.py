@@ -45,8 +45,9 @@ def printable(text: object, limit: int = 300) -> str:
 
 
 def unsupported(where: str, what: str, refusals: list[Refusal], advice: str) -> Unsupported:
-    """The error that lists all `refusals`. what: completes "3 layers ...", such as "cannot be represented"."""
+    """The error that lists all `refusals`. what: completes "3 layers ...", such as "have no integer form"."""
     count = len(refusals)
+    what = what.replace("have ", "has ", 1) if count == 1 and what.startswith("have ") else what
     lines = "\n".join(f"  {printable(r.op)} {r.layer!r}: {printable(r.reason, 1000)}" for r in refusals)
     return Unsupported(f"{where}: {count} layer{'s' * (count > 1)} {what}:\n{lines}\n{advice}", refusals)
 

@@ -11,6 +11,11 @@ LIMIT = 2 * 2**30
 """Largest file in bytes that is read at once."""
 
 
+def missing(path: Path) -> str:
+    """Why nothing can be read at `path`, where no file is: to be said behind its name."""
+    return "this is a directory, not a file" if path.is_dir() else "there is no such file"
+
+
 def content(path: Path, kind: str = "a file", limit: int = LIMIT) -> bytes:
     """The bytes of the file at `path`.
 
@@ -20,7 +25,7 @@ def content(path: Path, kind: str = "a file", limit: int = LIMIT) -> bytes:
         BadInput: no such file, one beyond `limit` bytes, or one that may not be read.
     """
     if not path.is_file():
-        raise BadInput(f"{path}: there is no such file; give the path of {kind}.")
+        raise BadInput(f"{path}: {missing(path)}; give the path of {kind}.")
     try:
         if (size := path.stat().st_size) > limit:
             raise BadInput(f"{path.name} has {size:,} bytes; at most {limit:,} are read. Use a smaller network.")

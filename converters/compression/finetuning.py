@@ -11,6 +11,7 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from converters.compression.tunable import Parameters
+from converters.readout import check_classes
 from neuro.errors import BadInput
 
 Forward: TypeAlias = Callable[[Parameters, Float[Array, "batch ..."]], Float[Array, "batch output"]]
@@ -48,7 +49,9 @@ def finetuned(
         BadInput: fewer items than labels or none, labels beyond the outputs, or a loss that is no number any more.
     """
     outputs = jax.eval_shape(forward, parameters, jnp.zeros((1, *counts.shape[1:]), jnp.float32)).shape[1]
-    _check(counts, labels, outputs)
+    if not len(counts) or len(counts) != len(labels):
+        raise BadInput(f"{len(counts):,} training items and {len(labels):,} labels; fine-tuning needs one for each.")
+    check_classes(labels, outputs, "y_train")
     size = min(schedule.batch, len(counts))
     steps = schedule.epochs * (len(counts) // size)
     optimiser = optax.adam(optax.cosine_decay_schedule(schedule.rate, steps))
@@ -78,14 +81,3 @@ def finetuned(
     if not np.isfinite(float(missed)):
         raise BadInput(f"fine-tuning diverged at a rate of {schedule.rate:g}; give a smaller --rate.")
     return parameters
-
-
-def _check(counts: np.ndarray, labels: np.ndarray, outputs: int) -> None:
-    if not len(counts) or len(counts) != len(labels):
-        raise BadInput(f"{len(counts):,} training items and {len(labels):,} labels; fine-tuning needs one for each.")
-    most = max(outputs, 2)
-    if labels.min() < 0 or labels.max() >= most:
-        raise BadInput(
-            f"training labels go from {labels.min()} to {labels.max()}; a network of {outputs} output(s) tells "
-            f"0 to {most - 1} apart."
-        )

@@ -254,8 +254,9 @@ def _roots(graph: Graph) -> dict[str, str | None]:
             refused.append(Refusal(name, kind, "no ReLU, whose levels have one threshold"))
         refused += [Refusal(n.name, "Product", "a product") for n in stage(graph, name) if isinstance(n.op, Product)]
     if refused:
-        advice = "Leave --levels, --weight-bits and --cluster-bits out; prune and tune, and convert what comes of it."
-        raise unsupported(graph.name, "cannot be tuned under quantisation", refused, advice)
+        advice = "Leave --cluster-bits out, and --levels and --weight-bits where you tune; convert what comes of it."
+        what = "have no form with one threshold a layer, which shared weights and tuning under quantisation need"
+        raise unsupported(graph.name, what, refused, advice)
     return roots
 
 

@@ -20,7 +20,7 @@ from neuro.codes import is_exact
 from neuro.divergence import Divergence, first_divergence
 from neuro.errors import BadInput
 from neuro.evaluate import evaluate
-from neuro.file import replacing
+from neuro.file import missing, replacing
 from neuro.graph import Graph, digest
 from neuro.schedule import Code
 from neuro.simulate import simulate
@@ -108,7 +108,7 @@ def load(path: Path) -> Replay:
         BadInput: no such file, a damaged one, or something else.
     """
     if not path.is_file():
-        raise BadInput(f"{path}: there is no such file; give one that 'neuro export' wrote.")
+        raise BadInput(f"{path}: {missing(path)}; give one that 'neuro export' wrote.")
     try:
         with zipfile.ZipFile(path) as archive:
             sizes = [(info.file_size, info.compress_size) for info in archive.infolist()]

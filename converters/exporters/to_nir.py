@@ -49,9 +49,8 @@ def graph(converted: Converted) -> tuple[Any, list[str]]:
     integer, exact = converted.integer.graph, is_exact(converted.code)
     refusals = [r for n in integer.nodes if (r := _refusal(integer, n)) is not None]
     if refusals:
-        raise unsupported(
-            integer.name, "have no NIR form", refusals, "Export it as .onnx or .h5, which hold every integer network."
-        )
+        others = ".onnx or .h5, which hold every integer network" if exact else ".h5, which holds every network"
+        raise unsupported(integer.name, "have no NIR form", refusals, f"Export it as {others}.")
     levels = [n.op.levels for n in integer.nodes if isinstance(n.op, Threshold)]
     steps = converted.steps if not exact else max(levels, default=1)
     biases, homeless = _biases(integer)

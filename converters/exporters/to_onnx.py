@@ -2,7 +2,8 @@
 
 Weights and counts are whole numbers in float32, of which every sum is below 2^24 and therefore exact. Thresholds are
 met in int64: max(V + B + floor(th / 2), 0) / th, cut at the highest level; several thresholds by comparisons that are
-added up. Outputs: `output` in the network's own units, and every population by name with the read-out's membrane.
+added up; softmax and layer norm as `neuro.attention` defines them. Outputs: `output_value` in the network's own units,
+and every population by name with the read-out's membrane.
 """
 
 import json
@@ -13,6 +14,7 @@ import numpy as np
 
 from converters.fold import last_function
 from converters.network_file import Converted
+from neuro.attention import FRACTION
 from neuro.codes import is_exact
 from neuro.errors import BadInput
 from neuro.file import replacing
@@ -25,9 +27,13 @@ from neuro.layers import (
     Input,
     MaxPool,
     MultiThreshold,
+    NormNeurons,
     Pad,
+    Product,
     Reshape,
     Scale,
+    Slice,
+    SoftmaxNeurons,
     SumPool,
     Threshold,
     Transpose,
@@ -63,6 +69,11 @@ class _Writer:
             self.onnx.helper.make_node(kind, list(inputs), [result], name=f"{result}:{kind}", **attributes)
         )
         return result
+
+    def whole(self, kind: str, result: str, *inputs: str | int | np.ndarray, **attributes: Any) -> str:
+        """As `add`; numbers among the inputs become constants in int64."""
+        named = [i if isinstance(i, str) else self.constant(f"{result}.{k}", i, np.int64) for k, i in enumerate(inputs)]
+        return self.add(kind, result, *named, **attributes)
 
 
 def export(converted: Converted, path: Path) -> list[str]:
@@ -158,6 +169,14 @@ def _node(write: _Writer, graph: Graph, node: Node) -> None:
             write.add("Transpose", name, inputs[0], perm=[0, *(i + 1 for i in order)])
         case Pad(pads=pads):
             write.add("Pad", name, inputs[0], write.constant(f"{name}.pads", _pads(((0, 0), *pads)), np.int64))
+        case Slice(axis=axis, start=start, stop=stop):
+            write.whole("Slice", name, inputs[0], np.array([start]), np.array([stop]), np.array([axis + 1]))
+        case Product(zeros=zeros):
+            sides = [
+                write.add("Sub", f"{name}.{side}", source, write.constant(f"{name}.zero", zero)) if zero else source
+                for side, source, zero in zip(("left", "right"), inputs, zeros, strict=True)
+            ]
+            write.add("MatMul", name, *sides)
         case Scale():
             write.add("Add", name, inputs[0], write.constant(f"{name}.offset", op.offset))
         case Threshold():
@@ -185,8 +204,65 @@ def _node(write: _Writer, graph: Graph, node: Node) -> None:
             level = write.add("Add", f"{name}.level", total, start)
             above = write.add("Max", f"{name}.above", level, write.constant(f"{name}.zero", 0, np.int64))
             _cut(write, name, above, op.levels)
+        case SoftmaxNeurons():
+            _cut(write, name, _softmax(write, name, op, _whole(write, name, inputs[0], op.bias, graph)), op.levels)
+        case NormNeurons():
+            _cut(write, name, _norm(write, name, op, _whole(write, name, inputs[0], op.bias, graph), graph), op.levels)
         case Input() | _:
             raise TypeError(op)
+
+
+def _softmax(write: _Writer, name: str, op: SoftmaxNeurons, membrane: str) -> str:
+    """`neuro.attention.softmax`, before its levels are cut."""
+    highest = write.add("ReduceMax", f"{name}.highest", membrane, axes=[-1])
+    below = write.add("Sub", f"{name}.below", highest, membrane)
+    rounded = write.whole("Add", f"{name}.rounded", below, op.divisor // 2)
+    steps = write.whole("Div", f"{name}.steps", rounded, op.divisor)
+    entry = write.whole("Min", f"{name}.entry", steps, len(op.table) - 1)
+    share = write.whole("Gather", f"{name}.share", op.table, entry)
+    total = write.whole("ReduceSum", f"{name}.total", share, np.array([-1]))
+    half = write.whole("Div", f"{name}.half", total, 2)
+    scaled = write.whole("Mul", f"{name}.scaled", share, op.whole)
+    return write.add("Div", f"{name}.level", write.add("Add", f"{name}.shares", scaled, half), total)
+
+
+def _norm(write: _Writer, name: str, op: NormNeurons, membrane: str, graph: Graph) -> str:
+    """`neuro.attention.norm`, before its levels are cut above. Shifts are powers of two, looked up."""
+    members, powers = graph.shapes[name][-1], 2 ** np.arange(31)
+    last = np.array([-1])
+    total = write.whole("ReduceSum", f"{name}.total", membrane, last)
+    mean = _floor(write, f"{name}.mean", write.whole("Add", f"{name}.centred", total, members // 2), members)
+    apart = write.add("Sub", f"{name}.apart", membrane, mean)
+    largest = write.add("ReduceMax", f"{name}.largest", write.add("Abs", f"{name}.size", apart), axes=[-1])
+    spread = write.whole("Unsqueeze", f"{name}.spread", largest, last)
+    reached = write.add(
+        "Cast",
+        f"{name}.reached",
+        write.whole("GreaterOrEqual", f"{name}.met", spread, powers),
+        to=write.onnx.TensorProto.INT64,
+    )
+    bits = write.whole("ReduceSum", f"{name}.bits", reached, last, keepdims=0)
+    more = write.whole("Max", f"{name}.more", write.whole("Sub", f"{name}.over", bits, op.bits), 0)
+    less = write.whole("Max", f"{name}.less", write.whole("Sub", f"{name}.under", op.bits, bits), 0)
+    down, up = (write.whole("Gather", f"{name}.{key}", powers, k) for key, k in (("down", more), ("up", less)))
+    nearest = write.add("Add", f"{name}.nearest", apart, write.whole("Div", f"{name}.half", down, 2))
+    even = write.add("Mul", f"{name}.even", _floor(write, f"{name}.shifted", nearest, down), up)
+    squares = write.whole("ReduceSum", f"{name}.squares", write.add("Mul", f"{name}.square", even, even), last)
+    energy = write.add("Add", f"{name}.energy", squares, write.whole("Gather", f"{name}.extra", op.extra, bits))
+    wide = write.add("Cast", f"{name}.wide", energy, to=write.onnx.TensorProto.DOUBLE)  # whose root is exact here
+    root = write.add("Cast", f"{name}.root", write.add("Sqrt", f"{name}.sqrt", wide), to=write.onnx.TensorProto.INT64)
+    share = _floor(
+        write, f"{name}.share", write.whole("Mul", f"{name}.large", even, 2**FRACTION),
+        write.whole("Max", f"{name}.divisor", root, 1),
+    )  # fmt: skip
+    gained = write.whole("Add", f"{name}.gained", write.whole("Mul", f"{name}.gain", share, op.gain), op.offset)
+    return write.whole("Max", f"{name}.above", _floor(write, f"{name}.level", gained, 2**op.shift), 0)
+
+
+def _floor(write: _Writer, name: str, value: str, by: str | int) -> str:
+    """⌊value / by⌋ for by >= 1, also below zero, where ONNX divides towards zero."""
+    rest = write.whole("Mod", f"{name}.rest", value, by)
+    return write.whole("Div", name, write.add("Sub", f"{name}.multiple", value, rest), by)
 
 
 def _conv(

@@ -17,6 +17,7 @@ import numpy as np
 
 from converters.importers.torch_program import Program, Step, Tensor, checked, layer_name, operator_name
 from neuro.errors import BadInput, printable
+from neuro.file import missing
 from neuro.layers import Shape
 
 JSON_LIMIT = 64 * 2**20
@@ -49,7 +50,7 @@ def read(path: str | Path) -> Program:
     """
     path = Path(path)
     if not path.is_file():
-        raise BadInput(f"{path}: there is no such file; give the path of a .pt2 file.")
+        raise BadInput(f"{path}: {missing(path)}; give the path of a .pt2 file.")
     try:
         with path.open("rb") as file:
             if not file.read(4).startswith(b"PK"):

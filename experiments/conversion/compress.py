@@ -23,7 +23,7 @@ from converters.readout import real
 from experiments import decision
 from experiments.datasets.dataset import DataSet
 from experiments.forms import PILOT, weight_bits
-from experiments.prepared import Asked, Prepared, prepared, training_set
+from experiments.prepared import Asked, Prepared, judged, training_set
 from experiments.progress import Progress, silent
 from experiments.run import outputs
 from neuro.errors import BadInput
@@ -69,6 +69,10 @@ class Task(Asked):
             raise BadInput(f"--cluster-bits {self.cluster_bits} is out of range; give {BITS[0]} to {BITS[1]}.")
         if self.finetune < 0:
             raise BadInput(f"--finetune {self.finetune}: passes over the training items, 0 or more.")
+        if not 0 < self.rate < float("inf"):
+            raise BadInput(f"--rate {self.rate:g}: give a finite rate of learning above 0, such as 0.01.")
+        if self.seed < 0:
+            raise BadInput(f"--seed {self.seed}: give 0 or more.")
         if self.out.suffix not in (".h5", ".hdf5"):
             raise BadInput(f"--out {self.out}: compressed networks are HDF5 files; let its name end in .h5.")
 
@@ -107,7 +111,7 @@ def carry_out(task: Task, progress: Progress = silent) -> tuple[Compression, dic
     Raises:
         NeuroError: files, options or layers that cannot be used.
     """
-    source = prepared(task)
+    source = judged(task)
     training = training_set(task, source.network) if task.finetune else None
     done = compress(source, training, task, progress)
     network_file.save(done.converted, task.out)

@@ -20,7 +20,7 @@ from experiments.conversion.methods import Choices, MethodRun
 from experiments.datasets.dataset import DataSet
 from experiments.forms import PILOT
 from experiments.options import Methods
-from experiments.prepared import Asked, Prepared, prepared
+from experiments.prepared import Asked, Prepared, judged
 from experiments.progress import Progress, silent
 from experiments.run import MEMORY, CodeRun, chunk_size, outputs, run
 from neuro import trains
@@ -126,7 +126,7 @@ def carry_out(task: Task, progress: Progress = silent) -> tuple[Conversion, dict
     Raises:
         NeuroError: files, options or layers that cannot be used; `Unsupported` lists the layers.
     """
-    source = prepared(task)
+    source = judged(task)
     done = convert(source, task, progress)
     if task.out is not None:
         network_file.save(done.converted, task.out)

@@ -15,6 +15,7 @@ from converters.network_file import Converted
 from experiments.prepared import Asked, prepared
 from neuro.divergence import first_divergence
 from neuro.errors import BadInput
+from neuro.file import missing
 from neuro.graph import Graph, digest
 from neuro.layers import Input
 
@@ -51,7 +52,7 @@ def carry_out(task: Export) -> dict[str, Any]:
     path = Path(task.network)
     if not network_file.is_network_file(path):
         if not path.is_file():
-            raise BadInput(f"{path}: there is no such file.")
+            raise BadInput(f"{path}: {missing(path)}.")
         raise BadInput(f"{path} is no converted network; write one with 'neuro convert NETWORK --out FILE.h5'.")
     converted = network_file.load(path)
     if task.to.resolve() == path.resolve():

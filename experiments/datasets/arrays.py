@@ -14,6 +14,7 @@ import numpy as np
 import pooch
 
 from neuro.errors import BadInput, printable
+from neuro.file import missing
 
 CALIBRATION = 1000
 LARGEST_FILE = 4 * 2**30
@@ -105,7 +106,7 @@ def from_file(path: Path) -> Arrays:
         BadInput: no such file, another format, no `x`, objects instead of numbers (pickles are never loaded).
     """
     if not path.is_file():
-        raise BadInput(f"{path}: no such file.")
+        raise BadInput(f"{path}: {missing(path)}.")
     reader = {".npz": _npz, ".h5": _hdf5, ".hdf5": _hdf5}.get(path.suffix)
     if reader is None:
         raise BadInput(f"{path}: data are read from .npz, .h5 and .hdf5 files, not {path.suffix or 'this'}.")
@@ -113,9 +114,15 @@ def from_file(path: Path) -> Arrays:
     if "x" not in found:
         raise BadInput(f"{path}: holds no array 'x'; save the test items as 'x', labels or targets as 'y'.")
     calibration = found.get("x_calibration")
-    note = "" if calibration is not None else f"; no x_calibration: calibrated on the first {CALIBRATION:,} items"
     x = found["x"]
-    return Arrays(x, found.get("y"), x[:CALIBRATION] if calibration is None else calibration, f"{path.name}{note}")
+    if x.ndim == 0:
+        raise BadInput(f"{path}: x is a single number; it needs at least one item and one value each: [item, value].")
+    if calibration is not None:
+        return Arrays(x, found.get("y"), calibration, path.name)
+    first = x[:CALIBRATION]
+    items = f"{len(first):,} items" if len(first) > 1 else "item"
+    note = f"no x_calibration: calibrated on the first {items}"
+    return Arrays(x, found.get("y"), first, f"{path.name}; {note}")
 
 
 def labelled(path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -134,8 +141,11 @@ def labelled(path: Path) -> tuple[np.ndarray, np.ndarray]:
     x, y = found["x_train"], found["y_train"]
     if x.dtype.kind not in "biuf" or x.ndim < 2 or not x.size or not np.isfinite(x.astype(np.float32)).all():
         raise BadInput(f"{path}: x_train is {x.dtype} of shape {x.shape}; items of finite real numbers are expected.")
-    if y.shape != x.shape[:1] or y.dtype.kind not in "iu" or y.min() < 0:
+    if y.shape != x.shape[:1] or y.dtype.kind not in "iuf":
         raise BadInput(f"{path}: y_train is {y.dtype} of shape {y.shape}; a whole number from 0 on for each item.")
+    if len(wrong := np.flatnonzero(~((y >= 0) & (np.floor(y) == y)))) or y.dtype.kind == "f":
+        told = f"y_train[{wrong[0]}] is {y[wrong[0]]}" if len(wrong) else f"y_train is {y.dtype}"
+        raise BadInput(f"{path}: {told}; a class is a whole number from 0 on.")
     return x, y.astype(np.int64)
 
 

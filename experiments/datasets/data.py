@@ -160,8 +160,14 @@ def check(name: str, found: Arrays) -> None:
         return
     if found.y.shape != found.x.shape[:1]:
         raise BadInput(f"{name}: y has shape {found.y.shape}, x has {len(found.x):,} items; give one label per item.")
-    if found.y.dtype.kind not in "iu" or found.y.min() < 0:
+    if found.y.dtype.kind not in "iu":
         raise BadInput(f"{name}: labels y must be whole numbers from 0 on, or real targets; they are {found.y.dtype}.")
+    if found.y.min() < 0:
+        first = int(np.argmax(found.y < 0))
+        raise BadInput(
+            f"{name}: label y[{first}] is {found.y[first]}; classes are whole numbers from 0 on. Real targets are "
+            "stored as floating point."
+        )
 
 
 def grid(name: str, x: np.ndarray, x_calibration: np.ndarray, largest: int | None = None) -> tuple[int, float, float]:

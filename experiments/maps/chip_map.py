@@ -79,7 +79,7 @@ def chip_map(
     machine, ready = chip_file.load(chip), prepared(request)
     network, dataset = ready.network, ready.dataset
     found = forms(network, dataset, request.levels, request.weight_bits, request.steps, progress, ready.converted)
-    pilot = dataset.calibration_counts[:PILOT]
+    pilot = dataset.calibration_counts[: request.samples or PILOT]
     wanted = CODES if request.code == "auto" else (request.code,)
     reasons = []
     for code in wanted:

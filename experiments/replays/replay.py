@@ -17,13 +17,15 @@ from experiments.uncertainty import Latent, draw, widened
 from neuro.constants import Grade, leaves
 from neuro.cost import Prices, unpriced
 from neuro.counts import Counts, Path
-from neuro.errors import BadDescription, NeuroError
+from neuro.errors import BadDescription, BadInput, NeuroError
 from neuro.workload import CORE_EVENTS
 
 Override = Mapping[str, float]
 """Values (SI) of constants by dotted path that stand in for those of the files."""
 
 DRAWS = 512
+MOST = 1e30
+"""Beyond every prediction that means something, in SI units."""
 WIDEST = 0.1
 """Half-width at which the search for the one that a case asks for begins, beside twice its residual."""
 
@@ -114,12 +116,23 @@ def replay(
             if key not in benches:
                 benches[key] = _bench(m)
             bench = benches[key]
-            found.append(_replay(m, bench, held_out.get(bench.target.kind, {}).get(m.fit, {})))
+            found.append(_finite(_replay(m, bench, held_out.get(bench.target.kind, {}).get(m.fit, {}))))
         except DataAbsent as error:
             found.append(Replay(m, reason=str(error), kind=m.kind))
         except NeuroError as error:
             raise type(error)(f"case {m.case!r}: {error}") from None
     return found
+
+
+def _finite(r: Replay) -> Replay:
+    """The replay, if its prediction is a number that can be compared and drawn. Raises BadInput."""
+    values = np.array([r.value, r.held_out, *r.draws], np.float64)
+    if not r.reason and not ((values > 0) & (values < MOST)).all():
+        raise BadInput(
+            f"{r.measurement.quantity} is predicted as {r.value:.3g} in SI units, of draws up to {values.max():.3g}; "
+            f"it must be above 0 and below {MOST:g}. Check the counts of its workload and its settings."
+        )
+    return r
 
 
 @dataclass(frozen=True)

@@ -331,3 +331,9 @@ def test_maps_of_detectors():
         assert [x.output_map for x in boxes] == [(s, s) for s in sizes]
     # Boxes of SSD with ResNet-34: 15130; of MobileNet: 1917.
     assert sum(prod(x.output_map) * x.n // 4 for x in boxes) == 1917
+
+
+def test_files_that_are_not_priced_are_no_unknown_networks(tmp_path):
+    (tmp_path / "net.pt2").write_bytes(b"")
+    with pytest.raises(BadInput, match=r"net\.pt2: priced are \.onnx files, \.toml files of shapes"):
+        load("net.pt2", folder=tmp_path)

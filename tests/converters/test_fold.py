@@ -283,3 +283,14 @@ def test_check_measures_the_difference():
     assert check(graph, folded, real, counts) < 1e-5
     with pytest.raises(BadInput, match="folding changed the output by"):
         check(graph, folded, real + np.float32(0.1), counts)
+
+
+@pytest.mark.parametrize(
+    ("weight", "gain", "told"), [(1e30, 1.0, "layer 'w' reach 1e"), (1.0, 1e30, "the input reach")]
+)
+def test_values_that_float32_does_not_carry_are_named(weight, gain, told):
+    nodes = (Node("in", Input((2,))), Node("w", Dense(np.full((1, 2), weight), None), ("in",)))
+    graph, counts = Graph("n", nodes), np.array([[1, 0]])
+    folded = fold(graph, np.array([gain]), np.zeros(1))
+    with pytest.raises(BadInput, match=told):
+        check(graph, folded, (counts * gain).astype(np.float32), counts)

@@ -34,6 +34,16 @@ def test_a_range_that_moves_is_widened_by_as_much():
     assert (tops[1].unit * 63)[0] == pytest.approx(3, abs=0.1)
 
 
+def test_a_single_item_shows_no_drift():
+    """As far as it is known, its values are the range: the largest stays the highest level."""
+    wanted = np.array([[1.0, 2.0]])
+    function = Function("clip", (0.0, 3.0))
+    grid, added = fitted(function, wanted, wanted, widest(function, wanted, 15))
+    np.testing.assert_allclose(grid.low, 0)
+    np.testing.assert_allclose(grid.low + 15 * grid.unit, [1.0, 2.0], rtol=0.1)
+    assert np.abs(added).max() < 0.1
+
+
 def test_a_signed_function_starts_at_its_lowest_value():
     function = Function("elu", (1.0,))
     values = np.linspace(3, 5, 200, dtype=np.float32)[:, None]

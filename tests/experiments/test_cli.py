@@ -234,7 +234,8 @@ def test_a_network_that_does_not_fit_names_limit_need_and_remedy(call, tmp_path)
         helper.make_node("Gemm", ["x", "a"], ["h"], name="wide", transB=1),
         helper.make_node("Relu", ["h"], ["r"], name="relu"),
         helper.make_node("Gemm", ["r", "b"], ["y"], name="last", transB=1),
-        weights={"a": rng.normal(size=(6000, 64)), "b": rng.normal(size=(3, 6000))},
+        weights={"a": rng.normal(size=(6000, 64)), "b": rng.normal(size=(10, 6000))},
+        outputs=10,
     )
     code, _, err = call("compare", path, "--data", "digits", "--chips", "loihi2", "--samples", 8)
     assert code == 2
@@ -370,3 +371,28 @@ def test_programs_of_xla_are_kept_between_commands_unless_jax_was_told(tmp_path,
         kept = list(folder.glob("jit__lambda*-cache"))
         assert len(kept) == 1  # the second command reads what the first one wrote
     assert folder == tmp_path / told if told else folder.parent == tmp_path / "cache"
+
+
+def test_a_closed_pipe_ends_quietly():
+    """More than a pipe holds, and nobody who reads it."""
+    code = "import sys; from experiments import cli; cli.app.command(lambda: print('x' * 10**6), name='much'); "
+    code += "sys.argv = ['neuro', 'much']; cli.main()"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.read(10) == b"x" * 10
+        process.stdout.close()
+        assert process.wait(60) == 141
+        assert process.stderr.read() == b""
+
+
+def test_options_that_cannot_be_used_are_named(call):
+    code, _, err = call("compress", "digits-cnn", "--prune", "0.5", "--rate", "nan")
+    assert code == 2
+    assert "--rate nan: give a finite rate" in err
+
+
+def test_a_map_averages_as_many_items_as_asked(call, tmp_path):
+    words = ("map", "digits-cnn", "--chip", "loihi2", "--out", tmp_path / "map.png", "--json")
+    found = [json.loads(call(*words, *more)[1])["packets"] for more in ((), ("--samples", 16), ("--samples", 1))]
+    assert found[0] == found[1] != found[2]

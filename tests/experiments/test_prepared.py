@@ -6,7 +6,7 @@ import pytest
 from experiments.datasets import data
 from experiments.datasets.arrays import Arrays
 from experiments.datasets.dataset import resize
-from experiments.prepared import Asked, prepared
+from experiments.prepared import Asked, judged, prepared
 from neuro.errors import BadInput
 
 
@@ -51,3 +51,13 @@ def test_what_is_no_image_keeps_its_size():
     x = np.zeros((3, 5), np.float32) + np.arange(5, dtype=np.float32)
     with pytest.raises(BadInput, match=r"items of \(5,\) cannot be resized"):
         resize(data.from_arrays("rows", Arrays(x, None, x, "")), (2, 2))
+
+
+def test_classes_beyond_the_outputs_are_refused_where_decisions_count(tmp_path):
+    """The digits network has ten outputs."""
+    x = np.random.default_rng(0).integers(0, 17, (4, 1, 8, 8)).astype(np.uint8)
+    np.savez(tmp_path / "d.npz", x=x, y=np.array([0, 9, 13, 1]))
+    asked = Asked(network="digits-cnn", data=str(tmp_path / "d.npz"))
+    assert len(prepared(asked).dataset.counts) == 4
+    with pytest.raises(BadInput, match=r"d\.npz: y holds class 13; the network has 10 outputs"):
+        judged(asked)

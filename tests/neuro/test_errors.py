@@ -13,3 +13,9 @@ def test_quotes_are_short_and_harmless_to_a_terminal():
 def test_refused_layers_are_quoted():
     error = unsupported("a.onnx", "cannot be read", [Refusal("l\n", "If\x1b", "no\nmore")], "Stop.")
     assert str(error) == "a.onnx: 1 layer cannot be read:\n  If\\x1b 'l\\n': no\\nmore\nStop."
+
+
+def test_one_layer_has_and_several_have():
+    one = Refusal("l", "If", "no")
+    assert "a: 1 layer has no form" in str(unsupported("a", "have no form", [one], "Stop."))
+    assert "a: 2 layers have no form" in str(unsupported("a", "have no form", [one, one], "Stop."))

@@ -13,7 +13,26 @@ from neuro.activations import Function
 from neuro.divergence import first_divergence
 from neuro.errors import BadInput
 from neuro.graph import Graph, Node
-from neuro.layers import Activation, Add, AvgPool, Concat, Conv, Dense, Input, MaxPool, Pad, Relu, Reshape, Threshold
+from neuro.layers import (
+    Activation,
+    Add,
+    AvgPool,
+    Concat,
+    Conv,
+    Dense,
+    Input,
+    MaxPool,
+    NormNeurons,
+    Pad,
+    Product,
+    Relu,
+    Reshape,
+    Slice,
+    SoftmaxNeurons,
+    Threshold,
+)
+from tests.converters import test_attention as attention
+from tests.neuro.test_attention import norm_by_hand, softmax_by_hand
 
 pytest.importorskip("onnxruntime")
 NONE = ((0, 0), (0, 0))
@@ -125,6 +144,61 @@ def test_thresholds_beyond_float32_divide_exactly(tmp_path):
     counts = np.arange(256).reshape(-1, 1)
     found = run(tmp_path / "n.onnx", counts)["n"][:, 0]
     assert found.tolist() == [max(0, (65535 * n) // 65536) for n in range(256)]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_attention_gives_the_same_integers(seed, tmp_path):
+    """Products with zeros, softmax, layer norm, slices and class tokens, against whole numbers in NumPy."""
+    graph = attention.block(seed, 3, 2, 3, bool(seed % 2), seed > 1)
+    counts = attention.counted(graph, seed)
+    folded, integer = attention.converted(graph, counts, 15)
+    one = np.ones((1, 1))
+    converted = Converted(folded, integer, "exact", "bits", 64, attention.LEVELS, one, 0 * one, {})
+    to_onnx.export(converted, tmp_path / "n.onnx")
+    found, wanted = run(tmp_path / "n.onnx", counts), attention.whole_numbers(integer.graph, counts)
+    kinds = {type(n.op) for n in integer.graph.nodes}
+    assert kinds >= {Product, SoftmaxNeurons, NormNeurons}
+    assert (Slice in kinds) == (seed > 1)
+    assert any(isinstance(n.op, Product) and any(n.op.zeros) for n in integer.graph.nodes)
+    told = [name for name in found if name != to_onnx.OUTPUT]
+    assert len(told) > 10
+    for name in told:
+        np.testing.assert_array_equal(found[name], wanted[name], err_msg=name)
+
+
+def test_slices_begin_and_end_where_they_say(tmp_path):
+    nodes = (
+        Node("in", Input((3, 4), 9)),
+        Node("part", Slice(1, 1, 3), ("in",)),
+        Node("out", quantise.Scale(np.ones((1, 1), np.int64), np.array([[10], [20], [30]])), ("part",)),
+    )
+    to_onnx.export(wrapped(Graph("cut", nodes)), tmp_path / "n.onnx")
+    found = run(tmp_path / "n.onnx", np.arange(12).reshape(1, 3, 4))
+    assert found["out"].tolist() == [[[11, 12], [25, 26], [39, 40]]]
+
+
+@pytest.mark.parametrize("reach", [3, 1000, 2**19])
+def test_softmax_and_layer_norm_on_membranes_small_and_large(reach, tmp_path):
+    rng, members = np.random.default_rng(reach), 5
+    bias = rng.integers(-reach, reach, (1, members))
+    table = np.sort(rng.integers(0, 1000, 40))[::-1] + 1
+    soft = SoftmaxNeurons(bias, table, 7, 200, 180)
+    gain, offset = rng.integers(-40, 40, members), rng.integers(0, 2**20, members)
+    norm = NormNeurons(bias, gain, offset, np.full(32, 3), 12, 14, 255)
+    nodes = (
+        Node("in", Input((4, members), reach)),
+        Node("soft", soft, ("in",)),
+        Node("norm", norm, ("in",)),
+        Node("out", Add(), ("soft", "norm")),
+    )
+    to_onnx.export(wrapped(Graph("groups", nodes)), tmp_path / "n.onnx")
+    counts = rng.integers(0, reach + 1, (6, 4, members))
+    found = run(tmp_path / "n.onnx", counts)
+    for name, op, by_hand in (("soft", soft, softmax_by_hand), ("norm", norm, norm_by_hand)):
+        rows = (counts + bias).reshape(-1, members).tolist()
+        wanted = np.array([by_hand(op, row) for row in rows]).reshape(counts.shape)
+        np.testing.assert_array_equal(found[name], wanted)
+        assert len(np.unique(wanted)) > 1
 
 
 def test_a_rate_code_is_refused(tmp_path):

@@ -34,7 +34,37 @@ def test_hdf5_equals_npz(tmp_path):
 
 def test_calibration_on_test_items_is_said(tmp_path):
     x = np.arange(6, dtype=np.uint8).reshape(3, 2)
-    assert "no x_calibration" in load(saved(tmp_path / "d.npz", x=x)).description
+    assert load(saved(tmp_path / "d.npz", x=x)).description.endswith(
+        "no x_calibration: calibrated on the first 3 items"
+    )
+    assert load(saved(tmp_path / "e.npz", x=x[:1])).description.endswith("calibrated on the first item")
+    many = load(saved(tmp_path / "f.npz", x=np.arange(2004, dtype=np.uint16).reshape(1002, 2)))
+    assert many.description.endswith("calibrated on the first 1,000 items")
+
+
+def test_a_single_number_is_no_item(tmp_path):
+    with pytest.raises(BadInput, match=r"d\.npz: x is a single number; .* \[item, value\]"):
+        load(saved(tmp_path / "d.npz", x=np.float32(3)))
+
+
+def test_a_directory_is_named_as_one(tmp_path):
+    (tmp_path / "d.npz").mkdir()
+    with pytest.raises(BadInput, match=r"d\.npz: this is a directory, not a file"):
+        load(tmp_path / "d.npz")
+
+
+@pytest.mark.parametrize(
+    ("y", "told"),
+    [
+        ([0, -1, 2], r"y_train\[1\] is -1;"),
+        ([0, 1, 0.5], r"y_train\[2\] is 0\.5;"),
+        ([0.0, 1, 2], "y_train is float64;"),
+    ],
+)
+def test_training_labels_that_are_no_classes(tmp_path, y, told):
+    path = saved(tmp_path / "d.npz", x_train=np.ones((3, 2), np.float32), y_train=np.array(y))
+    with pytest.raises(BadInput, match=told):
+        arrays.labelled(path)
 
 
 @pytest.mark.parametrize(("name", "content"), [("d.npz", b"PK\3\4rubbish"), ("d.npz", b""), ("d.h5", b"rubbish")])

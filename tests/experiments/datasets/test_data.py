@@ -166,3 +166,9 @@ def test_unusable_arrays_are_refused(tmp_path, content, match):
 def test_unknown_names(name, match):
     with pytest.raises(BadInput, match=match):
         load(name)
+
+
+def test_the_first_label_below_zero_is_named():
+    x = np.arange(6).reshape(3, 2)
+    with pytest.raises(BadInput, match=r"n: label y\[1\] is -3; classes are whole numbers from 0 on"):
+        from_arrays("n", Arrays(x, np.array([0, -3, -1]), x, ""))

@@ -129,6 +129,15 @@ def test_the_best_batch_is_the_fastest_that_fits():
             "no constant 'overhead.inferenc'",
         ),
         ({"settings": (("overhead.inference", "1 J"),)}, BadInput, "setting overhead.inference: '1 J' is not"),
+        (
+            {
+                "target": "loihi1",
+                "workload": "activity:neurons=1e300,spikes=1e300,synops=1e300",
+                "quantity": "step time",
+            },
+            BadInput,
+            "case 'a': step time is predicted as .*below 1e\\+30",
+        ),
         ({"batch": 8}, DoesNotFit, "case 'a'.*batch of 8"),
         ({"precision": "fp32"}, DoesNotFit, "case 'a'.*fp32"),
     ],
