@@ -62,8 +62,6 @@ def realise(chip: Chip, code: Code, graph: Graph | None = None) -> Realisation:
     if code in ("naf", "graded") and not neuron.graded:
         what = "a sign" if code == "naf" else "an integer"
         return Realisation("impossible", missing=f"spikes that carry {what}")
-    if chip.pace.kind == "event" and code not in ("rate", "graded"):
-        return Realisation("impossible", missing="steps, in which windows are counted")
     if code == "graded" and not neuron.program:
         return Realisation("impossible", missing="floor(V/th) as the value of a spike (a neuron program)")
     if code == "ttfs" and not neuron.program:
@@ -74,12 +72,16 @@ def realise(chip: Chip, code: Code, graph: Graph | None = None) -> Realisation:
     status = "native" if compartments == 1 else "gadget"
     if code == "rate":
         return Realisation(status, compartments, streams=neuron.program)
-    if neuron.program:
+    if neuron.program and (chip.pace.kind != "event" or code == "graded"):
         return _program(chip, code, compartments)
+    if neuron.program:
+        return Realisation("impossible", missing=STEPS)
     if codes.doubles(code):
         return Realisation("impossible", missing="a membrane that doubles in every step (a shift, or a neuron program)")
     if neuron.clock_weight is None:
         return Realisation("impossible", missing=PHASE)
+    if chip.pace.kind == "event":
+        return Realisation("impossible", missing=STEPS)
     return Realisation("gadget", compartments, clock=_gate(neuron.clock_weight.value, graph), clock_bias=2)
 
 
@@ -127,6 +129,7 @@ NEEDS: dict[Method, str] = {
     "sd-graded": "a tracer beside the membrane",
 }
 """What only a program has, by method."""
+STEPS = "steps, in which windows are counted"
 PHASE = "a phase in which neurons wait (a neuron program, or a clock axon)"
 
 

@@ -67,8 +67,9 @@ def at_pace(name: str, kind: str):
         (without("loihi2", "program"), "graded", "floor(V/th) as the value of a spike"),
         (without("loihi1", "ramp"), "ttfs", "a membrane that ramps"),
         (without("loihi1", "clock_weight"), "ttfs", "a phase in which neurons wait"),
-        (load("speck"), "ttfs", "steps, in which windows are counted"),
-        (load("speck"), "unary", "steps, in which windows are counted"),
+        (load("speck"), "ttfs", "a membrane that ramps"),
+        (load("speck"), "unary", "a phase in which neurons wait"),
+        (at_pace("loihi1", "event"), "unary", "steps, in which windows are counted"),
         (at_pace("loihi2", "event"), "bits", "steps, in which windows are counted"),
     ],
 )
