@@ -94,11 +94,10 @@ def cells(group: Any, scope: Scope, step: float, direct: bool, later: bool, prob
         # Spikes that meet a neuron between its threshold and the end of its refractoriness are lost. Here they are if
         # it is held for one step more, which makes no difference to a membrane at rest.
         if currents or adapting or np.any(bias) or reset.kind == "soft":
+            advice = "put resets before synapses" + (" and drop (unless refractory)" if frozen else "")
             problems.append(
                 f"{where}: spikes change {membrane} itself; those that come while it is reset are lost, which has no "
-                "counterpart here unless it rests at its reset value without other currents; put resets before synapses"
-                + " and drop (unless refractory)"
-                * frozen
+                f"counterpart here unless it rests at its reset value without other currents; {advice}"
             )
         held = np.maximum(deaf, 1)
     decay = tuple(_plain(decays[name]) for name in currents) + ((0.0,) if direct else ())

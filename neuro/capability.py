@@ -72,15 +72,15 @@ def realise(chip: Chip, code: Code, graph: Graph | None = None) -> Realisation:
     status = "native" if compartments == 1 else "gadget"
     if code == "rate":
         return Realisation(status, compartments, streams=neuron.program)
-    if neuron.program and (chip.pace.kind != "event" or code == "graded"):
-        return _program(chip, code, compartments)
+    stepless = chip.pace.kind == "event"
     if neuron.program:
-        return Realisation("impossible", missing=STEPS)
+        lost = stepless and code != "graded"
+        return Realisation("impossible", missing=STEPS) if lost else _program(chip, code, compartments)
     if codes.doubles(code):
         return Realisation("impossible", missing="a membrane that doubles in every step (a shift, or a neuron program)")
     if neuron.clock_weight is None:
         return Realisation("impossible", missing=PHASE)
-    if chip.pace.kind == "event":
+    if stepless:
         return Realisation("impossible", missing=STEPS)
     return Realisation("gadget", compartments, clock=_gate(neuron.clock_weight.value, graph), clock_bias=2)
 
