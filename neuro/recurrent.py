@@ -17,10 +17,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int32, UInt8
 
-from neuro import fixed, native, scanned
+from neuro import fixed, native, rows, scanned
 from neuro.dynamics import Dynamics
 from neuro.errors import Unsupported
 from neuro.network import Network, Neurons
+from neuro.rows import Rows
 from neuro.trace import Trace, batch_axes
 
 Kind: TypeAlias = Literal["fixed", "float32", "float64"]
@@ -31,11 +32,6 @@ BLOCK = 32
 RECEPTORS = 4
 """Most that a population may have whose neurons are all alike to the kernel."""
 PLACES = 2**31
-NEAR = 2**16
-"""Places that 16 bits tell apart."""
-WEIGHTS = ("row", "int16", "float32", "number")
-"""How weights are stored: one for all synapses of a source, or each in the smallest kind that holds all of them;
-number is the kind that the network computes in."""
 PIECE = 2**21
 """Bytes of spikes after which a run tells how far it is, and can be interrupted."""
 START = 3
@@ -48,19 +44,15 @@ NEVER = 2**30
 class Tables:
     """A network as the kernel reads it (kernels/network.h).
 
-    populations [population, field], parameters [parameter, 2], numbers, places and weights as bytes, refractory
-    [neuron], rows [source + 1]. places: of every synapse. weights: of every synapse, or of every source where all its
-    synapses weigh the same. stored: types of a synapse's place and weight (`WEIGHTS`).
+    populations [population, field], parameters [parameter, 2], numbers as bytes, refractory [neuron]; rows: the
+    synapses of every source.
     """
 
     populations: Int32[Array, "population 13"]
     parameters: Int32[Array, "parameter 2"]
     numbers: UInt8[Array, " byte"]
     refractory: Int32[Array, " neuron"]
-    rows: Int32[Array, " source_and_1"]
-    places: UInt8[Array, " byte_of_place"]
-    weights: UInt8[Array, " byte_of_weight"]
-    stored: tuple[str, str]
+    rows: Rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,9 +197,9 @@ def fire(program: Program, entering: UInt8[Array, "sample step byte"], state: St
         tables.parameters,
         tables.numbers,
         tables.refractory,
-        tables.rows,
-        tables.places,
-        tables.weights,
+        tables.rows.ends,
+        tables.rows.places,
+        tables.rows.weights,
         entering,
         state.memory,
         state.step,
@@ -216,8 +208,9 @@ def fire(program: Program, entering: UInt8[Array, "sample step byte"], state: St
         block=np.int32(program.block),
         wait=np.int32(state.wait),
         merged=np.int32(_merged(program)),
-        near=np.int32(tables.stored[0] == "uint16"),
-        weight=np.int32(WEIGHTS.index(tables.stored[1])),
+        near=np.int32(tables.rows.place == "uint16"),
+        weight=np.int32(rows.WEIGHTS.index(tables.rows.weight)),
+        wide=np.int32(tables.rows.wide),
     )
     return spikes, updated, State(memory, state.step + steps, state.wait)
 
@@ -281,7 +274,7 @@ def _tables(network: Network, kind: Kind, slot: int, slots: int) -> Tables:
         jnp.asarray(np.array(parameters, np.int32).reshape(-1, 2)),
         jnp.asarray(np.concatenate([none.astype(number), *blocks]).view(np.uint8)),
         jnp.asarray(np.concatenate([none, *refractory])),
-        *_synapses(network, kind, slot, slots),
+        _rows(network, kind, slot, slots),
     )
 
 
@@ -311,8 +304,8 @@ def _filled(values: np.ndarray, words: int) -> np.ndarray:
     return np.pad(values, (0, words * WORD - len(values)), mode="edge")
 
 
-def _synapses(network: Network, kind: Kind, slot: int, slots: int) -> tuple[Array, Array, Array, tuple[str, str]]:
-    """The last fields of `Tables`: synapses (place in the ring, weight) by source and place."""
+def _rows(network: Network, kind: Kind, slot: int, slots: int) -> Rows:
+    """Synapses by source; a place is that in the ring, counted from the slot of the next step."""
     first, place, source = {}, {}, {}
     neurons = at = 0
     for p in (*_modelled(network), *network.inputs):
@@ -326,29 +319,15 @@ def _synapses(network: Network, kind: Kind, slot: int, slots: int) -> tuple[Arra
         none,
         *(p.delay * slot + first[p.target] + p.receptor * place[p.target] + p.post for p in network.projections),
     ])  # fmt: skip
-    order = np.argsort(pre * (slots * slot) + post)  # one key: several times as fast as two
     number = NUMBERS[kind]
-    weight = np.concatenate([none.astype(number), *(p.weight for p in network.projections)]).astype(number)[order]
-    pre, post = pre[order], post[order]
-    rows = np.searchsorted(pre, np.arange(neurons + 1)).astype(np.int32)
-    places = post.astype("uint16" if slots * slot < NEAR else "uint32")
-    alike = bool((weight[1:] == weight[:-1])[pre[1:] == pre[:-1]].all())
-    with np.errstate(over="ignore", invalid="ignore"):  # what does not fit comes back as another number
-        fits = [alike, *(bool((weight == weight.astype(small).astype(number)).all()) for small in WEIGHTS[1:3])]
-    how = WEIGHTS[fits.index(True)] if any(fits) else "number"
-    if alike:
-        weights = np.zeros(neurons, number)
-        weights[pre] = weight
-    else:
-        weights = weight if how == "number" else weight.astype(how)
-    stored = (str(places.dtype), how)
-    return jnp.asarray(rows), jnp.asarray(places.view(np.uint8)), jnp.asarray(weights.view(np.uint8)), stored
+    weight = np.concatenate([none.astype(number), *(p.weight for p in network.projections)]).astype(number)
+    return rows.pack(pre, post, weight, neurons, slots * slot)
 
 
 jax.tree_util.register_dataclass(
     Tables,
-    ["populations", "parameters", "numbers", "refractory", "rows", "places", "weights"],
-    ["stored"],
+    ["populations", "parameters", "numbers", "refractory", "rows"],
+    [],
 )
 jax.tree_util.register_dataclass(State, ["memory", "step"], ["wait"])
 jax.tree_util.register_dataclass(Program, ["tables"], ["network", "kind", "slots", "block", "reason"])

@@ -39,9 +39,24 @@ inline typename Lane<T>::Mask spread(uint64_t word) {
   return ((typename Lane<T>::Mask{} + typename Lane<T>::Integer(word & ((1u << Lane<T>::Count) - 1))) & each) == each;
 }
 
+// Whole or real numbers as another kind. From 16 bits to 64, GCC goes one by one.
+template <class To, class From>
+inline To converted(const From& from) {
+  if constexpr (sizeof from[0] == 2) {
+#if LANES_AVX512
+    if constexpr (sizeof from == 16 && sizeof(To) == 64) return (To)_mm512_cvtepi32_pd(_mm256_cvtepi16_epi32((__m128i)from));
+#endif
+    typedef int32_t Whole __attribute__((vector_size(2 * sizeof from)));
+    return __builtin_convertvector(__builtin_convertvector(from, Whole), To);
+  } else {
+    return __builtin_convertvector(from, To);
+  }
+}
+
 constexpr int Word = 64;         // neurons of one word
 constexpr int Shift = 12;        // fixed point: decays are n / 4096
-constexpr int Ahead = 256;       // synapses of a row that are asked for at once
+constexpr int Eight = 8;         // places of a wide entry
+constexpr int Ahead = 256;       // places of a row that are asked for at once
 constexpr int Early = 4;         // rows before its turn that a row is asked for
 constexpr int Announced = 64;    // rows that are asked for before their delivery: what the second cache has room for
 constexpr int Receptors = 4;     // that a uniform population has at most
@@ -71,15 +86,18 @@ struct Network {
   const Parameter* parameters;
   const T* numbers;
   const int32_t* refractory;  // of each neuron
-  const int32_t* rows;        // [source + 1]: its synapses
-  const uint8_t* places;      // [synapse] uint16_t or uint32_t
-  const uint8_t* weights;     // [synapse], or [source] where a row has one weight
+  const int32_t* rows;        // [source + 1]: its entries
+  const uint8_t* places;      // [entry] uint16_t or uint32_t, in eights where rows are wide
+  const uint8_t* weights;     // [entry] or [entry, 8], or [source] where a row has one weight
   bool near;                  // places have 16 bits
+  bool wide;                  // an entry is eight neighbouring places, else one synapse
   Weight weight;
   size_t slot;  // numbers of one slot of the ring
 
-  size_t place_bytes() const { return near ? 2 : 4; }
-  size_t weight_bytes() const { return weight == Weight::Short ? 2 : weight == Weight::Single ? 4 : sizeof(T); }
+  int width() const { return wide ? Eight : 1; }
+  size_t place_bytes() const { return near ? 2 : 4; }  // of an entry
+  size_t weight_bytes() const { return width() * one_weight(); }
+  size_t one_weight() const { return weight == Weight::Short ? 2 : weight == Weight::Single ? 4 : sizeof(T); }
 };
 
 }  // namespace recurrent

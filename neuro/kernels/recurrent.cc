@@ -28,7 +28,7 @@ template <class T>
 ffi::Error run(ffi::ThreadPool& pool, Integers populations, Integers parameters, Bytes numbers, Integers refractory,
                Integers rows, Bytes places, Bytes weights, Bytes entering, Bytes before, Integers step,
                Bytes& spikes, Integers& updated, Bytes& after, int slots, int block, int wait, bool merged, bool near,
-               int weight) {
+               int weight, bool wide) {
   recurrent::Network<T> net;
   net.populations = reinterpret_cast<const recurrent::Population*>(populations.typed_data());
   net.count = int(populations.dimensions()[0]);
@@ -51,6 +51,7 @@ ffi::Error run(ffi::ThreadPool& pool, Integers populations, Integers parameters,
   net.input_words = int(e[2] / 8);
   const size_t all = size_t(net.words + net.input_words) * recurrent::Word;
   net.near = near;
+  net.wide = wide;
   net.weight = recurrent::Weight(weight);
   net.places = places.typed_data();
   net.weights = weights.typed_data();
@@ -58,8 +59,9 @@ ffi::Error run(ffi::ThreadPool& pool, Integers populations, Integers parameters,
   const size_t synapses = rows.element_count() == all + 1 ? rows.typed_data()[all] : 0;
   if (rows.element_count() != all + 1 || refractory.element_count() != size_t(net.words) * recurrent::Word ||
       places.element_count() != synapses * net.place_bytes() ||
-      weights.element_count() != (of_row ? all : synapses) * net.weight_bytes() || block > slots ||
-      block > recurrent::Block || slots * net.slot >= size_t(1) << (near ? 16 : 31) ||
+      weights.element_count() != (of_row ? all * net.one_weight() : synapses * net.weight_bytes()) ||
+      (of_row && wide) || block > slots || block > recurrent::Block ||
+      slots * net.slot / net.width() >= size_t(1) << (near ? 16 : 31) ||
       spikes.dimensions()[2] != net.words * 8 || step.element_count() != 1 ||
       before.element_count() != size_t(e[0]) * recurrent::State<T>::bytes(net))
     return ffi::Error::InvalidArgument("recurrent: tables do not fit together");
@@ -82,10 +84,11 @@ ffi::Error recurrent_of_kind(ffi::ThreadPool pool, Integers populations, Integer
                              Integers refractory, Integers rows, Bytes places, Bytes weights, Bytes entering,
                              Bytes before, Integers step, ffi::Result<Bytes> spikes, ffi::Result<Integers> updated,
                              ffi::Result<Bytes> after, int32_t kind, int32_t slots, int32_t block, int32_t wait,
-                             int32_t merged, int32_t near, int32_t weight) {
+                             int32_t merged, int32_t near, int32_t weight, int32_t wide) {
   auto with = [&](auto of) {
     return run<decltype(of)>(pool, populations, parameters, numbers, refractory, rows, places, weights, entering,
-                             before, step, *spikes, *updated, *after, slots, block, wait, merged, near, weight);
+                             before, step, *spikes, *updated, *after, slots, block, wait, merged, near, weight,
+                             wide);
   };
   if (kind == 0) return with(int32_t());
   return kind == 1 ? with(float()) : with(double());
@@ -115,4 +118,5 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(recurrent_run, recurrent_of_kind,
                                   .Attr<int32_t>("wait")
                                   .Attr<int32_t>("merged")
                                   .Attr<int32_t>("near")
-                                  .Attr<int32_t>("weight"));
+                                  .Attr<int32_t>("weight")
+                                  .Attr<int32_t>("wide"));

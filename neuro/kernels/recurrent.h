@@ -3,7 +3,8 @@
 // Neurons of all populations stand one after the other, each population from a new word of 64 on; input populations
 // follow. What arrives waits in a ring of slots, one for each step to come up to the longest delay. A synapse is one
 // number for its place in the ring, counted from the slot of the next step, and its weight, each in as few bytes as
-// hold it: rows of synapses are read from far away. With a shortest delay of D steps a word of neurons takes D + 1
+// hold it: rows of synapses are read from far away. Where places stand close together, rows are wide: an entry is eight
+// places in a row and a weight for each, zero where there is no synapse, and a vector adds them. With a shortest delay of D steps a word of neurons takes D + 1
 // steps in a row, its state in the first cache, and then the spikes are delivered.
 //
 // `Merged`: where every spike takes the same D + 1 steps, the first of the next ones has the same slot every time. That
@@ -251,10 +252,11 @@ class Run {
       ask(first + __builtin_ctzll(spikes), 0);
   }
 
-  // Asks for a part of a row of synapses: the first `Ahead`, or as many after these.
+  // Asks for a part of a row: the first `Ahead` places, or as many after these.
   void ask(uint32_t source, int part) const {
-    const size_t from = size_t(net.rows[source]) + part * Ahead;
-    const size_t to = std::min<size_t>(net.rows[source + 1], from + Ahead);
+    const int entries = Ahead / net.width();
+    const size_t from = size_t(net.rows[source]) + part * entries;
+    const size_t to = std::min<size_t>(net.rows[source + 1], from + entries);
     auto lines = [&](const uint8_t* data, size_t bytes) {
       for (size_t at = from * bytes; at < to * bytes; at += 64) __builtin_prefetch(data + at);
     };
@@ -282,19 +284,28 @@ class Run {
     net.slots == 1 ? deliver<P, S, false>(t, spikes, entering) : deliver<P, S, true>(t, spikes, entering);
   }
 
+  template <class S>
+  static void add_eight(T* to, const S* weights) {
+    typedef T Numbers __attribute__((vector_size(Eight * sizeof(T))));
+    typedef S Stored __attribute__((vector_size(Eight * sizeof(S))));
+    const Numbers amounts = converted<Numbers>(lanes::load<Stored>(weights));
+    lanes::store(to, lanes::load<Numbers>(to) + amounts);
+  }
+
   // Round: a place may lie behind the end of the ring, which goes on at its beginning.
   template <class P, class S, bool Round>
   void deliver(int t, const uint8_t* spikes, const uint8_t* entering) {
     firing.clear();
     collect(spikes, net.words, 0);
     collect(entering, net.input_words, uint32_t(net.words) * Word);
-    const uint32_t base = uint32_t((t + 1) % net.slots * net.slot), all = uint32_t(net.slots * net.slot);
+    const size_t slot = net.slot / net.width();
+    const uint32_t base = uint32_t((t + 1) % net.slots * slot), all = uint32_t(net.slots * slot);
     const P* places = reinterpret_cast<const P*>(net.places);
     T* to = state.ring;
-    auto add = [=](P of, T amount) {
+    auto at = [=](P of) {
       uint32_t place = of;
       if constexpr (Round) place += base, place -= place >= all ? all : 0;
-      to[place] += amount;
+      return place;
     };
     for (size_t i = 0; i < firing.size(); i++) {
       if (i + Early < firing.size()) ask(firing[i + Early], i + Early < size_t(announced));
@@ -302,16 +313,19 @@ class Run {
       const size_t end = net.rows[firing[i] + 1];
       if constexpr (std::is_void_v<S>) {
         const T same = reinterpret_cast<const T*>(net.weights)[firing[i]];
-        for (; s < end; s++) add(places[s], same);
+        for (; s < end; s++) to[at(places[s])] += same;
+      } else if (net.wide) {
+        const S* weights = reinterpret_cast<const S*>(net.weights);
+        for (; s < end; s++) add_eight(to + size_t(at(places[s])) * Eight, weights + s * Eight);
       } else {
         typedef S Some __attribute__((vector_size(N * sizeof(S))));
         const S* weights = reinterpret_cast<const S*>(net.weights);
         for (; s + N <= end; s += N) {
           T amounts[N];
-          lanes::store(amounts, __builtin_convertvector(lanes::load<Some>(weights + s), V));
-          for (int k = 0; k < N; k++) add(places[s + k], amounts[k]);
+          lanes::store(amounts, converted<V>(lanes::load<Some>(weights + s)));
+          for (int k = 0; k < N; k++) to[at(places[s + k])] += amounts[k];
         }
-        for (; s < end; s++) add(places[s], T(weights[s]));
+        for (; s < end; s++) to[at(places[s])] += T(weights[s]);
       }
     }
   }

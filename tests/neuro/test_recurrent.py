@@ -68,7 +68,7 @@ class Draw:
         projections, shortest = [], int(rng.integers(0, 5))
         for _ in range(rng.integers(0, 7)):
             a, b = populations[rng.integers(len(populations))], modelled[rng.integers(len(modelled))]
-            number = int(rng.integers(0, 300))
+            number = int(rng.integers(0, self.maybe(300, 3 * a.size * b.size)))  # then rows are wide, and some are double
             weight = rng.integers(-20, 30, number) / (1 if self.whole else 8)
             pre, post = rng.integers(0, a.size, number), rng.integers(0, b.size, number)
             delay = self.maybe(int(rng.integers(shortest, 21)), shortest)
@@ -181,6 +181,7 @@ def test_nothing_but_inputs():
 
 
 @pytest.mark.usefixtures("compiled")
+@pytest.mark.parametrize("apart", [1, 3, 8])
 @pytest.mark.parametrize("far", [False, True])
 @pytest.mark.parametrize(
     ("weight", "stored"),
@@ -190,26 +191,32 @@ def test_nothing_but_inputs():
         ([1e300, 1.0, -1.0], "number"),
     ],
 )  # fmt: skip
-def test_weights_are_kept_to_the_last_bit(weight, stored, far):
+def test_weights_are_kept_to_the_last_bit(weight, stored, far, apart):
     """One spike, no leak: each membrane is its weight, stored in the fewest bytes that keep it; 33 synapses are vectors
-    and a rest. far: with so many neurons, or so long a delay, that a place takes 32 bits."""
+    and a rest. far: with so many neurons, or so long a delay, that a place takes 32 bits. apart: neighbours are wide
+    rows, which have no weight for a whole row; one in three places, and one in eight, are not."""
     weights = 11 * weight
     number = len(weights)
-    size, delay = (70_000, 2) if far else (number, 0)
-    where = size - 1 - np.arange(number)
+    wide = apart == 1
+    size, delay = (apart * 270_000, 2) if far else (apart * number, 0)
+    where = size - 1 - apart * np.arange(number)
+    if wide and stored == "row":
+        stored = "int16" if weights[0] == 7 else "number"
     populations = (Neurons("in", (1,)), Neurons("cells", (size,), Dynamics(np.inf)))
     projection = Projection("in", "cells", np.zeros(number, int), where, np.array(weights), delay)
     program = recurrent.prepare(Network("weights", populations, (projection,)), "float64")
     assert program.tables is not None
-    assert program.tables.stored == ("uint32" if far else "uint16", stored)
-    assert program.tables.places.size == number * (4 if far else 2)
+    rows = program.tables.rows
+    assert (rows.place, rows.weight, rows.wide) == ("uint32" if far else "uint16", stored, wide)
+    entries = -(-number // 8) if wide else number
+    assert rows.places.size == entries * (4 if far else 2)
     if stored != "row":
-        assert program.tables.weights.size == number * {"int16": 2, "float32": 4, "number": 8}[stored]
+        assert rows.weights.size == entries * (8 if wide else 1) * {"int16": 2, "float32": 4, "number": 8}[stored]
     trains = np.zeros((5, 1), bool)
     trains[0] = True
     found = recurrent.run(program, {"in": trains}, 5).membranes["cells"]
     assert found[where].tolist() == weights
-    assert not found[: size - number].any()
+    assert np.count_nonzero(found) == number
 
 
 @pytest.mark.usefixtures("compiled")

@@ -106,9 +106,18 @@ def mapped(placed: Placed, units: dict[str, dict[str, float]], steps: int) -> Ma
 
 
 def network(placed: Placed) -> tuple[np.ndarray, list[np.ndarray], Network]:
-    """The cores in use, their neurons, and the network with a population for each."""
+    """The cores in use, their neurons, and the network with a population for each.
+
+    Neurons of a core that hear the same neurons, or their neighbours, stand side by side: rows of synapses are then wide.
+    """
     cores = np.unique(placed.core)
-    members = [np.flatnonzero(placed.core == core) for core in cores]
+    table = placed.weights.tocsr().sorted_indices()
+    begin, end = table.indptr[:-1], table.indptr[1:]
+    hears = begin < end
+    first, last = np.full((2, len(placed.core)), -1)
+    first[hears], last[hears] = table.indices[begin[hears]], table.indices[end[hears] - 1]
+    order = np.lexsort((last, first, placed.core))
+    members = np.split(order, np.searchsorted(placed.core[order], cores[1:]))
     place = np.empty(len(placed.core), np.int64)
     for mine in members:
         place[mine] = np.arange(len(mine))
@@ -126,8 +135,7 @@ def network(placed: Placed) -> tuple[np.ndarray, list[np.ndarray], Network]:
         )
         for core, mine in zip(cores, members, strict=True)
     )
-    table = placed.weights.tocoo()
-    target, source, weight = table.row, table.col, table.data
+    target, source, weight = table.tocoo().row, table.tocoo().col, table.data
     pair = placed.core[source] * CORES + placed.core[target]
     order = np.argsort(pair, kind="stable")
     ends = np.flatnonzero(np.diff(pair[order], prepend=-1, append=-1))
