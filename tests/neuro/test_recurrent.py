@@ -68,7 +68,8 @@ class Draw:
         projections, shortest = [], int(rng.integers(0, 5))
         for _ in range(rng.integers(0, 7)):
             a, b = populations[rng.integers(len(populations))], modelled[rng.integers(len(modelled))]
-            number = int(rng.integers(0, self.maybe(300, 3 * a.size * b.size)))  # then rows are wide, and some are double
+            full = 3 * a.size * b.size  # rows are wide then, and synapses double
+            number = int(rng.integers(0, self.maybe(300, full)))
             weight = rng.integers(-20, 30, number) / (1 if self.whole else 8)
             pre, post = rng.integers(0, a.size, number), rng.integers(0, b.size, number)
             delay = self.maybe(int(rng.integers(shortest, 21)), shortest)
