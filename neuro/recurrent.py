@@ -313,15 +313,13 @@ def _rows(network: Network, kind: Kind, slot: int, slots: int) -> Rows:
         if p.model is not None:
             first[p.name], at = at, at + _words(p) * WORD * p.model.receptors
             place[p.name] = _words(p) * WORD
-    none = np.zeros(0, np.int64)
-    pre = np.concatenate([none, *(source[p.source] + p.pre for p in network.projections)])
-    post = np.concatenate([
-        none,
-        *(p.delay * slot + first[p.target] + p.receptor * place[p.target] + p.post for p in network.projections),
-    ])  # fmt: skip
-    number = NUMBERS[kind]
-    weight = np.concatenate([none.astype(number), *(p.weight for p in network.projections)]).astype(number)
-    return rows.pack(pre, post, weight, neurons, slots * slot)
+    places = slots * slot
+    key, weight = np.empty(network.synapses, np.int64), np.empty(network.synapses, NUMBERS[kind])
+    ends = np.cumsum([0, *map(len, network.projections)])
+    for p, mine in zip(network.projections, map(slice, ends[:-1], ends[1:]), strict=True):
+        to = p.delay * slot + first[p.target] + p.receptor * place[p.target]
+        key[mine], weight[mine] = (source[p.source] + p.pre) * places + to + p.post, p.weight
+    return rows.pack(key, weight, neurons, places)
 
 
 jax.tree_util.register_dataclass(

@@ -37,29 +37,33 @@ class Rows:
 
 
 def pack(
-    source: Integer[np.ndarray, " synapse"],
-    place: Integer[np.ndarray, " synapse"],
+    key: Integer[np.ndarray, " synapse"],
     weight: Shaped[np.ndarray, " synapse"],
     sources: int,
     places: int,
 ) -> Rows:
-    """Rows of synapses given in any order; weights are of the kind that the network computes in. places: how many there
-    are, a multiple of eight. In wide rows, synapses of the same source and place are one."""
-    key = source * places + place
+    """Rows of synapses given in any order; weights are of the kind that the network computes in. key: source times
+    places, plus place. places: how many there are, a multiple of eight. In wide rows, synapses of the same source and
+    place are one."""
     order = np.argsort(key)  # one key: several times as fast as two
     key, weight = key[order], weight[order]
-    eights = np.flatnonzero(np.diff(key // EIGHT, prepend=-1))
-    if len(key) and len(key) >= FILL * len(eights):
-        entry = np.repeat(np.arange(len(eights)), np.diff(eights, append=len(key)))
-        lane = EIGHT * entry + key % EIGHT
-        table = np.bincount(lane, weight, EIGHT * len(eights)).astype(weight.dtype)
-        return _rows(key[eights] // EIGHT, places // EIGHT, table, sources, True)
+    del order
+    opens = np.ones(len(key), bool)  # the first synapse of an eight
+    np.greater_equal(key[1:] ^ key[:-1], EIGHT, out=opens[1:])
+    if len(key) and len(key) >= FILL * np.count_nonzero(opens):
+        first = np.flatnonzero(opens)
+        lane = np.repeat(np.arange(len(first)), np.diff(first, append=len(key)))
+        lane *= EIGHT
+        lane += key % EIGHT
+        table = np.zeros(EIGHT * len(first), weight.dtype)
+        np.add.at(table, lane, weight)
+        return _rows(key[first] // EIGHT, places // EIGHT, table, sources, True)
     return _rows(key, places, weight, sources, False)
 
 
 def _rows(key: np.ndarray, places: int, weight: np.ndarray, sources: int, wide: bool) -> Rows:
-    """Rows of entries in order; key: source times places and place."""
-    source, place = np.divmod(key, places) if places else (key, key)
+    """Rows of entries in the order of their keys, which are lost; both may be in eights."""
+    source, place = np.divmod(key, places, out=(np.empty_like(key), key))
     at = place.astype("uint16" if places < NEAR else "uint32")
     number = weight.dtype
     alike = not wide and bool((weight[1:] == weight[:-1])[source[1:] == source[:-1]].all())

@@ -33,7 +33,7 @@ def test_rows_are_the_matrix(seed, kind, share):
     weight = rng.integers(-9, 9, number) if rng.random() < 0.7 else np.full(number, 70_000)
     expected = np.zeros((sources, places), kind)
     np.add.at(expected, (source, place), weight)
-    found = rows.pack(source, place, weight.astype(kind), sources, places)
+    found = rows.pack(source * places + place, weight.astype(kind), sources, places)
     np.testing.assert_array_equal(unpacked(found, sources, places, kind), expected)
 
 
@@ -41,7 +41,7 @@ def test_rows_are_the_matrix(seed, kind, share):
 def test_rows_are_wide_where_synapses_stand_together(held, wide):
     """Three of eight places are enough; each eight once, whatever their number."""
     place = np.concatenate([8 * k + np.array(held) for k in (1, 4, 9)])
-    found = rows.pack(np.zeros_like(place), place, np.arange(1.0, 1 + len(place)), 1, 80)
+    found = rows.pack(place, np.arange(1.0, 1 + len(place)), 1, 80)
     assert found.wide == wide
     assert np.asarray(found.ends).tolist() == [0, 3 if wide else len(place)]
     if wide:
@@ -51,12 +51,12 @@ def test_rows_are_wide_where_synapses_stand_together(held, wide):
 def test_places_that_need_32_bits():
     """65,536 places in all are one too many for 16 bits, unless they are taken in eights."""
     for place, wide in ((np.array([65_528]), False), (np.arange(65_528, 65_536), True)):
-        found = rows.pack(np.zeros_like(place), place, np.ones(len(place)), 1, 2**16)
+        found = rows.pack(place, np.ones(len(place)), 1, 2**16)
         assert (found.place, found.wide) == ("uint16" if wide else "uint32", wide)
 
 
 def test_no_synapses():
     none = np.zeros(0, int)
-    found = rows.pack(none, none, np.zeros(0), 3, 64)
+    found = rows.pack(none, np.zeros(0), 3, 64)
     assert np.asarray(found.ends).tolist() == [0, 0, 0, 0]
     assert not found.wide
