@@ -38,6 +38,14 @@ void by_events(const fire::Layer<W>& layer, int begin, int end, const fire::List
   }
 }
 
+#if FIRE_MATRIX
+using Shared = fire::matrix::Shared;
+#else
+struct Shared {
+  void forget() {}
+};
+#endif
+
 template <class W>
 struct Scratch {
   fire::Lists lists;
@@ -57,7 +65,7 @@ struct Crossover {
 // Not inlined: where the compiler knows that the scratch is a thread's own, it asks for its address again and again.
 template <class W>
 __attribute__((noinline)) Way tile(const fire::Layer<W>& layer, int begin, int end, bool may_look_up,
-                                   Crossover crossover, Scratch<W>& scratch) {
+                                   Crossover crossover, Shared& shared, Scratch<W>& scratch) {
   if (layer.lanes_all < layer.out_bytes * 8) {  // no block reaches the last bytes
     const size_t each = size_t(layer.targets) * layer.out_steps * layer.out_bytes;
     memset(layer.out + begin * each, 0, (end - begin) * each);
@@ -68,7 +76,7 @@ __attribute__((noinline)) Way tile(const fire::Layer<W>& layer, int begin, int e
 #if FIRE_MATRIX
   const double used = double(layer.steps) / fire::matrix::whole(layer.steps, fire::matrix::Steps);  // of tiles
   if (double(lists.events) * used > crossover.matrix * slots && fire::matrix_units()) {
-    fire::by_matrix(layer, begin, end, scratch.matrix);
+    fire::by_matrix(layer, begin, end, shared, scratch.matrix);
     return Matrix;
   }
 #endif
@@ -146,10 +154,12 @@ ffi::Error run(ffi::ThreadPool pool, ffi::Buffer<ffi::S32> heard_from, ffi::Buff
   // A tile has all steps of its samples: enough of them to amortise reading the weights, few enough for all threads.
   const int threads = int(std::max<int64_t>(1, pool.num_threads()));
   const int each = std::max(1, std::min((samples + threads - 1) / threads, Rows / std::max(1, steps * targets)));
-  share(pool, (samples + each - 1) / each, [&](int i) {
+  thread_local Shared shared;  // of this call: it is over when all threads are
+  shared.forget();
+  share(pool, (samples + each - 1) / each, [&, &shared = shared](int i) {
     const int begin = i * each, end = std::min(samples, begin + each);
     thread_local Scratch<W> scratch;
-    const Way way = tile(layer, begin, end, may_look_up, {lookup, matrix}, scratch);
+    const Way way = tile(layer, begin, end, may_look_up, {lookup, matrix}, shared, scratch);
     for (int s = begin; s < end; s++) ways->typed_data()[s] = way;
   });
   return ffi::Error::Success();
