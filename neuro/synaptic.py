@@ -18,7 +18,7 @@ LOOKUP_LIMIT = 341
 CROSSOVER = {"int8": 0.45, "int16": 0.25, "float32": 0.24}
 """Spike density above which tables beat lists: int16 and float32 as seen on a core with AVX-512, int8 where the times
 of a layer of 1,200 neurons cross on one with AVX2. It decides speed, never results."""
-MATRIX = {"int8": 0.12, "int16": 0.22, "float32": 0.35}
+MATRIX = {"int8": 0.1, "int16": 0.14, "float32": 0.12}
 """Spike density above which matrix units beat both, where there are any: between what is seen of W1 and of W2."""
 WAYS = ("lists", "tables", "products")
 VECTORS = (8, 4, 2, 1)

@@ -213,6 +213,11 @@ inline void add_products() {
   }
 }
 
+// Asks for the tile behind one that is read now: it comes next.
+inline void ask_behind(const void* tile) {
+  for (int line = 16; line < 32; line++) __builtin_prefetch(static_cast<const char*>(tile) + 64 * line);
+}
+
 // Products of two times 16 steps of a sample with what of a panel of weights belongs to one sum, to [half, step, lane].
 template <class W, bool Last>
 void multiply(const Layer<W>& layer, const Scratch<W>& scratch, int sample, const uint8_t* weights, Half a, Half b,
@@ -241,9 +246,17 @@ void multiply(const Layer<W>& layer, const Scratch<W>& scratch, int sample, cons
     if (!of_b) _tile_zero(5);
     for (int c = 0; c < depth; c += Depth<W>) {
       const uint8_t* row = weights + size_t(heard.row + c) / Form<W>::Each * 64;
-      if (of_a) _tile_loadd(4, from_a + c * Steps, 64);
-      if (of_b) _tile_loadd(5, from_b + c * Steps, 64);
+      if (of_a) {
+        ask_behind(from_a + c * Steps);
+        _tile_loadd(4, from_a + c * Steps, 64);
+      }
+      if (of_b) {
+        ask_behind(from_b + c * Steps);
+        _tile_loadd(5, from_b + c * Steps, 64);
+      }
       for (int part = 0; part < Form<W>::Parts / Form<W>::Sums; part++, row += 2 * other) {
+        ask_behind(row);
+        ask_behind(row + other);
         _tile_loadd(6, row, 64);
         _tile_loadd(7, row + other, 64);
         add_products<W, Last>();
@@ -315,7 +328,7 @@ void by_matrix(const Layer<W>& layer, int begin, int end, matrix::Shared& shared
   for (const Source& source : layer.sources)
     bytes += size_t(source.positions) * tiles * Steps * source.bytes * 8 * sizeof(typename Form<W>::Spike);
   const int samples = int(std::max<size_t>(1, Near / bytes));
-  const int targets = samples > 1 ? layer.targets : whole(int(layer.targets * std::min(1.0, double(Near) / bytes)) + 1, together);
+  const int parts = int((bytes + Near - 1) / Near), targets = whole((layer.targets + parts - 1) / parts, together);
   for (int first = begin; first < end; first += samples) {
     const int last = std::min(end, first + samples);
     spread(layer, first, last, scratch);
