@@ -5,7 +5,9 @@
 // 16 bits are two bytes, whose products are added up apart; those of float32 are three numbers of 8 bits each.
 #pragma once
 
+#include <atomic>
 #include <mutex>
+#include <thread>
 
 #include "fire.h"
 
@@ -91,30 +93,30 @@ size_t half_bytes(const Layer<W>& layer) {
   return size_t(whole(layer.rows, Form<W>::Each) + 64) / Form<W>::Each * 64;
 }
 
-// One part of 16 lanes of weights.
+// One part of 16 lanes of weights, zero behind the last row and the last lane.
 template <class W, int Part>
-void pack(const Layer<W>& layer, int lane, uint8_t* to) {
+void pack_part(const Layer<W>& layer, int lane, uint8_t* to) {
   constexpr int Each = Form<W>::Each;
+  uint8_t* const end = to + half_bytes(layer);
   const int block = lane / layer.lanes_block;
   const W* from = layer.weights + size_t(block) * layer.rows * layer.lanes_block + lane % layer.lanes_block;
-  for (int row = 0; row < layer.rows; row += Each, to += 64) {
-    uint32_t group[16] = {};
-    for (int q = 0; q < std::min(Each, layer.rows - row); q++, from += layer.lanes_block)
-      for (int i = 0; i < 16; i++) group[i] |= Form<W>::template part<Part>(from[i]) << 32 / Each * q;
-    memcpy(to, group, sizeof group);
-  }
+  if (lane < layer.lanes_all)
+    for (int row = 0; row < layer.rows; row += Each, to += 64) {
+      uint32_t group[16] = {};
+      for (int q = 0; q < std::min(Each, layer.rows - row); q++, from += layer.lanes_block)
+        for (int i = 0; i < 16; i++) group[i] |= Form<W>::template part<Part>(from[i]) << 32 / Each * q;
+      memcpy(to, group, sizeof group);
+    }
+  std::fill(to, end, uint8_t(0));
 }
 
 template <class W>
-void pack(const Layer<W>& layer, std::vector<uint8_t>& to) {
+void pack(const Layer<W>& layer, int lane, uint8_t* panels) {
   const size_t each = half_bytes(layer);
-  to.assign(size_t(whole(layer.lanes_all, Panel) / Panel) * Form<W>::Parts * 2 * each, 0);
-  for (int lane = 0; lane < layer.lanes_all; lane += 16) {
-    uint8_t* half = to.data() + (size_t(lane / Panel) * Form<W>::Parts * 2 + lane % Panel / 16) * each;
-    pack<W, 0>(layer, lane, half);
-    if constexpr (Form<W>::Parts > 1) pack<W, 1>(layer, lane, half + 2 * each);
-    if constexpr (Form<W>::Parts > 2) pack<W, 2>(layer, lane, half + 4 * each);
-  }
+  uint8_t* const half = panels + (size_t(lane / Panel) * Form<W>::Parts * 2 + lane % Panel / 16) * each;
+  pack_part<W, 0>(layer, lane, half);
+  if constexpr (Form<W>::Parts > 1) pack_part<W, 1>(layer, lane, half + 2 * each);
+  if constexpr (Form<W>::Parts > 2) pack_part<W, 2>(layer, lane, half + 4 * each);
 }
 
 // What every target hears, by weight row.
@@ -137,25 +139,34 @@ void by_target(const Layer<W>& layer, std::vector<int>& first, std::vector<Heard
     std::sort(heard.begin() + first[t], heard.begin() + first[t + 1]);
 }
 
-// What is the same for all samples; whoever comes first makes it ready.
+// What is the same for all samples; all threads that need it make it ready together.
 class Shared {
-  std::mutex making;
-  bool made = false;
+  std::mutex beginning;
+  bool begun = false;
+  std::atomic<int> next, left;  // lanes to be packed; halves of panels that are not ready
 
  public:
   std::vector<uint8_t> weights;  // [panel, part, half of the panel, group of rows, lane, Each]
   std::vector<int> first;        // [target + 1]: its entries in `heard`
   std::vector<Heard> heard;
 
-  void forget() { made = false; }  // but keep the memory for the next call
+  void forget() { begun = false; }  // but keep the memory for the next call
 
   template <class W>
   void prepare(const Layer<W>& layer) {
-    const std::lock_guard<std::mutex> hold(making);
-    if (made) return;
-    pack(layer, weights);
-    by_target(layer, first, heard);
-    made = true;
+    {
+      const std::lock_guard<std::mutex> hold(beginning);
+      if (!begun) {
+        weights.resize(size_t(whole(layer.lanes_all, Panel) / Panel) * Form<W>::Parts * 2 * half_bytes(layer));
+        by_target(layer, first, heard);
+        next = 0;
+        left = whole(layer.lanes_all, Panel) / 16;
+        begun = true;
+      }
+    }
+    for (int lane; (lane = next.fetch_add(16)) < whole(layer.lanes_all, Panel); left--)
+      pack(layer, lane, weights.data());
+    while (left > 0) std::this_thread::yield();
   }
 };
 
