@@ -21,6 +21,11 @@ SLOW = frozenset({
 PACED = {"barrier": ("barrier", "barrier_level", "barrier_chip"), "tick": ("tick",), "event": ("layer",)}
 """Times that only a chip of that pace has."""
 
+CLASS = {"milliwatt": 0.1, "edge": 30.0, "data centre": inf}
+"""W, by class of deployment, that a chip at work without events stays below."""
+
+YEARS = (1980, 2100)
+
 WIDE = 2.0
 """High over low that an assumed price has at least where the constants are undisclosed."""
 
@@ -83,6 +88,8 @@ def _counts(chip: Chip) -> Iterator[str]:
             yield f"{path}: {constant} is no whole number from 1"
     if chip.limits.weight_bits.value > chip.limits.state_bits.value:
         yield "limits.weight_bits: a weight is wider than the state it enters"
+    if chip.limits.synapse_memory.value < chip.limits.weight_bits.value:
+        yield "limits.synapse_memory: does not hold one weight; it is in bits a core"
     for limit in ("compartments", "synapse_memory"):
         kinds = [getattr(kind, limit).value for kind in chip.core_kinds]
         if kinds and max(kinds) != getattr(chip.limits, limit).value:
@@ -155,12 +162,18 @@ def _powers(chip: Chip) -> Iterator[str]:
             yield f"power.{boundary}: idle is above active"
         if power.active.value < before or power.idle.value < idle:
             yield f"power.{boundary}: below that of a boundary inside it"
+        if not before and power.active.value >= CLASS[chip.deployment]:
+            yield f"deployment: {chip.deployment} is below {CLASS[chip.deployment]:g} W, power.{boundary} is not"
         before, idle = power.active.value, power.idle.value
         if not any(f"power.{boundary}" in note for note in chip.notes):
             yield f"notes: say what power.{boundary} takes in"
 
 
 def _sources(chip: Chip) -> Iterator[str]:
+    years = {"year": chip.year} | {f"sources.{name}.year": s.year for name, s in chip.sources.items()}
+    for key, year in years.items():
+        if not YEARS[0] <= year <= YEARS[1]:
+            yield f"{key}: {year} is outside {YEARS[0]}..{YEARS[1]}"
     used = {constant.source for _, constant in leaves(chip)}
     yield from (f"sources.{name}: no constant uses it" for name in chip.sources if name not in used)
     yield from (f"sources.{name}: is not declared" for name in sorted(used - set(chip.sources)))

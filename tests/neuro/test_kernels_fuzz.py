@@ -246,6 +246,15 @@ def test_one_map_point_hears_many_rows_in_every_way(kind, way):
         )  # fmt: skip
 
 
+@pytest.mark.parametrize("kind", sorted(LARGEST))
+@pytest.mark.parametrize("steps", [16, 33])
+@pytest.mark.parametrize(("batch", "sources", "targets"), [(2, [(1300, 64)], 13), (70, [(1, 1024), (2, 65)], 2)])
+def test_more_spikes_than_the_second_cache_has_room_for(kind, steps, batch, sources, targets):
+    """Products take the targets of such a sample in parts, and of small ones several together, but not all."""
+    sizes = (batch, steps, sources, targets, 65)
+    check(Case(1, kind, RATE_SOFT, *sizes, 127, 60, True, 0.5, 300, True, True, None, "products"))
+
+
 @settings(max_examples=EXAMPLES // 4)
 @given(
     seed=st.integers(0, 2**32 - 1),

@@ -36,6 +36,16 @@ FAULTS = {
     "needs a range": lambda c: constant(c, "energy.reset", low=1e-6, value=1e-6, high=1e-6),
     "limits.cores: ": lambda c: constant(c, "limits.cores", value=100.5),
     "wider than the state": lambda c: constant(c, "limits.weight_bits", value=32.0, high=32.0),
+    "limits.synapse_memory: does not hold": lambda c: constant(c, "limits.synapse_memory", value=7.0, low=7.0),
+    "deployment: milliwatt is below 0.1 W": lambda c: changed(
+        c,
+        deployment="milliwatt",
+        power={"chip": changed(c.power["chip"], active=changed(c.power["chip"].active, value=0.1))},
+    ),
+    "year: -5 is outside 1980..2100": lambda c: changed(c, year=-5),
+    "sources.rounded.year: 20018": lambda c: changed(
+        c, sources={"rounded": Source(title="t", year=20018, doi="10.1/2")}
+    ),
     "energy.hop: happens here": lambda c: without(c, "energy.hop"),
     "energy.chip_hop: happens here": lambda c: without(c, "energy.chip_hop"),
     "time.axon_in: happens here": lambda c: without(c, "time.axon_in"),
