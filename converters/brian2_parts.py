@@ -120,14 +120,14 @@ def _inside(part: Any) -> Iterator[str]:
 
     slots = {neurongroup.StateUpdater: "groups", neurongroup.Thresholder: "thresholds", neurongroup.Resetter: "resets"}
     # What these do is looked at where synapses are taken.
-    elsewhere = synapses.SynapticPathway | synapses.StateUpdater | synapses.SummedVariableUpdater
+    of_synapses = synapses.SynapticPathway | synapses.StateUpdater | synapses.SummedVariableUpdater
     for each in _within(part):
         if _taken(each) or isinstance(each, Subgroup):  # a subgroup does nothing but hold code of its own
             continue
         slot = next((slot for kind, slot in slots.items() if isinstance(each, kind)), None)
         if not each.active:
             yield f"{each.name} is not active"
-        elif slot is None and not isinstance(each, elsewhere):
+        elif slot is None and not isinstance(each, of_synapses):
             yield f"{each.name} changes it in every step"
         elif slot not in (None, each.when):
             yield f"{each.name} runs in {each.when!r}; only {slot!r} is taken"
