@@ -12,7 +12,7 @@ from math import prod
 import numpy as np
 
 from converters.importers.chain import Refused, reaching, unique, with_biases, with_scales_joined
-from converters.importers.pointwise import LONGEST, Expression, Operand, View, cuts, execute, parts, recognised
+from converters.importers.pointwise import LONGEST, Expression, Operand, View, cuts, execute, numbers, parts, recognised
 from converters.importers.recurrent import times
 from neuro.graph import Node
 from neuro.layers import (
@@ -234,7 +234,7 @@ class Builder:
     def _last_step(self, x: Expression) -> tuple[Expression | View, tuple[Op, ...]]:
         """The part or tensor of which `x` is a known function, as early as possible, and that function's layers."""
         for cut in cuts(x)[-LONGEST:]:
-            ops = recognised(lambda values, cut=cut: execute(x, cut, values))
+            ops = recognised(lambda values, cut=cut: execute(x, cut, values), numbers(x, cut))
             if ops is not None:
                 return cut, ops
         if x.op in ("add", "sub"):

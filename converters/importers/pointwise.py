@@ -4,8 +4,9 @@
 expression is compared in float64 with the functions that are known; how it was written does not matter.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import TypeAlias
 
 import numpy as np
@@ -16,9 +17,17 @@ from neuro.layers import Activation, Op, Relu, Scale, Shape
 TOLERANCE = 1e-6
 """Largest deviation from a known function, in units of 1 + |y|."""
 FAR = 1e4
-"""Functions are compared on [-FAR, FAR]."""
+"""Functions are compared on [-FAR, FAR], and beyond it at numbers that are written in them."""
 NEAR = 80.0
 """They must be finite on [-NEAR, NEAR]."""
+GOLDEN = (5**0.5 - 1) / 2
+"""No multiple of it comes near whole numbers or simple fractions, so that steps of no width hide between points."""
+SPREAD = 2000
+"""Points that have no common step."""
+NUMBERS = 16
+"""Most numbers written in a function of which products, quotients, sums and differences are points too."""
+REACH = 1e6
+"""Numbers beyond it are those that stand for infinity."""
 LONGEST = 8
 """Most cuts that are tried, counted from the end: no known function is written with more operations in a row."""
 
@@ -126,17 +135,24 @@ def cuts(expression: Expression) -> list[Expression | View]:
     return [expression.base, *found[::-1]]
 
 
+def numbers(expression: Expression, above: Expression | View) -> list[float]:
+    """The numbers written in what `expression` does with `above`, where its value may turn or jump."""
+    operands = (o for part in parts(expression, above) for o in part.operands if o is not above)
+    return sorted({float(o) for o in operands if not isinstance(o, Expression | View)})
+
+
 def _number(operand: Operand) -> bool:
     return not isinstance(operand, Expression | View)
 
 
-def recognised(f: Callable[[np.ndarray], np.ndarray]) -> tuple[Op, ...] | None:
+def recognised(f: Callable[[np.ndarray], np.ndarray], written: Sequence[float] = ()) -> tuple[Op, ...] | None:
     """The layer that does what `f` does to float64 values: a scale, a ReLU or another function; None if there is none.
 
-    Empty if `f` changes nothing. Parameters are read off `f` at single points, then all of it is compared.
+    Empty if `f` changes nothing. Parameters are read off `f` at single points, then all of it is compared, also where
+    numbers that are `written` in it may make it turn.
     """
     below, minus, at_zero, one, above = (float(y) for y in f(np.array([-FAR, -1.0, 0.0, 1.0, FAR])))
-    grid = _grid(below, above)
+    grid = np.union1d(_grid(below, above), _turns(written))
     y = f(grid)
     finite = np.isfinite(y)
     if not finite[np.abs(grid) <= NEAR].all():
@@ -148,20 +164,21 @@ def recognised(f: Callable[[np.ndarray], np.ndarray]) -> tuple[Op, ...] | None:
         return (Scale(np.asarray(np.float32(one - at_zero)), np.asarray(np.float32(at_zero))),)
     if _close(y, np.maximum(grid, 0)):
         return (Relu(),)
-    for function in _candidates(below, minus, at_zero, one, above, float(f(np.array([1e-3]))[0])):
+    near, lowest, highest = (float(y) for y in f(np.array([1e-3, -REACH, REACH])))
+    bounds = (-np.inf if lowest <= -REACH else lowest, np.inf if highest >= REACH else highest)
+    for function in _candidates(below, minus, at_zero, one, near, bounds):
         if _close(y, function.exact(grid)):
             return (Activation(function),)
     return None
 
 
 def _candidates(
-    below: float, minus: float, at_zero: float, one: float, above: float, near: float
+    below: float, minus: float, at_zero: float, one: float, near: float, bounds: tuple[float, float]
 ) -> Iterator[Function]:
-    """Functions that may have these values at -FAR, -1, 0, 1, FAR and 0.001."""
+    """Functions that may have these values at -FAR, -1, 0, 1 and 0.001, and are cut at `bounds`."""
     names = ("sigmoid", "tanh", "softplus", "softsign", "hard_swish", "silu", "gelu", "gelu_tanh", "mish", "sign")
     guesses: list[tuple[str, tuple[float, ...]]] = [(name, ()) for name in names]
-    low, high = (-np.inf if below <= -FAR else below), (np.inf if above >= FAR else above)
-    guesses += [("clip", (low, high)), ("leaky_relu", (-minus,)), ("elu", (-below,)), ("bipolar", (one,))]
+    guesses += [("clip", bounds), ("leaky_relu", (-minus,)), ("elu", (-below,)), ("bipolar", (one,))]
     if one:
         guesses.append(("selu", (-below / one, one)))
     guesses.append(("hard_sigmoid", ((near - at_zero) * 1e3, at_zero)))
@@ -180,7 +197,19 @@ def _rounded(parameter: float) -> float:
 def _grid(*bounds: float) -> np.ndarray:
     far = np.geomspace(12, FAR, 60)
     near = [b + d for b in bounds if abs(b) < FAR for d in (-1, -0.1, 0, 0.1, 1)]
-    return np.unique(np.concatenate([np.linspace(-12, 12, 961), far, -far, near]))
+    spread = np.arange(SPREAD) * GOLDEN % 1 * 24 - 12
+    return np.unique(np.concatenate([np.linspace(-12, 12, 961), spread, spread / 50, far, -far, near]))
+
+
+def _turns(written: Sequence[float]) -> np.ndarray:
+    """Points on, beside and between the numbers written in a function, and what two of them make."""
+    given = [n for n in written if np.isfinite(n)][:NUMBERS]
+    pairs = [v for a, b in product(given, given) for v in (a + b, a - b, a * b, *((a / b,) if b else ()))]
+    single = np.array([*given, *pairs])
+    points = np.concatenate([single, -single])
+    points = np.unique(points[np.abs(points) <= REACH])
+    beside = np.concatenate([points * (1 + 1e-9), points * (1 - 1e-9), points + 1, points - 1, points / 2, points * 2])
+    return np.concatenate([points, beside, (points[1:] + points[:-1]) / 2])
 
 
 def _close(y: np.ndarray, wanted: np.ndarray) -> bool:

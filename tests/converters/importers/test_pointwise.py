@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from converters.importers.pointwise import Expression, View, cuts, execute, parts, recognised
+from converters.importers.pointwise import Expression, View, cuts, execute, numbers, parts, recognised
 from neuro.activations import PARAMETERS, Function
 from neuro.layers import Activation, Relu, Scale
 
@@ -82,3 +82,21 @@ def test_lines_and_relu():
 def test_what_is_no_such_function(function):
     with np.errstate(all="ignore"):
         assert recognised(function) is None
+
+
+@pytest.mark.parametrize("step", [1 / 40, 1 / 80, 1 / 200, 1 / 16, 0.1, 1 / 255])
+def test_steps_do_not_hide_between_the_points(step):
+    assert recognised(lambda x: np.clip(np.round(x / step) * step, 0, 1)) is None
+    assert recognised(lambda x: np.maximum(np.floor(x / step + 0.5) * step, 0)) is None
+
+
+def test_jumps_and_bounds_at_written_numbers_are_seen():
+    small = expression("where", expression("gt", X, 1e-3), X, 0.0)  # x where it is above 0.001, else 0
+    scaled = expression("where", expression("gt", expression("mul", X, 50.0), 1e-3), X, 0.0)
+    single = expression("add", X, expression("eq", X, 0.123))  # one value alone is changed
+    for part in (small, scaled, single):
+        assert recognised(lambda x, part=part: execute(part, X, x), numbers(part, X)) is None
+    far = expression("min", X, 20000.0)
+    assert numbers(far, X) == [20000.0]
+    (found,) = recognised(lambda x: execute(far, X, x), numbers(far, X))
+    assert found == Activation(Function("clip", (-np.inf, 20000.0)))
