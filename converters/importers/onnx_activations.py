@@ -101,12 +101,22 @@ def quantised(node: Any, inputs: tuple) -> dict[str, np.ndarray]:
 def quantize(call: Call) -> tuple[Op, ...]:
     """`QuantizeLinear`: a quantiser of real values, then the whole numbers that they are."""
     scale, zero = _scalar(call, 1, "scale"), 0.0
-    kind = "uint8"
+    kind = _output_kind(call)
+    if call.get("block_size", 0):
+        raise Refused("scales by blocks")
     if call.has(2):
         zero, kind = _scalar(call, 2, "zero point"), str(call.constant(2, "zero point").dtype)
     if kind not in RANGES:
         raise Refused(f"quantises to {kind}")
     return (*_made("quantise", scale, zero, *map(float, RANGES[kind])), _affine(1 / scale, zero))
+
+
+def _output_kind(call: Call) -> str:
+    """The whole numbers that `QuantizeLinear` gives without a zero point: those of `output_dtype`, uint8 without."""
+    from onnx import TensorProto
+
+    given = call.get("output_dtype", 0)
+    return TensorProto.DataType.Name(given).lower() if given in TensorProto.DataType.values() and given else "uint8"
 
 
 def dequantize(call: Call) -> tuple[Op, ...]:
@@ -216,7 +226,15 @@ def _extreme(call: Call) -> tuple[Op, ...]:
     """Max or min of a stream with constants."""
     if sum(isinstance(i, Stream) for i in call.inputs) != 1:
         raise Refused("several of its operands are computed from the network's input")
-    bounds = [_scalar(call, i, "operand") for i, value in enumerate(call.inputs) if not isinstance(value, Stream)]
+    constants = [i for i, value in enumerate(call.inputs) if not isinstance(value, Stream)]
+    if not constants:
+        return ()
+    bounds = [_scalar(call, i, "operand") for i in constants]
+    shape = (1, *call.shape(next(i for i in range(len(call.inputs)) if i not in constants)))
+    for i in constants:
+        size = call.constant(i, "operand").shape
+        if np.broadcast_shapes(size, shape) != shape:
+            raise Refused(f"a constant of {size} enlarges an input of {shape[1:]}")
     if call.op == "Min":
         return _made("clip", -inf, min(bounds))
     return (Relu(),) if max(bounds) == 0 else _made("clip", max(bounds), inf)

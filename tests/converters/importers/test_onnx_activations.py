@@ -203,3 +203,38 @@ def test_names():
     assert is_pointwise("onnx.brevitas::BipolarQuant")
     assert not is_pointwise("some.vendor::Quant")
     assert not is_pointwise("Relu")
+
+
+@pytest.mark.parametrize(
+    ("kind", "lowest", "highest"),
+    [("INT8", -128, 127), ("UINT8", 0, 255), ("INT16", -32768, 32767), ("UINT16", 0, 65535), ("INT4", -8, 7)],
+)
+def test_whole_numbers_of_output_dtype(tmp_path, kind, lowest, highest):
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "s"], ["q"], output_dtype=getattr(TensorProto, kind)),
+        helper.make_node("DequantizeLinear", ["q", "s"], ["y"]),
+    ]
+    graph = load(saved(tmp_path, nodes, (3,), {"s": np.float32(0.5)}, opset=21))
+    (found,) = evaluator(graph, (graph.output.name,))(np.array([[-1e6, 2.0, 1e6]], np.float32))
+    assert np.asarray(found).tolist() == [[0.5 * lowest, 2.0, 0.5 * highest]]
+
+
+def test_an_output_dtype_of_no_whole_numbers_is_refused(tmp_path):
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "s"], ["q"], output_dtype=TensorProto.FLOAT8E4M3FN),
+        helper.make_node("DequantizeLinear", ["q", "s"], ["y"]),
+    ]
+    with pytest.raises(Unsupported, match="quantises to float8e4m3fn"):
+        load(saved(tmp_path, nodes, (3,), {"s": np.float32(0.5)}, opset=21))
+
+
+@pytest.mark.parametrize("size", [(1, 3, 4), (3, 1), (2, 1, 4)])
+def test_an_extreme_with_a_larger_constant_is_refused(tmp_path, size):
+    path = saved(tmp_path, [helper.make_node("Max", ["x", "c"], ["y"])], (1, 4), {"c": np.zeros(size, np.float32)})
+    with pytest.raises(Unsupported, match=r"a constant of .* enlarges an input of \(1, 4\)"):
+        load(path)
+
+
+def test_an_extreme_of_one_tensor_is_that_tensor(tmp_path):
+    nodes = [helper.make_node("Max", ["x"], ["a"]), helper.make_node("Relu", ["a"], ["y"])]
+    assert [type(n.op) for n in agreeing(saved(tmp_path, nodes, (4,))).nodes[1:]] == [Relu]
