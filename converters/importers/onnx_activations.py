@@ -8,7 +8,7 @@ import numpy as np
 from converters.importers.chain import NotKnown, Refused, Stream, Unknown
 from converters.importers.onnx_call import Call
 from neuro.activations import Function
-from neuro.layers import Activation, Conv, Dense, Op, Relu, Reshape, Scale, Transpose
+from neuro.layers import Activation, Op, Relu, Reshape, Scale, Transpose
 from neuro.steps import Steps
 
 QONNX = ("onnx.brevitas", "qonnx.custom_op.general", "finn.custom_op.general")
@@ -161,12 +161,11 @@ def scaled_weight(call: Call, first: int) -> np.ndarray:
     return ((weight - zero.reshape(column)) * scale.reshape(column)).astype(np.float32)
 
 
-def sandwich(call: Call, layer: Conv | Dense, ops: tuple[Op, ...], output: int) -> tuple[Op, ...]:
-    """A layer of `QLinearConv` or `QLinearMatMul` on whole numbers: real values around it, its output quantised."""
+def sandwich(call: Call, ops: tuple[Op, ...], output: int) -> tuple[Op, ...]:
+    """The layers of `QLinearConv` or `QLinearMatMul` on whole numbers: real values around it, its output quantised."""
     scale, zero = _scalar(call, 1, "scale"), _scalar(call, 2, "zero point")
     out = Call("QuantizeLinear", {}, (None, call.inputs[output], call.inputs[output + 1]), call.opset, call.last)
-    inner = tuple(layer if isinstance(op, type(layer)) else op for op in ops)
-    head, tail = (inner, ()) if not isinstance(inner[-1], Reshape) else (inner[:-1], inner[-1:])
+    head, tail = (ops, ()) if not isinstance(ops[-1], Reshape) else (ops[:-1], ops[-1:])
     return (_affine(scale, -scale * zero), *head, *quantize(out), *tail)
 
 

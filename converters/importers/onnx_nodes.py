@@ -134,7 +134,7 @@ def _quantised_conv(call: Call) -> tuple[Op, ...]:
         )
         bias = (call.constant(8, "bias").astype(np.float64) * units).astype(np.float32)
     conv = _convolution(call, weight, bias)
-    return sandwich(call, conv, (conv,), 6)
+    return sandwich(call, (conv,), 6)
 
 
 def _scales(call: Call, i: int) -> np.ndarray:
@@ -147,8 +147,7 @@ def _quantised_matmul(call: Call) -> tuple[Op, ...]:
         raise Refused(f"its right operand has {weight.ndim} axes; only a matrix is supported")
     turned = Call(call.op, {}, (*call.inputs[:3], weight.T, *call.inputs[4:]), call.opset, call.last)
     ops = _dense(np.ascontiguousarray(scaled_weight(turned, 3)), None, call.shape())
-    dense = next(op for op in ops if isinstance(op, Dense))
-    return sandwich(call, dense, ops, 6)
+    return sandwich(call, ops, 6)
 
 
 def _gather(call: Call) -> tuple[Op, ...]:

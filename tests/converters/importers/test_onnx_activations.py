@@ -124,7 +124,7 @@ def test_a_quantised_network_in_qdq_form(tmp_path, kind):
     assert [n.op.function.name for n in graph.nodes if isinstance(n.op, Activation)] == ["quantise", "quantise"]
 
 
-@pytest.mark.parametrize("op", ["conv", "matmul"])
+@pytest.mark.parametrize("op", ["conv", "matmul", "matmul of one row", "matmul at every place"])
 def test_a_quantised_network_in_operator_form(tmp_path, op):
     rng = np.random.default_rng(2)
     constants = {
@@ -133,7 +133,7 @@ def test_a_quantised_network_in_operator_form(tmp_path, op):
         "w": rng.integers(-127, 128, (4, 2, 3, 3) if op == "conv" else (6, 4)).astype(np.int8),
     }  # fmt: skip
     linear = helper.make_node("QLinearConv", ["q", "s", "z", "w", "ws", "wz", "os", "oz", "b"], ["c"], strides=[2, 2])
-    if op == "matmul":
+    if op != "conv":
         linear = helper.make_node("QLinearMatMul", ["q", "s", "z", "w", "ws", "wz", "os", "oz"], ["c"])
         constants.pop("b")
     nodes = [
@@ -141,7 +141,8 @@ def test_a_quantised_network_in_operator_form(tmp_path, op):
         linear,
         helper.make_node("DequantizeLinear", ["c", "os", "oz"], ["y"]),
     ]
-    agreeing(saved(tmp_path, nodes, (2, 7, 7) if op == "conv" else (6,), constants), tolerance=2e-5)
+    shapes = {"conv": (2, 7, 7), "matmul": (6,), "matmul of one row": (1, 6), "matmul at every place": (5, 6)}
+    agreeing(saved(tmp_path, nodes, shapes[op], constants), tolerance=2e-5)
 
 
 def test_quantisers_of_qonnx(tmp_path):
