@@ -270,7 +270,10 @@ def _arithmetic(call: Call) -> tuple[Op, ...]:
     streams_left = isinstance(left, Stream)
     if call.op == "Div" and not streams_left:
         raise Refused("divides a constant by what it reads")
-    constant = call.floats(1 if streams_left else 0, "operand")
+    place = 1 if streams_left else 0
+    if call.op == "Div" and call.constant(place, "operand").dtype.kind in "iu":
+        raise Refused("a division of whole numbers, whose remainder is dropped")
+    constant = call.floats(place, "operand")
     constant = _per_sample(constant, call.shape(0 if streams_left else 1))
     factor, offset = np.ones((), np.float32), np.zeros((), np.float32)
     match call.op:

@@ -83,6 +83,15 @@ def test_arithmetic(op, inputs, factor, offset):
     assert (scale.factor, scale.offset) == (factor, offset)
 
 
+def test_a_division_of_whole_numbers_is_refused():
+    """7 / 2 is 3 in ONNX where both are whole, and no layer drops a remainder."""
+    with pytest.raises(Refused, match="division of whole numbers"):
+        convert(call("Div", Stream("before", (4,)), np.array([2])))
+    (scale,) = convert(call("Mul", Stream("before", (4,)), np.array([2])))
+    assert isinstance(scale, Scale)
+    assert scale.factor.tolist() == [2]
+
+
 def test_sums_means_and_activations():
     assert convert(call("Add", MAP, MAP)) == (Add(),)
     assert convert(call("Relu", MAP)) == (Relu(),)
