@@ -60,7 +60,7 @@ def transpose(call: Call) -> tuple[Op, ...]:
     order = call.get("perm", None)
     if order is None or order[0] != 0:
         raise Refused(f"order {order or 'reversed'} moves the batch axis")
-    if len(order) != len(call.shape()) + 1:
+    if sorted(order) != list(range(len(call.shape()) + 1)):
         raise ValueError(f"order {order} does not fit an input of {call.shape()}")
     return () if order == sorted(order) else (Transpose(tuple(i - 1 for i in order[1:])),)
 

@@ -51,6 +51,8 @@ def test_transpose_counts_from_the_first_axis_after_the_batch():
     assert transpose(call((4, 5, 3), perm=[0, 3, 1, 2])) == (Transpose((2, 0, 1)),)
     with pytest.raises(ValueError, match="does not fit"):
         transpose(call((4, 5), perm=[0, 3, 1, 2]))
+    with pytest.raises(ValueError, match="does not fit"):
+        transpose(call((4, 5, 3), perm=[0, 1, 1, 3]))  # an axis twice, another never
 
 
 def test_pads_of_named_axes():
