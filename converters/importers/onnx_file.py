@@ -65,6 +65,11 @@ def read(path: str | Path) -> Source:
             f"{file} uses operator set {opset}; at least {OLDEST_OPSET} is needed. "
             "Convert it with onnx.version_converter.convert_version(model, 13)."
         )
+    if opset > (newest := onnx.defs.onnx_opset_version()):
+        raise BadInput(
+            f"{file} uses operator set {opset}, and the onnx library here knows them up to {newest}; "
+            "install a newer one, or export the model with an older operator set."
+        )
     if model.graph.sparse_initializer:
         raise BadInput(f"{file} has sparse initializers, which are not read; store its weights densely.")
     for node in model.graph.node:

@@ -10,6 +10,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from converters.importers.from_onnx import load
+from converters.importers.onnx_file import read
 from neuro.errors import BadInput, NeuroError
 
 onnx = pytest.importorskip("onnx")
@@ -83,6 +84,13 @@ def test_old_operator_set(tmp_path):
     message = complaint(written(tmp_path, model(opset=6)))
     assert "net.onnx uses operator set 6; at least 7 is needed" in message
     assert "convert_version" in message
+
+
+def test_operator_set_that_nobody_knows_yet(tmp_path):
+    newest = onnx.defs.onnx_opset_version()
+    assert read(written(tmp_path, model(opset=newest))).opset == newest
+    message = complaint(written(tmp_path, model(opset=newest + 1)))
+    assert f"net.onnx uses operator set {newest + 1}, and the onnx library here knows them up to {newest}" in message
 
 
 @pytest.mark.parametrize(
