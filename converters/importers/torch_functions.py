@@ -20,6 +20,8 @@ TWO = {
 """Functions of two values."""
 SELU = (1.6732632423543772, 1.0507009873554805)
 """alpha and gain of SELU."""
+EVEN = 15.0
+"""From here on a softplus is its argument within 1e-6, as it is above its threshold."""
 
 
 def arithmetic(call: Call, op: str) -> View | Expression:
@@ -71,7 +73,12 @@ def function(call: Call, op: str) -> View | Expression:
         case "selu":
             return build.pointwise(layer, "elu", [x, *SELU])
         case "softplus":
-            return build.pointwise(layer, op, [x, float(call.get("beta", 1.0))])
+            beta, threshold = (float(call.get(name, default)) for name, default in (("beta", 1.0), ("threshold", 20.0)))
+            soft = build.pointwise(layer, op, [x, beta])
+            if threshold >= EVEN:
+                return soft
+            above = build.pointwise(layer, "gt", [build.pointwise(layer, "mul", [x, beta]), threshold])
+            return build.pointwise(layer, "where", [above, x, soft])
         case "gelu":
             return build.pointwise(layer, "gelu_tanh" if call.get("approximate", "none") == "tanh" else "gelu", [x])
         case "softsign":
