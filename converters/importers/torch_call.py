@@ -22,10 +22,15 @@ class Call:
     last: bool
 
     def get(self, name: str, default: Any = None) -> Any:
-        """An argument that is no tensor."""
+        """An argument that is no tensor, or a constant one of a single value."""
         value = self.step.arguments.get(name)
         if isinstance(value, Tensor):
-            raise Refused(f"its {name} is computed from the network's input")
+            value = self.value(name)
+            if not isinstance(value, np.ndarray):
+                raise Refused(f"its {name} is computed from the network's input")
+            if value.size != 1:
+                raise Refused(f"its {name} is a tensor of {value.shape}; only one value")
+            value = value.item()
         return default if value is None else value
 
     def has(self, name: str) -> bool:

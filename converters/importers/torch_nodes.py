@@ -42,7 +42,7 @@ def convert(call: Call) -> View | Expression:
     if op in TWO:
         return torch_functions.arithmetic(call, op)
     match op:
-        case "relu" | "relu6" | "hardtanh" | "clamp" | "clamp_min" | "clamp_max":
+        case "relu" | "relu6" | "hardtanh" | "clamp" | "clip" | "clamp_min" | "clamp_max":
             return torch_functions.clamped(call, op)
         case "leaky_relu" | "elu" | "selu" | "prelu" | "softplus" | "gelu" | "softsign" | "hardsigmoid" | "where":
             return torch_functions.function(call, op)

@@ -111,3 +111,21 @@ def test_no_operator_is_listed_twice():
     names = [name for table in tables for name in table]
     assert len(names) == len(set(names))
     assert Call.__doc__
+
+
+def test_bounds_may_be_constant_tensors_of_one_value():
+    bounds = {"low": np.array(-1, np.float32), "high": np.array([2.0], np.float32)}
+    for op in ("clamp", "clip"):
+        graph = program((op, {"self": X, "min": Tensor("low"), "max": Tensor("high")}, (1, 3)), **bounds)
+        assert evaluate(graph, jnp.array([[-5.0, 0.5, 9.0]]))[op].tolist() == [[-1, 0.5, 2]]
+    with pytest.raises(Unsupported, match=r"its min is a tensor of \(3,\); only one value"):
+        program(("clamp", {"self": X, "min": Tensor("low")}, (1, 3)), low=np.arange(3, dtype=np.float32))
+    with pytest.raises(Unsupported, match="its min is computed from the network's input"):
+        program(("clamp", {"self": X, "min": X}, (1, 3)))
+
+
+def test_a_softplus_that_turns_straight_early_is_another_function():
+    """ln(1 + e^3) is 3.049, but a threshold of 3 gives 3 from there on."""
+    assert len(program(("softplus", {"self": X, "threshold": 20}, (1, 3))).nodes) == 2
+    with pytest.raises(Unsupported, match="make up no function that is known"):
+        program(("softplus", {"self": X, "threshold": 3}, (1, 3)))
