@@ -231,7 +231,8 @@ def _before_pool(state: Rewriter, node: Node, value: Value) -> tuple[Value, np.n
     """
     found = ahead(state.graph, node)
     if found is None:
-        raise Fault("max-pool of values that may be negative; put a rising function right behind the pool")
+        what = "that may be negative" if not _non_negative(state, value) else "that no one layer of neurons sends"
+        raise Fault(f"max-pool of values {what}; put a rising function right behind the pool")
     if (found.factor < 0).any() and not (isinstance(found.op, Activation) and found.op.function.name in ODD):
         raise Fault("max-pool of values that a negative scale turns around; fold the scale into the layer before")
     sign = np.where(found.factor < 0, -1.0, 1.0)

@@ -24,6 +24,7 @@ from neuro.layers import (
     Relu,
     Reshape,
     Scale,
+    Slice,
     Softmax,
     Threshold,
     Transpose,
@@ -164,6 +165,12 @@ def pool_before_relu(net: Net) -> None:
     net.add(Relu(), net.add(MaxPool((2, 2), (2, 2), NO_PADS), net.norm(net.conv("in", 2, 4), 4)))
 
 
+def pool_of_a_part(net: Net) -> None:
+    """Never below zero: two of four channels behind a ReLU."""
+    part = net.add(Slice(0, 1, 3), net.add(Relu(), net.conv("in", 2, 4)))
+    net.conv(net.add(MaxPool((2, 2), (1, 1), NO_PADS), part), 2, 2)
+
+
 def padded_mean(net: Net) -> None:
     r = net.add(Relu(), net.conv("in", 2, 4))
     net.conv(net.add(AvgPool((3, 3), (2, 2), ((1, 1), (1, 1))), r), 4, 2)
@@ -263,6 +270,7 @@ def test_all_refusals_are_listed_at_once():
         (lambda n: n.add(AvgPool((2, 2), (1, 1), NO_PADS), n.add(Scale(n.random(2, 4, 5), n.random(1, 1, 1)), "in")),
          "differs within its windows"),
         (lambda n: n.conv(n.add(MaxPool((2, 2), (1, 1), NO_PADS), n.conv("in", 2, 2)), 2, 2), "may be negative"),
+        (pool_of_a_part, "that no one layer of neurons sends"),
         (lambda n: n.add(Threshold(np.ones(1, np.int64), np.zeros(1, np.int64), 3), "in"), "unknown operator"),
     ],
 )  # fmt: skip
