@@ -55,10 +55,10 @@ def graph(converted: Converted) -> tuple[Any, list[str]]:
     steps = converted.steps if not exact else max(levels, default=1)
     biases, homeless = _biases(integer)
     nodes, names = {}, _names(integer)
-    for node in integer.nodes:
+    for place, node in enumerate(integer.nodes):
         shape = integer.shapes[node.inputs[0]] if node.inputs else ()
         made = _node(nir, integer, node, shape, biases.get(node.name), steps if exact else 1)
-        made.metadata |= _stands_for(converted, node.name)
+        made.metadata |= {"place": place} | _stands_for(converted, node.name)
         nodes[names[node.name]] = made
     nodes["output"] = nir.Output(output_type={"output": np.array(integer.shapes[integer.output.name])})
     edges = [(names[source], names[node.name]) for node in integer.nodes for source in node.inputs]
@@ -180,7 +180,10 @@ def _node(nir: Any, graph: Graph, node: Node, shape: tuple, bias: np.ndarray | N
 
 def _conv(nir: Any, op: Conv | SumPool, shape: tuple, bias: np.ndarray | None, about: dict[str, Any]) -> Any:
     """A convolution, also for a sum; where padding differs at both ends the kernel gets zeros instead."""
+    if any(a != b for a, b in op.pads):
+        about = about | {"pads": np.array(op.pads)}
     if isinstance(op, SumPool):
+        about = about | {"op": "sum", "kernel": np.array(op.kernel)}
         op = Conv(np.ones((shape[0], 1, *op.kernel), np.int64), None, op.stride, op.pads, shape[0])
     op = even(op)
     values = np.zeros(op.weight.shape[0]) if bias is None else bias

@@ -1,5 +1,6 @@
 """Integer networks back from the NIR files that `converters.exporters.to_nir` writes, by their metadata."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from converters.network_file import Converted
 from converters.quantise import Quantised
 from neuro.errors import BadInput
 from neuro.graph import Graph, Node
-from neuro.layers import Add, Conv, Dense, Input, Op, Reshape, Scale, SumPool, Threshold
+from neuro.layers import Add, Conv, Dense, Input, Op, Pads, Reshape, Scale, SumPool, Threshold
 from neuro.schedule import Code
 
 VERSION = 1
@@ -65,7 +66,7 @@ def integer_graph(file: File) -> Graph:
         raise BadInput(f"{file.name}: its metadata are of another version; export the network again.")
     nodes: list[Node] = []
     names: dict[str, str] = {}
-    for key in ordered(file):
+    for key in _as_written(file):
         node, kind = file.nodes[key], str(file.nodes[key].get("type"))
         if kind == "Output":
             continue
@@ -99,11 +100,41 @@ def _op(kind: str, node: dict[str, Any]) -> Op:
     match op:
         case Dense():
             return Dense(_whole(op.weight), None)
+        case Conv() if about.get("op") == "sum":
+            return SumPool(tuple(int(n) for n in about["kernel"]), op.stride, _pads(about, op.pads))
         case Conv():
-            return Conv(_whole(op.weight), None, op.stride, op.pads, op.groups, op.dilation)
+            return _uneven(Conv(_whole(op.weight), None, op.stride, op.pads, op.groups, op.dilation), about)
         case Reshape() | SumPool():
             return op
     raise ValueError("no such node is among those that are exported")
+
+
+def _as_written(file: File) -> list[str]:
+    """The nodes in the order of the network that was exported; older files do not tell it, and any will do."""
+    places: dict[str, int] = {}
+    for key, node in file.nodes.items():
+        try:
+            place = node["metadata"].get("place", -1) if node.get("type") != "Output" else len(file.nodes)
+            places[key] = int(np.asarray(place))
+        except (KeyError, AttributeError, TypeError, ValueError) as error:
+            raise BadInput(f"{file.name}: the place of node {key!r} is damaged: {error}; export it again.") from None
+    return sorted(ordered(file), key=lambda key: places[key])
+
+
+def _pads(about: dict[str, Any], pads: Pads) -> Pads:
+    """The padding that a convolution was exported with, where NIR has another."""
+    return tuple((int(a), int(b)) for a, b in np.asarray(about["pads"])) if "pads" in about else pads
+
+
+def _uneven(op: Conv, about: dict[str, Any]) -> Conv:
+    """The convolution without the zeros that its kernel got where padding differs at both ends."""
+    pads = _pads(about, op.pads)
+    extra = [(n - a, n - b) for (n, _), (a, b) in zip(op.pads, pads, strict=True)]
+    kept = tuple(slice(a, n - b) for n, (a, b) in zip(op.weight.shape[2:], extra, strict=True))
+    weight = np.ascontiguousarray(op.weight[(slice(None), slice(None), *kept)])
+    if min(map(min, extra)) < 0 or not weight.size or np.count_nonzero(weight) != np.count_nonzero(op.weight):
+        raise ValueError(f"pads {pads} beside a kernel of {op.weight.shape[2:]}")
+    return replace(op, weight=weight, pads=pads)
 
 
 def _real(values: Any) -> np.ndarray:

@@ -12,8 +12,8 @@ from converters.importers import from_nir
 from converters.network_file import Converted
 from neuro.errors import BadInput, Unsupported
 from neuro.evaluate import apply
-from neuro.graph import Graph, Node
-from neuro.layers import Add, AvgPool, Conv, Dense, Input, MaxPool, Relu, Reshape, Threshold
+from neuro.graph import Graph, Node, digest
+from neuro.layers import Add, AvgPool, Conv, Dense, Input, MaxPool, Relu, Reshape, Threshold, output_shape
 
 nir = pytest.importorskip("nir")
 ONE = ((1, 1), (1, 1))
@@ -134,6 +134,23 @@ def test_uneven_pads_as_zeros_of_the_kernel():
     assert all(a == b for a, b in other.pads)
     x = jnp.asarray(rng.integers(0, 9, (5, 3, 7, 9)), jnp.float32)
     np.testing.assert_array_equal(apply(op, x), apply(other, x))
+
+
+@pytest.mark.parametrize("pads", [((0, 0), (0, 0)), ((1, 0), (0, 1))])
+def test_the_file_gives_the_same_network_back(pads, tmp_path):
+    """Node by node, in the same order behind the branches of a residual sum, and without the zeros of uneven pads."""
+    graph = network()
+    op = AvgPool((2, 2), (1, 1), pads)
+    size = int(np.prod(output_shape(op, [graph.shapes["b"]])))
+    flat = {"pool": op, "flat": Reshape((size,)), "e": Dense(np.random.default_rng(5).normal(size=(6, size)), None)}
+    nodes = tuple(replace(n, op=flat.get(n.name, n.op)) for n in graph.nodes)
+    folded = fold.fold(Graph("small", nodes), np.full((1, 1, 1), 0.1), np.full((1, 1, 1), -0.3))
+    made = replace(converted(), integer=quantise.reference(folded, counts(), 15, 9))
+    to_nir.export(made, tmp_path / "n.nir")
+    again = from_nir.load(tmp_path / "n.nir")
+    assert isinstance(again, Graph)
+    assert [n.name for n in again.nodes] == [n.name for n in made.integer.graph.nodes]
+    assert digest(again) == digest(made.integer.graph)
 
 
 def test_what_was_exported_wrongly_is_an_error(tmp_path):

@@ -38,7 +38,13 @@ def test_every_node_gets_its_name_and_operator_back():
 
 @pytest.mark.parametrize(
     ("change", "told"),
-    [({"n_levels": 0}, "0 levels"), ({"n_bias": np.ones(2)}, "whole numbers"), ({"r_op": "x"}, "no such node")],
+    [
+        ({"n_levels": 0}, "0 levels"),
+        ({"n_bias": np.ones(2)}, "whole numbers"),
+        ({"n_place": "first"}, "the place of node 'n' is damaged"),
+        ({"w_place": 9}, "is damaged"),
+        ({"r_op": "x"}, "no such node"),
+    ],
 )
 def test_damaged_metadata_name_their_node(change, told):
     with pytest.raises(BadInput, match=told) as error:
