@@ -11,7 +11,7 @@ from math import prod
 
 import numpy as np
 
-from converters.importers.chain import Refused, reaching, unique, with_biases, with_scales_joined
+from converters.importers.chain import Refused, check_size, reaching, unique, with_biases, with_scales_joined
 from converters.importers.pointwise import LONGEST, Expression, Operand, View, cuts, execute, numbers, parts, recognised
 from converters.importers.recurrent import times
 from neuro.graph import Node
@@ -35,9 +35,6 @@ from neuro.layers import (
     output_shape,
 )
 
-LARGEST = 2**26
-"""Most values that a layer may give for each sample."""
-
 
 class Builder:
     """Layers found so far, and refused ones (operator, name, reason); local to one import. Shapes are per sample."""
@@ -58,8 +55,7 @@ class Builder:
             return self.whole(self._done[key])
         layer = unique(name, set(self.sizes))
         size = output_shape(op, [self.sizes[i] for i in layers])
-        if prod(size) > LARGEST:
-            raise Refused(f"it gives {prod(size):,} values for each sample; the limit is {LARGEST:,}")
+        check_size(size)
         self.sizes[layer] = size
         self._wanted[layer] = name
         self.nodes.append(Node(layer, op, layers))

@@ -11,6 +11,9 @@ from neuro.errors import Refusal, Unsupported, unsupported
 from neuro.graph import Node
 from neuro.layers import Conv, Dense, Op, Reshape, Scale, Shape, Transpose, output_shape
 
+LARGEST = 2**26
+"""Most values that a layer may give for each sample."""
+
 
 @dataclass(frozen=True)
 class Stream:
@@ -46,6 +49,12 @@ def listed(file: str, problems: list[tuple[str, str, str]], remedy: str) -> Unsu
     return unsupported(file, "cannot be represented", refusals, remedy)
 
 
+def check_size(shape: Shape) -> None:
+    """Refuses layers that give more than `LARGEST` values for each sample."""
+    if prod(shape) > LARGEST:
+        raise Refused(f"it gives {prod(shape):,} values for each sample; the limit is {LARGEST:,}")
+
+
 def unique(name: str, taken: set[str]) -> str:
     """`name`, with a number behind it where it is taken."""
     count, free = 2, name
@@ -64,6 +73,7 @@ def chain(name: str, ops: tuple[Op, ...], streams: list[Stream], taken: set[str]
     for i, op in enumerate(ops):
         shapes = [s.shape for s in streams if s.shape is not None]
         shape = output_shape(op, shapes) if len(shapes) == len(streams) else None
+        check_size(shape or ())
         layer = name if i == named else unique(f"{name}_reshape", taken | {n.name for n in nodes})
         nodes.append(Node(layer, op, tuple(s.layer for s in streams)))
         streams = [Stream(layer, shape)]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from converters.importers.builder import LARGEST
+from converters.importers.chain import LARGEST
 from neuro.errors import BadInput
 from neuro.layers import Shape
 

@@ -1,11 +1,12 @@
 """Joining scales, biases and names; refusals in one message."""
 
 import numpy as np
+import pytest
 
-from converters.importers.chain import listed, reaching, unique, with_biases, with_scales_joined
+from converters.importers.chain import Refused, Stream, chain, listed, reaching, unique, with_biases, with_scales_joined
 from neuro.errors import Refusal
 from neuro.graph import Graph, Node
-from neuro.layers import Add, Dense, Input, Relu, Scale
+from neuro.layers import Add, Dense, Input, Pad, Relu, Scale
 
 
 def scale(factor, offset) -> Scale:
@@ -60,6 +61,14 @@ def test_dead_layers_and_names():
     made = [*nodes(Relu(), Relu()), Node("dead", Relu(), ("0",))]
     assert [n.name for n in reaching(made, "1")] == ["x", "0", "1"]
     assert unique("a", {"a", "a_2"}) == "a_3"
+
+
+def test_layers_that_no_memory_holds_are_refused():
+    read = Stream("x", (2,))
+    made, given = chain("p", (Pad(((0, 2**26 - 2),)),), [read], {"x"})
+    assert (given.shape, len(made)) == ((2**26,), 1)
+    with pytest.raises(Refused, match="it gives 67,108,865 values for each sample; the limit is 67,108,864"):
+        chain("p", (Pad(((0, 2**26 - 1),)),), [read], {"x"})
 
 
 def test_all_refusals_in_one_error():
