@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 from rich.table import Table
+from rich.text import Text
 
 from experiments.records.provenance import environment, versions
 from experiments.terminal import screen
@@ -91,7 +92,7 @@ def print_examination(found: dict[str, Any]) -> None:
     """Prints what `examination` found."""
     console, kernels, data = screen(), found["kernels"], found["data"]
     rows = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    rows.add_row("engine", f"[bold]{kernels['engine']}[/bold]")
+    rows.add_row("engine", Text(kernels["engine"], "bold"))
     if kernels["library"]:
         rows.add_row("kernels", kernels["library"])
         units = "with" if kernels["matrix_units"] else "without"

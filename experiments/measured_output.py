@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from baselines.measure import Energy, Measured
 from experiments.measured import Result, title
@@ -78,7 +79,8 @@ def print_result(result: Result) -> None:
             f"{runner.runtime} {runner.version}", title(run), str(runner.threads), *times, f"{single.runs:,}",
             str(run.offline.batch), f"{run.offline.throughput:,.4g}",
         )  # fmt: skip
-    out.print(f"[bold]{result.network}[/bold], measured in fp32; single-stream latency, offline throughput")
+    heading = ", measured in fp32; single-stream latency, offline throughput"
+    out.print(Text.assemble((result.network, "bold"), heading))
     out.print(table)
     for run in result.runs:
         name = f"{run.runner.runtime} on {run.runner.platform}"

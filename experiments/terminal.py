@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from neuro.chip import Chip
 from neuro.constants import Description, leaves
@@ -54,7 +55,9 @@ def table(comparison: "Comparison", summary: dict[str, Any]) -> None:
     """Prints the comparison: what was compared, the proof, the arms, the verdict."""
     console = screen()
     accuracy, scenario = summary["accuracy"], summary["scenario"]
-    console.print(f"[bold]{summary['network']}[/bold] on {summary['items']:,} items of {summary['data']['name']}")
+    console.print(
+        Text.assemble((summary["network"], "bold"), f" on {summary['items']:,} items of {summary['data']['name']}")
+    )
     console.print(f"input: {summary['data']['preprocessing']}; counts 0..{summary['data']['input_levels']}")
     console.print(f"accuracy: float {_percent(accuracy['float'])}, integer {_percent(accuracy['integer'])}")
     console.print(_codes(summary))
@@ -68,13 +71,13 @@ def table(comparison: "Comparison", summary: dict[str, Any]) -> None:
         console.print(f"  {line}")
     for arm in summary["arms"]:
         if arm["energy_j"] is None and arm["kind"] != "measured":
-            console.print(f"  [dim]not priced: {arm['name']}: {arm['reason']}[/dim]")
+            console.print(f"  not priced: {arm['name']}: {arm['reason']}", style="dim")
     best = summary["verdict"]["latency"]["best_snn"] or summary["verdict"]["energy"]["best_snn"]
     for arm in summary["arms"]:
         if arm["name"] == best:
             console.print(f"\nThe fastest spiking arm, {best}, is {arm['bound']}.")
     words = (f"{LABELS[name]} {v['word']} (P = {v['p_snn_wins']:.2f})" for name, v in summary["verdict"].items())
-    console.print(f"\n[bold]Does the spiking network win? {'; '.join(words)}.[/bold]")
+    console.print(f"\nDoes the spiking network win? {'; '.join(words)}.", style="bold")
     for name, verdict in summary["verdict"].items():
         console.print(sentence(name, verdict))
         if verdict["best_binary_snn"] not in (None, verdict["best_snn"]):
@@ -118,7 +121,7 @@ def sentence(quantity: str, verdict: dict[str, Any]) -> str:
 def description(machine: Description) -> None:
     """Prints every constant of a chip or device with value, range, unit, source and basis."""
     console = screen()
-    console.print(f"[bold]{machine.name}[/bold]: {machine.title} ({machine.year}, {machine.process})")
+    console.print(Text.assemble((machine.name, "bold"), f": {machine.title} ({machine.year}, {machine.process})"))
     console.print(
         f"class {machine.deployment}; model held against silicon: energy {machine.evidence.energy}, "
         f"latency {machine.evidence.latency}"
@@ -133,7 +136,7 @@ def description(machine: Description) -> None:
         rows.add_row(path, *shown, c.unit, c.basis, c.source, c.note)
     console.print(rows)
     for key, source in machine.sources.items():
-        console.print(f"  \\[{key}] {source.title}, {source.year}. {source.doi or source.url}")
+        console.print(f"  [{key}] {source.title}, {source.year}. {source.doi or source.url}")
     for note in getattr(machine, "notes", []):
         console.print(f"  note: {note}")
     if isinstance(machine, Chip):
@@ -222,6 +225,6 @@ def _times(ratio: float) -> str:
 
 
 def screen() -> Console:
-    """Standard output; 200 columns wide where that is no terminal."""
+    """Standard output; 200 columns wide where that is no terminal. Brackets are printed, never markup."""
     width = None if sys.stdout.isatty() else 200
-    return Console(highlight=False, width=width, soft_wrap=not sys.stdout.isatty())
+    return Console(highlight=False, markup=False, width=width, soft_wrap=not sys.stdout.isatty())

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from experiments.replays.replay import Replay
 from experiments.replays.validation import Row, Summary, Validation
@@ -29,18 +29,19 @@ def print_validation(validation: Validation, everything: bool) -> None:
             continue
         hidden = 0 if everything or len(rows) <= LONG else len(rows) - WORST
         cut = f": the {WORST} worst of {len(rows)}; --all for all" if hidden else ""
-        out.print(f"\n[bold]{escape(s.name)}[/bold]{cut}")
+        out.print(Text.assemble("\n", (s.name, "bold"), cut))
         if hidden:
             rows = sorted(rows, key=lambda row: -abs(row.replay.residual))[:WORST]
         out.print(_cases(rows))
         for remark in dict.fromkeys(row.replay.remark for row in rows if row.replay.remark):
-            out.print(f"  {escape(remark)}", style="dim")
+            out.print(f"  {remark}", style="dim")
     missing = [row.replay for row in validation.rows if row.replay.reason]
     if missing:
-        out.print(f"\n[bold]Not replayed[/bold] ({len(missing)})")
+        out.print(Text.assemble("\n", ("Not replayed", "bold"), f" ({len(missing)})"))
         for r in missing:
-            out.print(f"  {escape(r.measurement.case)}: {escape(r.reason)}", style="dim")
-    out.print("\n[bold]Median absolute error[/bold]; groups that constants were fitted on are held out")
+            out.print(f"  {r.measurement.case}: {r.reason}", style="dim")
+    held_out = "; groups that constants were fitted on are held out"
+    out.print(Text.assemble("\n", ("Median absolute error", "bold"), held_out))
     out.print(_groups([*validation.sets, *validation.kinds]))
 
 
@@ -61,8 +62,8 @@ def _cases(rows: list[Row]) -> Table:
         unit = m.unit
         band = f"{_show(r.held_out, unit)} [{_show(row.low, unit)} .. {_show(row.high, unit)}]"
         table.add_row(
-            escape(m.case), _show(m.value, unit), band, f"{r.error:+.1%}", _show(r.naive, unit),
-            _signed(r.naive / m.value - 1), escape(_held(r)), style="" if row.inside else "yellow",
+            m.case, _show(m.value, unit), band, f"{r.error:+.1%}", _show(r.naive, unit),
+            _signed(r.naive / m.value - 1), _held(r), style="" if row.inside else "yellow",
         )  # fmt: skip
     return table
 
@@ -89,7 +90,7 @@ def _groups(groups: list[Summary]) -> Table:
             if s.replayed
             else ["", "", "", "", ""]
         )  # fmt: skip
-        table.add_row(escape(s.name), str(s.cases), str(s.replayed), str(s.machines), *numbers)
+        table.add_row(s.name, str(s.cases), str(s.replayed), str(s.machines), *numbers)
     return table
 
 

@@ -2,7 +2,6 @@
 
 from typing import Any, get_args
 
-from rich.markup import escape
 from rich.table import Table
 
 from experiments.terminal import screen
@@ -114,7 +113,7 @@ def print_table(found: dict[str, Any]) -> None:
     for code in found["codes"]:
         exact = "yes" if code["exact"] else "no"
         carries = "binary" if code["binary"] else "signed or graded"
-        rows.add_row(code["code"], code["receiver"], escape(code["sender"]), str(code["steps"]), exact, carries)
+        rows.add_row(code["code"], code["receiver"], code["sender"], str(code["steps"]), exact, carries)
     out.print(rows)
     out.print(
         f"Steps of one window at L = {found['levels']} levels (K bits); under rate the number asked for.\n", style="dim"
@@ -137,7 +136,7 @@ def _print_methods(out: Any, found: dict[str, Any]) -> None:
     rows = Table("method", "sender", "exact", "spikes", box=None, pad_edge=False)
     for method in found["methods"]:
         carries = "binary" if method["binary"] else "signed or graded"
-        rows.add_row(method["method"], escape(method["sender"]), "yes" if method["exact"] else "no", carries)
+        rows.add_row(method["method"], method["sender"], "yes" if method["exact"] else "no", carries)
     out.print(rows)
     for method in found["methods"]:
         name = method["method"]
@@ -155,4 +154,4 @@ def _explain(out: Any, code: str, by_chip: dict[str, dict[str, Any]]) -> None:
         elif one["status"] == "impossible":
             lines.setdefault(f"lacks {one['missing']}", []).append(name)
     for what, names in lines.items():
-        out.print(f"  {code}: {', '.join(names)}: {escape(what)}", style="dim")
+        out.print(f"  {code}: {', '.join(names)}: {what}", style="dim")

@@ -69,7 +69,7 @@ def show(found: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     data = found["data"]
     console.print(f"{found['network']} ({found['format']}) on {data['items']:,} items of {data['name']}")
     table = Table("step", "weights", "zeros", "accuracy", "drop, points [95 %]", box=None)

@@ -144,7 +144,7 @@ def show(found: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     data = found["data"]
     console.print(f"{found['network']} ({found['format']}) on {data['items']:,} items of {data['name']}")
     console.print(f"  {data['preprocessing']}; counts 0..{found['input_levels']}")

@@ -11,7 +11,7 @@ WIDTH = 132
 
 def show(found: Diagnosis, console: Console | None = None) -> None:
     """Prints the layers with their errors by cause, then the causes with what each costs."""
-    console = console or Console(highlight=False)
+    console = console or Console(highlight=False, markup=False)
     if not console.is_terminal:
         console.width = max(console.width, WIDTH)
     score = "accuracy" if found.measure == "accuracy" else f"RMSE {found.unit}".strip()

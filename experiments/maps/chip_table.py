@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from experiments.terminal import screen
 from neuro.units import show
@@ -16,16 +16,15 @@ def print_map(summary: dict[str, Any], everything: bool = False) -> None:
     """Prints the map of a network on a chip; everything: every core in full."""
     out, s = screen(), summary
     chips = f" on {s['chips']} chips" if s["chips"] > 1 else ""
-    out.print(
-        f"[bold]{escape(s['network'])}[/bold] on [bold]{s['chip']}[/bold], {s['code']} code ({s['realisation']}): "
-        f"{s['cores']} of {s['cores_per_chip'] * s['chips']} cores{chips}"
-    )
+    used = f"{s['cores']} of {s['cores_per_chip'] * s['chips']} cores{chips}"
+    named = Text.assemble((s["network"], "bold"), " on ", (s["chip"], "bold"))
+    out.print(named.append(f", {s['code']} code ({s['realisation']}): {used}"))
     if s["scope"] == "priced":
         out.print("This chip is only priced: totals are held against its limits, no core is mapped.", style="dim")
     grades = s["evidence"]
     out.print(f"model held against silicon: energy {grades['energy']}, latency {grades['latency']}", style="dim")
     for broken in s["violations"]:
-        out.print(f"[yellow]violated: {escape(broken)}[/yellow]")
+        out.print(f"violated: {broken}", style="yellow")
     out.print(_limits(s))
     rows = sorted(s["rows"], key=lambda row: -row["full"])
     hidden = 0 if everything else max(0, len(rows) - MOST)
@@ -42,7 +41,7 @@ def print_map(summary: dict[str, Any], everything: bool = False) -> None:
     )
     waits = ", ".join(f"{cause} {show(t, 's')}" for cause, t in s["waits_s"].items())
     out.print(f"time: {show(s['latency_s'], 's')} a sample ({waits})")
-    out.print(f"[bold]{s['bound']}[/bold]")
+    out.print(s["bound"], style="bold")
     if s["detailed"]:
         d = s["detailed"]
         out.print(
@@ -85,7 +84,7 @@ def _cores(rows: list[dict[str, Any]]) -> Table:
         used = [f"{row['used'][limit]:,.0f}" for limit in limits]
         packets = [f"{row['packets_out']:,.0f}", f"{row['packets_in']:,.0f}"]
         shown = (*used, f"{row['full']:.0%}", *packets, show(row["busy_s"], "s"))
-        table.add_row(str(row["core"]), str(row["site"]), escape(", ".join(row["layers"])), *shown)
+        table.add_row(str(row["core"]), str(row["site"]), ", ".join(row["layers"]), *shown)
     return table
 
 
@@ -96,5 +95,5 @@ def _layers(s: dict[str, Any]) -> Table:
     for name, row in s["layers"].items():
         events = row["events"]
         synops = sum(n for event, n in events.items() if event.startswith("synop"))
-        table.add_row(escape(name), f"{events.get('spike', 0):,.0f}", f"{synops:,.0f}", show(row["energy_j"], "J"))
+        table.add_row(name, f"{events.get('spike', 0):,.0f}", f"{synops:,.0f}", show(row["energy_j"], "J"))
     return table

@@ -68,3 +68,23 @@ def test_progress_is_silent_where_there_is_no_terminal(capsys):
         begin("work", 2)(1)
     captured = capsys.readouterr()
     assert captured.out + captured.err == ""
+
+
+def test_brackets_of_a_users_text_are_printed_and_never_obeyed(capsys):
+    """A title, a note and a source's title in brackets, as a file of one's own may have them."""
+    generic = chip.load("generic")
+    text = "[bold] sizes [m, k] of [/b] it"
+    sources = {key: source.model_copy(update={"title": text}) for key, source in generic.sources.items()}
+    description(generic.model_copy(update={"title": text, "notes": [text], "sources": sources}))
+    printed = capsys.readouterr().out
+    assert f"generic: {text} (" in printed
+    assert f"note: {text}" in printed
+    assert all(f"[{key}] {text}" in printed for key in sources)
+
+
+def test_brackets_in_the_name_of_a_network_or_record_are_printed(comparison, capsys):
+    found = summary(comparison, "a [red] folder/r[/].h5") | {"network": "[link=x]net"}
+    table(comparison, found)
+    printed = capsys.readouterr().out
+    assert printed.startswith("[link=x]net on ")
+    assert "record: a [red] folder/r[/].h5" in printed
