@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from rich.table import Table
 from rich.text import Text
 
+from experiments.figure_text import plain
 from experiments.replays.replay import Replay
 from experiments.replays.validation import Row, Summary, Validation
 from experiments.terminal import screen
@@ -132,7 +133,7 @@ def figure(validation: Validation, path: Path) -> Path:
                 size, line = (3.5, 0.7) if len(rows) < LONG else (1.5, 0.2)
                 axes.errorbar(
                     x, y, yerr=np.array([y - low, high - y]), fmt=marker, color=colour, markersize=size,
-                    elinewidth=line, alpha=0.8, label=name,
+                    elinewidth=line, alpha=0.8, label=plain(name),
                 )  # fmt: skip
             span = [min(ends) / 1.5, max(ends) * 1.5]
             axes.plot(span, span, color="#444444", linewidth=0.8)

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.conversion.diagnosis import ORDER, Diagnosis
+from experiments.figure_text import plain
 from neuro.errors import BadInput
 
 COLOURS = {
@@ -33,7 +34,7 @@ def draw(found: Diagnosis, title: str, path: Path) -> Path:
         _errors(figure.add_subplot(grid[:, 0]), found)
         _layers(figure.add_subplot(grid[0, 1]), found)
         _causes(figure.add_subplot(grid[1, 1]), found)
-        figure.suptitle(title, fontsize=10)
+        figure.suptitle(plain(title), fontsize=10)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             figure.savefig(path, dpi=150)
@@ -52,7 +53,7 @@ def _errors(axes: Axes, found: Diagnosis) -> None:
         left += width
     total = [100 * layer.total for layer in found.layers]
     axes.plot(total, places, "k|", markersize=13, markeredgewidth=1.6, label="total as it is")
-    axes.set_yticks(places, [_label(layer.layer, layer.levels) for layer in found.layers])
+    axes.set_yticks(places, [plain(_label(layer.layer, layer.levels)) for layer in found.layers])
     axes.set(ylim=(len(places) - 0.5, -0.5), xlabel="squared error, % of the layer's mean square")
     axes.set_xlim(0, 1.06 * max([*left, *total, 1e-9]))
     axes.legend(frameon=False, fontsize=7.5, loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=4)
@@ -63,7 +64,7 @@ def _layers(axes: Axes, found: Diagnosis) -> None:
     values = [_value(found, layer.alone) for layer in found.layers]
     axes.plot(values, places, "o", color="#222222", markersize=5)
     _lines(axes, found)
-    axes.set_yticks(places, [layer.layer for layer in found.layers])
+    axes.set_yticks(places, [plain(layer.layer) for layer in found.layers])
     axes.set(ylim=(len(places) - 0.5, -1.0), title=f"{_measure(found)},\nif this layer alone were float")
 
 

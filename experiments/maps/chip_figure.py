@@ -11,6 +11,7 @@ from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Rectangle
 
+from experiments.figure_text import plain
 from experiments.maps.chip_map import ChipMap, busy
 from neuro.topology import Topology, position, stop
 from neuro.topology import links as network_links
@@ -54,9 +55,11 @@ def draw(found: ChipMap, title: str, path: Path) -> Path:
         for i, name in enumerate(p.core):
             number = len(p.cores_of(name))
             label = f"{name}: {number} core{'s' if number > 1 else ''}" if p.chip.scope == "mapped" else name
-            axes.plot([], [], "s", markerfacecolor="none", markeredgecolor=tint(i % 20), markersize=7, label=label)
+            frame = {"markerfacecolor": "none", "markeredgecolor": tint(i % 20), "markersize": 7}
+            axes.plot([], [], "s", **frame, label=plain(label))
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=7)
-        axes.set(xlim=(-0.7, width - 0.3), ylim=(height - 0.3, -0.7), aspect="equal", xticks=[], yticks=[], title=title)
+        axes.set(xlim=(-0.7, width - 0.3), ylim=(height - 0.3, -0.7), aspect="equal", xticks=[], yticks=[])
+        axes.set_title(plain(title))
         for spine in axes.spines.values():
             spine.set_visible(False)
         figure.colorbar(

@@ -218,3 +218,10 @@ def test_nothing_replayed_is_still_a_validation(tmp_path):
     assert len(tree(empty, "neuro", "now")["/cases"]["case"]) == 1
     assert figure(empty, tmp_path / "f.png").is_file()
     assert isinstance(empty, Validation)
+
+
+def test_a_set_may_have_any_name(cases, tmp_path):
+    cases.write_text(ROWS.replace("nets\n", "$x^$\n"))
+    _, found = carry_out("all", cases, tmp_path / "v.h5")
+    assert found["summary"]["$x^$"]["replayed"] == 2
+    assert (tmp_path / "v.png").read_bytes().startswith(b"\x89PNG")
