@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeAlias, get_args
 from baselines.description import WIDTH
 from baselines.workload import Mode
 from neuro.constants import Boundary
-from neuro.errors import BadInput, nearest
+from neuro.errors import BadInput, nearest, printable
 from neuro.units import parse
 
 Quantity: TypeAlias = Literal[
@@ -36,6 +36,8 @@ REQUIRED = ("case", "target", "workload", "precision", "quantity", "value", "uni
 OPTIONAL = ("set", "batch", "mode", "boundary", "settings", "fit", "taken", "untested", "reason", "source", "note")
 LONGEST = 100_000
 """Rows that a file may have."""
+MOST = 1e30
+"""In SI units, as its inverse: what lies beyond is no measurement, and errors relative to it are no numbers."""
 
 
 @dataclass(frozen=True)
@@ -128,9 +130,13 @@ def read(path: Path) -> list[Measurement]:
 
 def _check_columns(path: Path, columns: Iterable[str]) -> None:
     known = [*REQUIRED, *OPTIONAL]
-    for column in columns:
+    for column, times in Counter(columns).items():
         if column not in known:
-            raise BadInput(f"{path}: unknown column {column!r}.{nearest(str(column), known)}")
+            parted = next((sign for sign in (";", "\t", "|") if sign in column), None)
+            hint = f" It holds {parted!r}: columns are parted by commas." if parted else ""
+            raise BadInput(f"{path}: unknown column {printable(column)!r}.{hint}{nearest(str(column), known)}")
+        if times > 1:
+            raise BadInput(f"{path}: column {column!r} stands there {times} times; leave one.")
     if missing := [c for c in REQUIRED if c not in columns]:
         raise BadInput(f"{path}: no column {', '.join(missing)}; the first line must name the columns.")
 
@@ -140,6 +146,8 @@ def _measurement(row: dict[str | None, str | None], folder: Path) -> Measurement
     if None in row:
         raise ValueError("more cells than columns; put text with commas between double quotes")
     cells = {key: (text or "").strip() for key, text in row.items() if key is not None}
+    if obeyed := [key for key, text in cells.items() if any(ord(c) < ord(" ") and c not in "\t\r\n" for c in text)]:
+        raise ValueError(f"control characters in {', '.join(obeyed)}; take them out")
     reason = cells.get("reason", "")
     needed = [key for key in REQUIRED if not cells[key]]
     if needed and not (reason and "case" not in needed and "quantity" not in needed):
@@ -196,14 +204,18 @@ def _value(text: str, unit: str, si: str) -> float:
     value = parse(f"{text} {unit}", si)
     if not 0 < value < float("inf"):
         raise ValueError(f"value {text!r} must be above zero and finite")
+    if not 1 / MOST < value < MOST:
+        raise ValueError(f"value {text!r} is {value:.3g} {si}; give one between {1 / MOST:g} and {MOST:g} {si}")
     return value
 
 
 def _settings(text: str) -> tuple[tuple[str, str], ...]:
-    pairs = []
+    pairs: list[tuple[str, str]] = []
     for part in filter(None, (p.strip() for p in text.split(";"))):
         key, sign, value = part.partition("=")
         if not sign or not key.strip() or not value.strip():
             raise ValueError(f"setting {part!r} is not 'constant = value unit'")
+        if key.strip() in dict(pairs):
+            raise ValueError(f"setting {key.strip()!r} is given twice")
         pairs.append((key.strip(), value.strip()))
     return tuple(pairs)

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from experiments.replays import target
-from experiments.replays.measurement import Measurement, Quantity
+from experiments.replays.measurement import MOST, Measurement, Quantity
 from experiments.replays.simulated import DataAbsent
 from experiments.replays.target import Target
 from experiments.uncertainty import Latent, draw, widened
@@ -24,8 +24,6 @@ Override = Mapping[str, float]
 """Values (SI) of constants by dotted path that stand in for those of the files."""
 
 DRAWS = 512
-MOST = 1e30
-"""Beyond every prediction that means something, in SI units."""
 WIDEST = 0.1
 """Half-width at which the search for the one that a case asks for begins, beside twice its residual."""
 

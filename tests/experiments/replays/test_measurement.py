@@ -53,6 +53,11 @@ def test_a_case_that_is_only_listed_needs_no_value(tmp_path):
         ("a,x,y,int8,latency,-1,ms", "above zero"),
         ("a,x,y,int8,latency,nan,ms", "line 2"),
         ("a,x,y,int8,latency,1e999,ms", "above zero and finite"),
+        ("a,x,y,int8,latency,1e308,s", "value '1e308' is 1e.308 s; give one between 1e-30 and 1e.30 s"),
+        ("a,x,y,int8,latency,1e-300,ps", "value '1e-300' is 1e-312 s"),
+        ("a,x,y,int8,throughput,1e-310,1/s", "give one between"),
+        ("a\0b,x,y,int8,latency,1,ms", "line 2: control characters in case"),
+        ("a,x,y\x1b[31m,int8,latency,1,ms", "control characters in workload"),
         ("a,x,y,int8,speed,1,ms", "quantity 'speed' is none of latency"),
         ("a,x,y,int9,latency,1,ms", "precision 'int9' is none of"),
         ("a,x,y,int8,throughput,1,ms", "a throughput is given in 1/s"),
@@ -72,6 +77,12 @@ def test_batches_that_are_none(tmp_path, batch):
         read(rows(tmp_path, f"a,x,y,int8,latency,1,ms,{batch}", header=f"{HEADER},batch"))
 
 
+def test_a_setting_is_given_once(tmp_path):
+    line = "a,x,y,int8,latency,1,ms,power_cap = 40 W; power_cap=70 W"
+    with pytest.raises(BadInput, match="line 2: setting 'power_cap' is given twice"):
+        read(rows(tmp_path, line, header=f"{HEADER},settings"))
+
+
 def test_all_faults_are_named_at_once_and_names_are_unique(tmp_path):
     good = "a,x,y,int8,latency,1,ms"
     with pytest.raises(BadInput, match=r"(?s)3 fault.*line 3.*line 5.*'a' stands there twice"):
@@ -83,6 +94,8 @@ def test_all_faults_are_named_at_once_and_names_are_unique(tmp_path):
     [
         (f"{HEADER},bach", "unknown column 'bach'.*batch"),
         ("case,target,workload,precision,quantity,value", "no column unit"),
+        (f"{HEADER},value", "column 'value' stands there 2 times"),
+        (HEADER.replace(",", ";"), "It holds ';': columns are parted by commas"),
     ],
 )
 def test_columns_that_are_unknown_or_missing(tmp_path, header, message):
