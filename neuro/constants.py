@@ -49,7 +49,8 @@ class Constant(Table):
     @classmethod
     def _range_defaults_to_value(cls, entry):
         if not isinstance(entry, dict):
-            raise ValueError(f'a bare value {entry!r}; write {{ value = "… {cls.unit}", source = …, basis = … }}')
+            text = "…" if cls.unit == "1" else f"… {cls.unit}"
+            raise ValueError(f'a bare value {entry!r}; write {{ value = "{text}", source = …, basis = … }}')
         if "value" in entry:
             entry = {"low": entry["value"], "high": entry["value"], **entry}
         return entry
@@ -58,7 +59,8 @@ class Constant(Table):
     @classmethod
     def _with_unit(cls, text):
         if not isinstance(text, str):
-            raise ValueError(f"a bare number {text!r}; write a string with the unit, as in '1 {cls.unit}'")
+            how = "a string, as in '1'" if cls.unit == "1" else f"a string with the unit, as in '1 {cls.unit}'"
+            raise ValueError(f"a bare number {text!r}; write {how}")
         number = parse(text, cls.unit)
         if not 0 < number < float("inf"):
             raise ValueError(f"{text!r} must be above zero and finite; leave out what does not exist")
@@ -219,11 +221,13 @@ def parsed(path: Path) -> dict[str, Any]:
         BadInput: no such file. BadDescription: not TOML.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise BadInput(f"{path}: no such file.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise BadDescription(f"{path}: not a readable TOML file: {error}.") from None
+    except RecursionError:
+        raise BadDescription(f"{path}: not a readable TOML file: brackets nested too deep.") from None
 
 
 def read(path: Path, model: type[D], tree: dict[str, Any] | None = None) -> D:

@@ -30,7 +30,8 @@ def altered(tmp_path: Path, old: str, new: str) -> Path:
         (CORES, CORES + "\ncoars = 3", "limits.coars: unknown key"),
         (CORES, "", "limits.cores: missing"),
         (CORES, "cores = 128", "limits.cores: a bare value 128"),
-        (CORES, CORES.replace('"128"', "128"), "limits.cores.value: a bare number 128"),
+        (CORES, CORES.replace('"128"', "128"), "limits.cores.value: a bare number 128; write a string, as in '1'\n"),
+        (HOP, HOP.replace('"3.5 pJ"', "3"), "energy.hop.value: a bare number 3; write a string with the unit"),
         (CORES, CORES.replace('"128"', '"128 J"'), "limits.cores.value: '128 J' is not a quantity in 1"),
         (CORES, CORES.replace('"128"', '"0"'), "limits.cores.value: '0' must be above zero"),
         (CORES, CORES.replace('"datasheet"', '"guess"'), "limits.cores.basis: "),
@@ -105,3 +106,12 @@ def test_leaves_are_all_constants_with_their_paths():
     assert found["neuron.soft_reset"].value == 2
     text = locate("loihi1", "neuro.chips", "chip").read_text(encoding="utf-8")
     assert len(found) == sum("value = " in line for line in text.splitlines())
+
+
+def test_a_byte_order_mark_is_no_fault_and_deep_brackets_are_one(tmp_path):
+    marked, deep = tmp_path / "marked.toml", tmp_path / "deep.toml"
+    marked.write_bytes(b"\xef\xbb\xbf" + locate("loihi1", "neuro.chips", "chip").read_bytes())
+    assert read(marked, Chip) == load("loihi1")
+    deep.write_text("a = " + "[" * 5000)
+    with pytest.raises(BadDescription, match=r"deep\.toml: not a readable TOML file: brackets nested"):
+        read(deep, Chip)
