@@ -59,7 +59,7 @@ def read(path: Path) -> Record:
         with xr.open_datatree(path, engine="h5netcdf") as opened:
             content = opened.load()
         return rows(content)
-    except (OSError, KeyError, ValueError, RuntimeError, AttributeError) as error:
+    except (OSError, KeyError, ValueError, RuntimeError, AttributeError, TypeError) as error:
         raise BadInput(f"{path}: a damaged record: {error}. Run 'neuro compare' again to write a new one.") from None
 
 
@@ -87,7 +87,7 @@ def _check_schema(path: Path) -> None:
         raise BadInput(
             f"{path}: an HDF5 file but not a record: it names no schema. Give one that 'neuro compare' wrote."
         )
-    if found != SCHEMA:
+    if not isinstance(found, str) or found != SCHEMA:
         raise BadInput(
             f"{path}: has the schema {found!r}; this version of neuro reads {SCHEMA!r}. "
             "Run 'neuro compare' again, or read it with the version that wrote it."

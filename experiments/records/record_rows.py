@@ -174,7 +174,7 @@ def rows(tree: xr.DataTree) -> Record:
     """`tree`, as laid out by `experiments.records.record_tree`, with its rows.
 
     Raises:
-        KeyError: something is missing.
+        KeyError: something is missing. ValueError, TypeError: something is not what it should be.
     """
     outputs = _data(tree, "outputs")
     machines = tuple(MachineRow(**row) for row in _table(tree, "machines", "machine", MachineRow))
@@ -183,7 +183,7 @@ def rows(tree: xr.DataTree) -> Record:
         tree=tree,
         title=str(tree.attrs["title"]),
         created=str(tree.attrs["created"]),
-        config=json.loads(tree.attrs["config"]),
+        config=_config(tree.attrs["config"]),
         provenance=dict(_data(tree, "provenance").attrs),
         float_accuracy=_known(float(outputs["float_accuracy"])),
         integer_accuracy=_known(float(outputs["integer_accuracy"])),
@@ -195,6 +195,16 @@ def rows(tree: xr.DataTree) -> Record:
         constants=_constants(tree),
         sources=_sources(tree),
     )
+
+
+def _config(text: Any) -> dict[str, Any]:
+    """What the user chose. Raises KeyError and ValueError."""
+    found = json.loads(text) if isinstance(text, str) else None
+    if not isinstance(found, dict):
+        raise ValueError(f"its configuration is no table: {str(text)[:40]}")
+    for key in ("network", "data", "options"):
+        found[key]
+    return found
 
 
 def _data(tree: xr.DataTree, group: str) -> xr.Dataset:

@@ -288,6 +288,25 @@ def test_an_incomplete_record_is_refused(tmp_path, path, missing):
         record.read(broken)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("schema", np.array([1, 2]), r"has the schema array\(\[1, 2\]\)"),
+        ("schema", 3, "has the schema np.int64"),
+        ("config", 5, "a damaged record: its configuration is no table: 5"),
+        ("config", "[1]", r"a damaged record: its configuration is no table: \[1\]"),
+        ("config", "{}", "a damaged record: 'network'"),
+    ],
+)
+def test_attributes_that_are_of_another_kind_are_refused(tmp_path, path, name, value, said):
+    broken = tmp_path / "broken.h5"
+    broken.write_bytes(path.read_bytes())
+    with h5py.File(broken, "r+") as file:
+        file.attrs[name] = value
+    with pytest.raises(BadInput, match=rf"broken\.h5: {said}"):
+        record.read(broken)
+
+
 def test_a_configuration_has_a_name_of_its_own():
     one = record.config_hash({"levels": 15, "code": "auto", "out": None})
     assert one == record.config_hash({"code": "auto", "out": None, "levels": 15})
