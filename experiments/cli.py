@@ -1,8 +1,10 @@
 """The ``neuro`` command."""
 
+import errno
 import json
 import os
 import sys
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -14,7 +16,8 @@ from experiments.conversion.convert_command import convert, refusals_told
 from experiments.conversion.export_command import export
 from experiments.options import AS_IS, USUAL, Codes, DataOptions, Flag, FormOptions, Json, Memory, Names
 from neuro.cache import programs
-from neuro.errors import BadInput, NeuroError
+from neuro.errors import BadInput, NeuroError, printable
+from neuro.file import check_writable
 
 CACHE_BYTES = 2**30
 """What is kept of XLA's programs; the least used go first."""
@@ -25,8 +28,17 @@ app = App(
     name="neuro",
     help="Should this trained network run on a spiking chip, and how sure are we?",
     help_format="markdown",
+    version=lambda: _version(),  # Cyclopts would look for a package called experiments
     suppress_keyboard_interrupt=False,  # `main` says that nothing was written
 )
+
+
+def _version() -> str:
+    try:
+        return version("neuro-verdict")
+    except PackageNotFoundError:
+        return "of a checkout that is not installed"
+
 
 app.command(compress)
 app.command(convert)
@@ -147,6 +159,8 @@ def map_(
     request = Request(
         network=network, **vars(data), **vars(form), code=code, seed=seed, allow_violations=allow_violations,
     )  # fmt: skip
+    if seed < 0:
+        raise BadInput(f"--seed {seed} is negative; give 0 or more.")
     path = figure_path(out, network, chip)
     script = script_of(network)
     with refusals_told(network, json_), progress_bars() as progress:
@@ -296,6 +310,8 @@ def measure(
     from experiments.prepared import prepared
     from experiments.terminal import progress_bars
 
+    if out is not None:
+        check_writable(out)
     inputs = None if data is None else prepared(Request(network, data=data)).dataset.network_input
     with progress_bars() as progress:
         result = carry_out(network, seconds, platform, inputs, seed, predict, progress)
@@ -315,6 +331,7 @@ def main() -> None:
     """Entry point: exit code 0 whoever wins, 2 for bad input, 3 for a network that cannot be represented."""
     _keep_programs()
     try:
+        _check_text(sys.argv[1:])
         app(sys.argv[1:], exit_on_error=False, print_error=False)
         sys.stdout.flush()
     except BrokenPipeError:  # whoever read the output has enough; nothing more must be written when Python ends
@@ -324,6 +341,10 @@ def main() -> None:
         sys.exit(_complain(str(error), 2))
     except NeuroError as error:
         sys.exit(_complain(str(error), error.exit_code))
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        sys.exit(_complain(f"{printable(error.filename, 40)}: a name longer than a file may have.", 2))
     except KeyboardInterrupt:
         sys.exit(_complain("interrupted; no record was written", 130))
 
@@ -335,6 +356,13 @@ def _keep_programs() -> None:
         os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
         os.environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(CACHE_BYTES))
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", CACHE_FROM_SECONDS)
+
+
+def _check_text(words: list[str]) -> None:
+    """Records hold what was typed. Raises BadInput: an argument that is no text, as a file name of other bytes is."""
+    for word in words:
+        if any("\ud800" <= c <= "\udfff" for c in word):
+            raise BadInput(f"{printable(word)}: the name is not UTF-8; rename the file.")
 
 
 def _complain(message: str, code: int) -> int:
