@@ -185,3 +185,24 @@ def test_units_of_a_pipeline_stay_within_the_chip():
     assert 0 < used["lut"] <= device.part.lut.value
     assert 0 <= used["bram"] <= device.part.bram.value
     assert units(load("l4"), work, "int8") == {"devices": 1}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (
+            'active = { value = "24 W", low = "18 W"',
+            'active = { value = "5 W", low = "4 W"',
+            "power.chip: idle is above",
+        ),
+        (
+            'idle = { value = "58 W", low = "40.6 W"',
+            'idle = { value = "9 W", low = "8 W"',
+            "power.system: below that of",
+        ),
+    ],
+)
+def test_powers_that_cannot_be_are_refused(tmp_path, old, new, said):
+    """An L4 whose card draws 12 W at rest: 5 W at work are too few, and so are 9 W of the server around it at rest."""
+    with pytest.raises(BadDescription, match=rf"altered\.toml: 1 fault\(s\)\n  {said}"):
+        load(altered(tmp_path, "l4", old, new))
