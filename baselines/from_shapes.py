@@ -102,10 +102,14 @@ def load(spec: str, folder: Path | None = None, mode: Mode = "compiled") -> Work
 
 
 def _pairs(spec: str, text: str) -> Iterator[tuple[str, str]]:
+    known: set[str] = set()
     for part in text.split(","):
         name, equals, value = part.strip().partition("=")
         if not equals:
             raise BadInput(f"{spec!r}: {part!r} sets nothing; write NAME:size=number,size=number.")
+        if name.strip() in known:
+            raise BadInput(f"{spec!r}: {name.strip()} is given twice; leave one.")
+        known.add(name.strip())
         yield name.strip(), value.strip()
 
 

@@ -4,6 +4,7 @@ A file holds constants with range, source and basis, as a chip's does; the doubt
 prediction like that of a price. ``experiments/activities`` has the bundled ones.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from math import ceil
 from pathlib import Path
@@ -89,7 +90,7 @@ def load(spec: str, folder: Path | None = None, settings: Mapping[str, str] | No
         BadInput: an unknown name, no such file or text that is no setting. BadDescription: a fault in the counts.
     """
     if spec.startswith(PREFIX):
-        stated = dict(_pair(spec, part) for part in filter(None, spec.removeprefix(PREFIX).split(",")))
+        stated = _once(spec, [_pair(spec, part) for part in filter(None, spec.removeprefix(PREFIX).split(","))])
         return from_tree({"name": spec, "sources": {}} | given(stated | dict(settings or {})), Path(spec))
     path = (folder or Path()) / spec if spec.endswith(".toml") else locate(spec, PACKAGE, "activity")
     tree = parsed(path)
@@ -115,6 +116,12 @@ def _pair(spec: str, part: str) -> tuple[str, str]:
     if not sign or not value:
         raise BadInput(f"{spec!r}: {part!r} states nothing; write NAME=NUMBER, such as steps=16.")
     return name, value
+
+
+def _once(spec: str, pairs: list[tuple[str, str]]) -> dict[str, str]:
+    if twice := [name for name, times in Counter(name for name, _ in pairs).items() if times > 1]:
+        raise BadInput(f"{spec!r}: {', '.join(twice)} given twice; leave one.")
+    return dict(pairs)
 
 
 def workload(activity: Activity, chip: Chip, values: Mapping[str, Amount]) -> Workload:

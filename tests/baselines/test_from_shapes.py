@@ -300,6 +300,7 @@ def test_faults_in_a_file_are_named(written, old, new, message):
         ("resnet5", "unknown network 'resnet5'.*resnet50"),
         ("resnet50:siz=3", "no size 'siz'.*size"),
         ("resnet50:size", "'size' sets nothing"),
+        ("resnet50:size=64,size=32", "size is given twice; leave one"),
         ("resnet50:size=0", "'0' is no size"),
         ("resnet50:size=-3", "'-3' is no size"),
         ("resnet50:size=1e3", "'1e3' is no size"),

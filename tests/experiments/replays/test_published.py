@@ -61,6 +61,7 @@ def test_a_file_beside_the_measurements(tmp_path):
     [
         ("activity:steps", BadInput, "'steps' states nothing"),
         ("activity:stepps=4", BadDescription, "stepps: unknown key"),
+        ("activity:steps=4,rate=1,steps=5", BadInput, "steps given twice; leave one"),
         ("activity:steps=0", BadDescription, "above zero"),
         ("activity:steps=4 s", BadDescription, "not a quantity"),
         ("activity:format=round", BadDescription, "format"),
