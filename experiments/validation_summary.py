@@ -17,10 +17,16 @@ def summary(validation: Validation, record: str) -> dict[str, Any]:
     """Every case with measurement, prediction, roofline and error, and the medians by set and by kind."""
     return {
         "cases": [case(row) for row in validation.rows],
-        "summary": {s.name: group(s) for s in (*validation.kinds, *validation.sets)},
+        "summary": _groups(validation),
         "model_errors": {"/".join(key): asdict(e) for key, e in validation.errors.items()},
         "record": record,
     }
+
+
+def _groups(validation: Validation) -> dict[str, Any]:
+    """Kinds and sets by name; a set that has the name of a kind is told apart."""
+    found = {s.name: group(s) for s in validation.kinds}
+    return found | {f"set {s.name}" if s.name in found else s.name: group(s) for s in validation.sets}
 
 
 def case(row: Row) -> dict[str, Any]:

@@ -225,3 +225,11 @@ def test_a_set_may_have_any_name(cases, tmp_path):
     _, found = carry_out("all", cases, tmp_path / "v.h5")
     assert found["summary"]["$x^$"]["replayed"] == 2
     assert (tmp_path / "v.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_set_does_not_hide_the_kind_of_its_name(cases, tmp_path):
+    """Two of the three rows that are replayed are of a TPU; the set of that name holds the third."""
+    cases.write_text(ROWS.replace(",power\n", ",tpu\n"))
+    _, found = carry_out("all", cases, tmp_path / "v.h5")
+    assert (found["summary"]["tpu"]["replayed"], found["summary"]["set tpu"]["replayed"]) == (2, 1)
+    assert found["summary"]["asic"]["replayed"] == 1
