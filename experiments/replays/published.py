@@ -100,7 +100,10 @@ def load(spec: str, folder: Path | None = None, settings: Mapping[str, str] | No
 
 def from_tree(tree: dict[str, Any], path: Path) -> Activity:
     """The activity in the tables of a file. Raises BadDescription."""
-    return read(path, Activity, tree | {"sources": tree["sources"] | {"given": GIVEN}})
+    sources = tree["sources"]
+    return read(
+        path, Activity, tree | {"sources": sources | {"given": GIVEN} if isinstance(sources, dict) else sources}
+    )
 
 
 def given(stated: Mapping[str, str]) -> dict[str, Any]:

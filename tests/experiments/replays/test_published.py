@@ -89,3 +89,9 @@ def test_doubt_stays_within_what_the_chips_have():
     work = workload(activity, chip.load("loihi1"), values)
     assert work.cores.tolist() == [586, 1550, 4096]
     assert work.packets.tolist() == [707 * n for n in work.cores]
+
+
+def test_sources_that_are_no_table_are_a_fault_of_the_file(tmp_path):
+    (tmp_path / "a.toml").write_text('name = "a"\nsources = 3\n')
+    with pytest.raises(BadDescription, match=r"a\.toml: 1 fault\(s\)\n  sources: "):
+        load("a.toml", tmp_path)
