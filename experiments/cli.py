@@ -342,6 +342,9 @@ def main() -> None:
     except NeuroError as error:
         sys.exit(_complain(str(error), error.exit_code))
     except OSError as error:
+        if error.errno == errno.ENOSPC:  # what is still in the buffer must not be tried again when Python ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(_complain(f"the output cannot be written: {error.strerror}.", 2))
         if error.errno != errno.ENAMETOOLONG:
             raise
         sys.exit(_complain(f"{printable(error.filename, 40)}: a name longer than a file may have.", 2))

@@ -1,6 +1,7 @@
 """Arguments that no command can use, and what is refused before any work is done."""
 
 import os
+import subprocess
 import sys
 from importlib.metadata import version
 
@@ -55,3 +56,13 @@ def test_a_place_for_measurements_is_tried_before_they_are_made(monkeypatch, cap
     code, _, err = neuro(monkeypatch, capsys, "measure", "digits-cnn", "--out", tmp_path)
     assert code == 2
     assert f"{tmp_path}: is a folder" in err
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is always full")
+@pytest.mark.parametrize("words", [["chips"], ["codes", "--json"]])
+def test_output_to_a_full_disk_is_said_without_a_traceback(words):
+    code = f"import sys; from experiments import cli; sys.argv = ['neuro', *{words}]; cli.main()"
+    with open("/dev/full", "w") as full:
+        ran = subprocess.run([sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert ran.returncode == 2
+    assert ran.stderr == "neuro: the output cannot be written: No space left on device.\n"
