@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeAlias, get_args
 from baselines.description import WIDTH
 from baselines.workload import Mode
 from neuro.constants import Boundary
-from neuro.errors import BadInput, nearest, printable
+from neuro.errors import BadInput, nearest
 from neuro.units import parse
 
 Quantity: TypeAlias = Literal[
@@ -134,7 +134,7 @@ def _check_columns(path: Path, columns: Iterable[str]) -> None:
         if column not in known:
             parted = next((sign for sign in (";", "\t", "|") if sign in column), None)
             hint = f" It holds {parted!r}: columns are parted by commas." if parted else ""
-            raise BadInput(f"{path}: unknown column {printable(column)!r}.{hint}{nearest(str(column), known)}")
+            raise BadInput(f"{path}: unknown column {column!r}.{hint}{nearest(str(column), known)}")
         if times > 1:
             raise BadInput(f"{path}: column {column!r} stands there {times} times; leave one.")
     if missing := [c for c in REQUIRED if c not in columns]:
