@@ -2,10 +2,10 @@
 what these cost."""
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias
 
 from baselines import cpu, eyeriss, fpga, gpu, mcu, npu, systolic
 from baselines.cpu import Cpu
@@ -17,8 +17,8 @@ from baselines.mcu import Mcu
 from baselines.npu import Npu
 from baselines.systolic import Systolic
 from baselines.workload import Workload
-from neuro.constants import Boundary, bundled, leaves, locate, parsed, read
 from neuro.constants import adjusted as adjusted
+from neuro.constants import bundled, leaves, locate, parsed, power_faults, read
 from neuro.cost import Prices, Scalar, cost
 from neuro.counts import Counts
 from neuro.errors import BadDescription, BadInput, DoesNotFit, nearest
@@ -62,22 +62,9 @@ def load(name: str | Path) -> Device:
     if not isinstance(kind, str) or kind not in KNOWN_KINDS:
         raise BadDescription(f"{path}: kind: {kind!r} is no model.{nearest(str(kind), KNOWN_KINDS)}")
     device = read(path, MODELS[_family(kind, tree.get("dataflow"))][0], completed(tree))
-    if faults := list(_powers(device)):
+    if faults := list(power_faults(device.power)):
         raise BadDescription(f"{path}: {len(faults)} fault(s)\n" + "\n".join(f"  {fault}" for fault in faults))
     return device
-
-
-def _powers(device: Device) -> Iterator[str]:
-    """What cannot be of the powers: more at rest than at work, or less than of a boundary inside."""
-    active = idle = 0.0
-    for boundary in get_args(Boundary):
-        if (power := device.power.get(boundary)) is None:
-            continue
-        if power.idle.value > power.active.value:
-            yield f"power.{boundary}: idle is above active"
-        if power.active.value < active or power.idle.value < idle:
-            yield f"power.{boundary}: below that of a boundary inside it"
-        active, idle = power.active.value, power.idle.value
 
 
 def completed(tree: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from importlib import resources
 from math import inf
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 
@@ -162,6 +162,19 @@ class Description(Cited):
     deployment: Literal["milliwatt", "edge", "data centre"]
     evidence: Evidence
     power: Annotated[dict[Boundary, Power], Field(min_length=1)]
+
+
+def power_faults(powers: Mapping[Boundary, Power]) -> Iterator[str]:
+    """What cannot be of the powers: more at rest than at work, or less than of a boundary inside."""
+    active = idle = 0.0
+    for boundary in get_args(Boundary):
+        if (power := powers.get(boundary)) is None:
+            continue
+        if power.idle.value > power.active.value:
+            yield f"power.{boundary}: idle is above active"
+        if power.active.value < active or power.idle.value < idle:
+            yield f"power.{boundary}: below that of a boundary inside it"
+        active, idle = power.active.value, power.idle.value
 
 
 D = TypeVar("D", bound=Cited)

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 from math import inf, isfinite
+from typing import get_args
 
 from neuro.chip import Chip
-from neuro.constants import Constant, leaves
+from neuro.constants import Boundary, Constant, leaves, power_faults
 from neuro.errors import BadDescription
 
 PLAUSIBLE = {"J": (1e-15, 1e-2), "s": (1e-13, 1.0), "W": (1e-7, 1e4), "Hz": (1e3, 1e11), "1": (1e-3, inf)}
@@ -153,18 +154,11 @@ def _network(chip: Chip) -> Iterator[str]:
 
 
 def _powers(chip: Chip) -> Iterator[str]:
-    before = idle = 0.0
-    for boundary in ("chip", "board", "system"):
-        if boundary not in chip.power:
-            continue
-        power = chip.power[boundary]
-        if power.idle.value > power.active.value:
-            yield f"power.{boundary}: idle is above active"
-        if power.active.value < before or power.idle.value < idle:
-            yield f"power.{boundary}: below that of a boundary inside it"
-        if not before and power.active.value >= CLASS[chip.deployment]:
-            yield f"deployment: {chip.deployment} is below {CLASS[chip.deployment]:g} W, power.{boundary} is not"
-        before, idle = power.active.value, power.idle.value
+    yield from power_faults(chip.power)
+    first = min(chip.power, key=get_args(Boundary).index)
+    if chip.power[first].active.value >= CLASS[chip.deployment]:
+        yield f"deployment: {chip.deployment} is below {CLASS[chip.deployment]:g} W, power.{first} is not"
+    for boundary in chip.power:
         if not any(f"power.{boundary}" in note for note in chip.notes):
             yield f"notes: say what power.{boundary} takes in"
 

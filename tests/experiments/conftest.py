@@ -1,10 +1,13 @@
 """A network small enough to compare in seconds, its data, and one finished comparison."""
 
+import sys
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from baselines import device
+from experiments import cli
 from experiments.compare import Comparison, Options, compare
 from experiments.datasets import data
 from experiments.datasets.arrays import Arrays
@@ -67,3 +70,20 @@ def comparison(network: Graph, dataset: DataSet) -> Comparison:
     """Two chips against three devices, 256 draws."""
     chips = [chip.load(name) for name in CHIPS]
     return compare(network, dataset, chips, [device.load(name) for name in DEVICES], Options(draws=256))
+
+
+@pytest.fixture
+def neuro(monkeypatch, capsys):
+    """The command, called with words: exit code, standard output and standard error."""
+
+    def call(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["neuro", *map(str, words)])
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as leaving:
+            code = int(leaving.code or 0)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call

@@ -23,22 +23,10 @@ def trained():
     digits_cnn(progress=False)
 
 
-def neuro(monkeypatch, capsys, *words: object) -> tuple[int, str, str]:
-    """Exit code, standard output and standard error of one call."""
-    monkeypatch.setattr(sys, "argv", ["neuro", *map(str, words)])
-    try:
-        cli.main()
-        code = 0
-    except SystemExit as leaving:
-        code = int(leaving.code or 0)
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
-
-
 @pytest.fixture
-def call(monkeypatch, capsys, tmp_path):
+def call(neuro, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    return lambda *words: neuro(monkeypatch, capsys, *words)
+    return neuro
 
 
 def model(path: Path, *nodes, weights: dict[str, np.ndarray], outputs: int = 3) -> Path:

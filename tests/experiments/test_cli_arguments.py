@@ -7,19 +7,7 @@ from importlib.metadata import version
 
 import pytest
 
-from experiments import cli, measured
-
-
-def neuro(monkeypatch, capsys, *words: object) -> tuple[int, str, str]:
-    """Exit code, standard output and standard error of one call."""
-    monkeypatch.setattr(sys, "argv", ["neuro", *map(str, words)])
-    try:
-        cli.main()
-        code = 0
-    except SystemExit as leaving:
-        code = int(leaving.code or 0)
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
+from experiments import measured
 
 
 @pytest.mark.parametrize(
@@ -27,33 +15,33 @@ def neuro(monkeypatch, capsys, *words: object) -> tuple[int, str, str]:
     [("price", "x" * 5000), ("report", "x" * 5000), ("compare", "digits-cnn", "--data", "x" * 5000)],
     ids=["network", "record", "data"],
 )
-def test_a_name_that_no_file_can_have_is_named_in_short(monkeypatch, capsys, words):
-    code, _, err = neuro(monkeypatch, capsys, *words)
+def test_a_name_that_no_file_can_have_is_named_in_short(neuro, words):
+    code, _, err = neuro(*words)
     assert code == 2
     assert err == f"neuro: {'x' * 40}...: a name longer than a file may have.\n"
 
 
-def test_a_file_name_that_is_no_text_is_refused_before_the_work(monkeypatch, capsys, tmp_path):
+def test_a_file_name_that_is_no_text_is_refused_before_the_work(neuro, tmp_path):
     """A record could not hold it."""
-    code, _, err = neuro(monkeypatch, capsys, "validate", "--cases", tmp_path / os.fsdecode(b"b\xff.csv"))
+    code, _, err = neuro("validate", "--cases", tmp_path / os.fsdecode(b"b\xff.csv"))
     assert code == 2
     assert "b\\udcff.csv: the name is not UTF-8; rename the file." in err
 
 
-def test_the_version_is_that_of_the_package(monkeypatch, capsys):
-    assert neuro(monkeypatch, capsys, "--version") == (0, f"{version('neuro-verdict')}\n", "")
+def test_the_version_is_that_of_the_package(neuro):
+    assert neuro("--version") == (0, f"{version('neuro-verdict')}\n", "")
 
 
 @pytest.mark.parametrize("network", ["digits-cnn", "net.py:network"])
-def test_a_negative_seed_of_a_map_is_refused(monkeypatch, capsys, network):
-    code, _, err = neuro(monkeypatch, capsys, "map", network, "--chip", "loihi2", "--seed", "-1")
+def test_a_negative_seed_of_a_map_is_refused(neuro, network):
+    code, _, err = neuro("map", network, "--chip", "loihi2", "--seed", "-1")
     assert code == 2
     assert "--seed -1 is negative; give 0 or more" in err
 
 
-def test_a_place_for_measurements_is_tried_before_they_are_made(monkeypatch, capsys, tmp_path):
+def test_a_place_for_measurements_is_tried_before_they_are_made(neuro, monkeypatch, tmp_path):
     monkeypatch.setattr(measured, "carry_out", lambda *arguments: pytest.fail("measured in vain"))
-    code, _, err = neuro(monkeypatch, capsys, "measure", "digits-cnn", "--out", tmp_path)
+    code, _, err = neuro("measure", "digits-cnn", "--out", tmp_path)
     assert code == 2
     assert f"{tmp_path}: is a folder" in err
 
