@@ -33,8 +33,6 @@ from neuro.demand import allowed
 from neuro.errors import BadInput, DoesNotFit, Unsupported
 from neuro.graph import Graph
 from neuro.placement import Placement
-from neuro.reach import fan_out
-from neuro.stages import Reach
 from neuro.traffic import arranged
 from neuro.wiring import of_graph
 
@@ -130,9 +128,7 @@ def compare(
         raise Unsupported(found.without_rate)
     spiking: dict[Code, Graph] = {c: found.spiking[c] for c in tried(options.code) if c in found.spiking}
     machines = [Machine("neuromorphic", c, partial(chip_file.prices, c)) for c in chips]
-    once = fan_out(integer)  # all exact codes have the same synapses
-    reaches: dict[Code, Reach] = {code: once if is_exact(code) else fan_out(spiking[code]) for code in spiking}
-    placements, refused, relays = _map(spiking, reaches, chips, calibration[:PILOT], options, progress, named)
+    placements, refused, relays = _map(spiking, chips, calibration[:PILOT], options, progress, named)
     integer_decisions = classify(integer, counts, memory=options.memory)
     runs: list[CodeRun] = []
     by_chip: dict[tuple[str, str], CodeRun] = {}
@@ -141,9 +137,7 @@ def compare(
         reference = integer if is_exact(code) else None
         done = progress(f"code {code}", len(counts))
         by_width = _run_saturating(
-            partial(
-                run, graph, reference, counts, advance=done, reach=reaches[code], memory=options.memory, relays=relays
-            ),
+            partial(run, graph, reference, counts, advance=done, memory=options.memory, relays=relays),
             code,
             mine,
         )
@@ -155,7 +149,7 @@ def compare(
     arms = _spiking_arms(machines, by_chip, dataset.y, accuracies, placements, refused)
     zeros = zero_shares(integer, counts[:ZEROS], {n.name for n in network.nodes})
     for machine in machines:
-        arms += same_silicon.arms(machine, integer, counts[:ZEROS], integer_accuracy, once)
+        arms += same_silicon.arms(machine, integer, counts[:ZEROS], integer_accuracy)
     dense = [Machine(d.kind, d, partial(conventional.prices, d)) for d in devices]
     matched = workload(network, zeros, options.weight_bits)
     if converted is not None and found.is_given:
@@ -198,7 +192,7 @@ def compare(
     )
 
 
-def _map(spiking, reaches, chips, pilot, options: Options, progress: Progress, named: bool):
+def _map(spiking, chips, pilot, options: Options, progress: Progress, named: bool):
     """Placements by (chip, code, regime), the reasons why others are none, and the populations that relays repeat."""
     placements: dict[tuple[str, str, str], Placement] = {}
     relays: dict[str, str] = {}
@@ -222,7 +216,7 @@ def _map(spiking, reaches, chips, pilot, options: Options, progress: Progress, n
                     f"{chip.name} cannot clear a neuron's state between samples without its host."
                 )
             try:
-                wiring = of_graph(graph, way, None if again else reaches[code])
+                wiring = of_graph(graph, chip, way)
                 spikes = means | {relay: means[source] for relay, source in again.items()}
                 found = mapping.search(wiring, chip, way, spikes, options.allow_violations)
             except DoesNotFit as error:

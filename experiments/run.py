@@ -20,7 +20,6 @@ from neuro.evaluate import evaluate
 from neuro.graph import Graph
 from neuro.layers import FIRING, Conv, Dense, Input, MaxPool
 from neuro.placement import Placement
-from neuro.stages import Reach
 
 MEMORY = 2**29
 """Bytes that the arrays of one chunk of samples may take."""
@@ -71,7 +70,6 @@ def run(
     counts: np.ndarray,
     placements: dict[tuple[str, str], Placement],
     advance: Callable[[int], None],
-    reach: Reach | None = None,
     limit: float = float("inf"),
     memory: int = MEMORY,
     relays: Mapping[str, str] | None = None,
@@ -79,9 +77,9 @@ def run(
     """All of `counts` [item, *shape] through `spiking`, chunk by chunk; `advance` is told the items done.
 
     Where there is a `reference` (exact codes), every population's decoded spikes and the read-out are compared with
-    it. placements: (chip, regime) to placement; events of that regime are counted. reach: what `fan_out`
-    gave for the network, if it is at hand. limit: where membranes saturate under the rate code. memory: see
-    `chunk_size`. relays: of placements, with the populations whose spikes they send again (`converters.relays`).
+    it. placements: (chip, regime) to placement; events of that regime are counted. limit: where membranes saturate
+    under the rate code. memory: see `chunk_size`. relays: of placements, with the populations whose spikes they send
+    again (`converters.relays`).
     """
     assert spiking.schedule is not None
     assert isinstance(spiking.input.op, Input)
@@ -90,7 +88,7 @@ def run(
             f"{spiking.name}: input counts lie outside 0..{spiking.input.op.levels}; scale or clip the data."
         )
     code = spiking.schedule.code
-    fans = fan_outs(spiking, reach)
+    fans = fan_outs(spiking)
     program, _ = engine(spiking)
 
     @jax.jit

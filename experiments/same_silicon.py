@@ -19,9 +19,8 @@ from neuro.counts import Counts, average
 from neuro.errors import DoesNotFit
 from neuro.evaluate import evaluate
 from neuro.graph import Graph
-from neuro.layers import Conv, Dense
 from neuro.placement import Placement, place
-from neuro.stages import Reach, bounds
+from neuro.stages import bounds, filled
 from neuro.wiring import of_graph
 
 WAYS = {"graded": "synop_graded", "mac": "mac"}
@@ -34,7 +33,7 @@ def offered(chip: Chip) -> list[str]:
     return [way for way, event in WAYS.items() if can[way] and chip.prices_energy(event) and chip.scope == "mapped"]
 
 
-def arms(machine: Machine, integer: Graph, items: np.ndarray, accuracy: float | None, reach: Reach) -> list[Arm]:
+def arms(machine: Machine, integer: Graph, items: np.ndarray, accuracy: float | None) -> list[Arm]:
     """An arm for each of `WAYS` that the chip has and each regime; counts are means over `items` [item, *shape].
 
     graded: one step per layer, in which every activation above zero is sent once and multiplied by each weight that it
@@ -45,7 +44,7 @@ def arms(machine: Machine, integer: Graph, items: np.ndarray, accuracy: float | 
     for way in offered(chip):
         shared = {"machine": machine, "network": "integer", "precision": way, "accuracy": accuracy}
         try:
-            placement, graph = placed(integer, chip, way, reach)
+            placement, graph = placed(integer, chip, way)
         except DoesNotFit as error:
             found += [Arm(regime=r, fits=False, reason=str(error), **shared) for r in ("single", "stream")]
             continue
@@ -55,7 +54,7 @@ def arms(machine: Machine, integer: Graph, items: np.ndarray, accuracy: float | 
     return found
 
 
-def placed(integer: Graph, chip: Chip, way: str, reach: Reach) -> tuple[Placement, Graph]:
+def placed(integer: Graph, chip: Chip, way: str) -> tuple[Placement, Graph]:
     """The integer network on the fewest cores, and the network with its schedule of one step a layer.
 
     Raises:
@@ -71,18 +70,11 @@ def placed(integer: Graph, chip: Chip, way: str, reach: Reach) -> tuple[Placemen
     graph = at_once(integer)
     reached = bounds(integer)
     widest = max(reached, key=lambda name: reached[name])
-    wiring = of_graph(graph, realisation, reach) if way == "graded" else of_graph(_filled(graph), realisation)
+    # a matrix unit keeps and multiplies all weights
+    kept = filled(graph, {node.name for node in graph.nodes}) if way == "mac" else graph
+    wiring = of_graph(kept, chip, realisation)
     wiring = replace(wiring, state=(widest, signed_bits(reached[widest])))
     return place(wiring, chip, realisation), graph
-
-
-def _filled(graph: Graph) -> Graph:
-    """`graph` with ones for weights of zero, which a matrix unit keeps and multiplies like all others."""
-
-    def fill(op):
-        return replace(op, weight=np.where(op.weight == 0, 1, op.weight)) if isinstance(op, Conv | Dense) else op
-
-    return replace(graph, nodes=tuple(replace(node, op=fill(node.op)) for node in graph.nodes))
 
 
 def mean_counts(graph: Graph, placement: Placement, way: str, items: np.ndarray) -> dict[str, Counts]:

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from neuro import trains
 from neuro.graph import Graph
 from neuro.reach import fan_out
-from neuro.stages import Reach, populations
+from neuro.stages import populations
 from neuro.trains import Trains
 
 
@@ -29,9 +29,9 @@ class Activity:
 jax.tree_util.register_dataclass(Activity, data_fields=["spikes", "synops"], meta_fields=[])
 
 
-def fan_outs(graph: Graph, reach: Reach | None = None) -> dict[str, Float[np.ndarray, "neuron"]]:
+def fan_outs(graph: Graph) -> dict[str, Float[np.ndarray, "neuron"]]:
     """Synapses that each neuron reaches, by population, over all its targets."""
-    reach = reach or fan_out(graph)
+    reach = fan_out(graph)
     result = {n.name: np.zeros(graph.size(n.name), np.float32) for n in populations(graph)}
     for node in populations(graph)[1:]:
         for source, synapses in reach(node.name, np.ones((1, *graph.shapes[node.name]))).items():

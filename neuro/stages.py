@@ -5,7 +5,7 @@ populations there are only linear operators, so that a population's membrane is 
 `Product` of two populations, linear in each of them.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import replace
 from typing import TypeAlias
 
@@ -83,8 +83,20 @@ def magnitudes(graph: Graph) -> Graph:
 
 
 def pattern(graph: Graph) -> Graph:
-    """The graph with every stored synapse replaced by one; a zero weight is not stored."""
+    """The graph with every synapse replaced by one; a zero weight is none."""
     return _with_weights(graph, lambda weight: (weight != 0).astype(np.float32))
+
+
+def filled(graph: Graph, names: Container[str]) -> Graph:
+    """The graph with ones for the zero weights of the convolutions and dense layers among `names`."""
+
+    def fill(node: Node) -> Node:
+        if node.name not in names or not isinstance(node.op, Conv | Dense):
+            return node
+        weight = node.op.weight
+        return replace(node, op=replace(node.op, weight=np.where(weight == 0, np.ones((), weight.dtype), weight)))
+
+    return replace(graph, nodes=tuple(fill(node) for node in graph.nodes))
 
 
 def _with_weights(graph: Graph, change) -> Graph:

@@ -12,13 +12,14 @@ from jaxtyping import Float, Int
 from scipy.sparse import coo_array, csr_array
 
 from neuro.capability import Realisation, attention, state_bits
+from neuro.chip import Chip
 from neuro.errors import Refusal, unsupported
 from neuro.graph import Graph, Node
 from neuro.layers import FIRING, Conv, Dense, MaxPool, Shape, SumPool, Threshold
-from neuro.network import Network, Neurons, Projection
+from neuro.network import Network, Neurons
 from neuro.reach import arrivals, fan_out
 from neuro.schedule import Schedule, Window
-from neuro.stages import Reach, populations, sources, stage
+from neuro.stages import Reach, filled, populations, sources, stage
 
 DENSE = 0.5
 """Share of non-zero weights from which rows are stored without indices."""
@@ -101,28 +102,42 @@ class Wiring:
         return sum(layer.size for layer in self.layers)
 
 
-def of_graph(graph: Graph, realisation: Realisation, reach: Reach | None = None) -> Wiring:
-    """The wiring of a spiking graph whose neurons are realised so; `reach` from `fan_out` where it is at hand.
+def of_graph(graph: Graph, chip: Chip, realisation: Realisation) -> Wiring:
+    """The wiring of a spiking graph whose neurons are realised so on a chip; see `as_stored`.
 
     Raises:
         ValueError: the graph carries no schedule. Unsupported: products of two populations, softmax or layer norm.
     """
-    if graph.schedule is None:
+    if (schedule := graph.schedule) is None:
         raise ValueError(f"{graph.name} has no schedule; encode it first")
     if found := attention(graph):
         reason = "needs products of two populations or the membranes of a group; no chip here has neurons for that"
         refused = [Refusal(name, type(graph[name].op).__name__, reason) for name in found]
         raise unsupported(graph.name, "cannot be mapped", refused, "Run the network without a chip: neuro convert.")
+    state = state_bits(graph, realisation)
+    formats = {node.name: _format(graph, node) for node in populations(graph)}
+    graph = as_stored(graph, chip)
     return Wiring(
         name=graph.name,
-        layers=tuple(_layer(graph, node, realisation) for node in populations(graph)),
-        schedule=graph.schedule,
-        reach=reach or fan_out(graph),
+        layers=tuple(_layer(graph, node, formats[node.name], realisation) for node in populations(graph)),
+        schedule=schedule,
+        reach=fan_out(graph),
         arrivals=lambda name, values: arrivals(graph, name, dict(values)),
-        state=state_bits(graph, realisation),
+        state=state,
         inputs=graph.size(graph.input.name),
         outputs=graph.size(graph.output.name),
     )
+
+
+def as_stored(graph: Graph, chip: Chip) -> Graph:
+    """The graph with ones for the weights of zero that the chip stores, and that spikes meet like others.
+
+    They are those of rows without indices, which nothing tells apart, and of kernels, unless the chip writes these out
+    row by row.
+    """
+    whole = {"dense"} if chip.memory is not None else {"dense", "conv"}
+    layers = [node.name for node in populations(graph) if _format(graph, node) in whole]
+    return filled(graph, {n.name for name in layers for n in stage(graph, name)})
 
 
 def of_network(
@@ -132,24 +147,22 @@ def of_network(
 
     inputs, outputs: values that the host writes and reads in a run. compartments: of one neuron, by population, where
     it takes more than one. Populations are cut into ranges of their neurons, in order. Rows are stored with indices
-    where fewer than half of a population's pairs have a synapse.
+    where fewer than half of a population's pairs have a synapse; else the other pairs have one of weight zero.
     """
     taken = compartments or {}
-    onto = {
-        p.name: [_counts(network, q) for q in network.projections if q.target == p.name] for p in network.populations
-    }
-    feeds = {p.name: [q.source for q in network.projections if q.target == p.name] for p in network.populations}
+    onto = {p.name: _inward(network, p) for p in network.populations}
+    formats = {p.name: _format_of(network, p, onto[p.name]) for p in network.populations}
+    for name, inward in onto.items():
+        if formats[name] == "dense":
+            onto[name] = {source: _whole(counts) for source, counts in inward.items()}
 
     def reach(name: str, members: np.ndarray) -> dict[str, np.ndarray]:
         groups = csr_array(members.reshape(len(members), -1).astype(np.float32))
-        found = {s: np.zeros((len(members), network.size(s)), np.float32) for s in feeds[name]}
-        for source, counts in zip(feeds[name], onto[name], strict=True):
-            found[source] += csr_array(groups @ counts).toarray()
-        return found
+        return {source: csr_array(groups @ counts).toarray() for source, counts in onto[name].items()}
 
     def arriving(name: str, values: Mapping[str, np.ndarray]) -> np.ndarray:
         total = np.zeros(network.size(name))
-        for source, counts in zip(feeds[name], onto[name], strict=True):
+        for source, counts in onto[name].items():
             total = total + counts @ np.asarray(values[source], np.float64)
         return total
 
@@ -157,7 +170,7 @@ def of_network(
     return Wiring(
         name=network.name,
         layers=tuple(
-            _population(network, p, feeds[p.name], onto[p.name], taken.get(p.name, 1)) for p in network.populations
+            _population(network, p, formats[p.name], onto[p.name], taken.get(p.name, 1)) for p in network.populations
         ),
         schedule=Schedule(
             "rate",
@@ -182,31 +195,43 @@ def _longest(network: Network) -> dict[tuple[str, str], int]:
     return delays
 
 
-def _counts(network: Network, p: Projection) -> csr_array:
-    """Synapses [post, pre]."""
-    shape = (network.size(p.target), network.size(p.source))
-    return coo_array((np.ones(len(p), np.float32), (p.post, p.pre)), shape=shape).tocsr()
+def _inward(network: Network, p: Neurons) -> dict[str, csr_array]:
+    """Synapses [post, pre] of a population by source."""
+    found: dict[str, csr_array] = {}
+    for q in network.projections:
+        if q.target == p.name:
+            pairs = (np.ones(len(q), np.float32), (q.post, q.pre))
+            counts = coo_array(pairs, shape=(p.size, network.size(q.source))).tocsr()
+            found[q.source] = csr_array(found[q.source] + counts) if q.source in found else counts
+    return found
 
 
-def _population(network: Network, p: Neurons, feeds: list[str], onto: list[csr_array], compartments: int) -> Layer:
+def _format_of(network: Network, p: Neurons, inward: Mapping[str, csr_array]) -> str:
+    pairs = p.size * sum(network.size(source) for source in inward)
+    return "dense" if pairs and sum(counts.nnz for counts in inward.values()) >= DENSE * pairs else "sparse"
+
+
+def _whole(counts: csr_array) -> csr_array:
+    """Rows without indices hold every pair."""
+    return csr_array(np.maximum(counts.toarray(), np.float32(1)))
+
+
+def _population(network: Network, p: Neurons, format: str, onto: Mapping[str, csr_array], compartments: int) -> Layer:
     synapses, heard = np.zeros(p.size), np.zeros(p.size)
-    for source in dict.fromkeys(feeds):
-        from_it = [counts for name, counts in zip(feeds, onto, strict=True) if name == source]
-        both = csr_array(sum(from_it[1:], start=from_it[0]))
-        synapses += both.sum(axis=1)
-        heard += np.diff(both.indptr)
-    pairs = p.size * sum(network.size(s) for s in set(feeds))
+    for counts in onto.values():
+        synapses += counts.sum(axis=1)
+        heard += np.diff(counts.indptr)
     weights = [q.weight for q in network.projections if q.target == p.name and len(q)]
     whole = all(np.array_equal(w, np.rint(w)) for w in weights)
     return Layer(
         name=p.name,
         shape=(p.size,),
-        format="dense" if pairs and heard.sum() >= DENSE * pairs else "sparse",
+        format=format,
         synapses=synapses,
         kept=Kept(synapses, np.zeros(p.size)),
         compartments=compartments,
         slots=compartments,
-        sources=tuple(dict.fromkeys(feeds)),
+        sources=tuple(onto),
         hears=int(heard.max()),
         fan_in=int(synapses.max()),
         weight_bits=max((_bits(w) for w in weights), default=0) if whole else 0,
@@ -222,7 +247,7 @@ def _bits(weights: np.ndarray) -> int:
     return (int(largest.max()) >> shift).bit_length() + 1 if common else 0
 
 
-def _layer(graph: Graph, node: Node, realisation: Realisation) -> Layer:
+def _layer(graph: Graph, node: Node, format: str, realisation: Realisation) -> Layer:
     inner = [n.op for n in stage(graph, node.name)] if node.inputs else []
     feeds = sources(graph, node.name) if node.inputs else []
     pools = isinstance(node.op, MaxPool)  # a pooling compartment keeps no membrane
@@ -239,9 +264,9 @@ def _layer(graph: Graph, node: Node, realisation: Realisation) -> Layer:
     return Layer(
         name=node.name,
         shape=shape,
-        format=_format(inner),
+        format=format,
         synapses=synapses,
-        kept=_times(_kept(graph, node, synapses), sends),
+        kept=_times(_kept(graph, node, format, synapses), sends),
         compartments=sends if pools else realisation.compartments,
         slots=sends if pools else realisation.compartments * realisation.membranes,
         gated=fires and realisation.clock > 0,
@@ -255,7 +280,8 @@ def _layer(graph: Graph, node: Node, realisation: Realisation) -> Layer:
     )
 
 
-def _format(inner: list) -> str:
+def _format(graph: Graph, node: Node) -> str:
+    inner = [n.op for n in stage(graph, node.name)]
     if any(isinstance(op, Conv) for op in inner):
         return "conv"
     dense = [op.weight for op in inner if isinstance(op, Dense)]
@@ -267,14 +293,13 @@ def _times(kept: Kept, number: int) -> Kept:
     return Kept(kept.neuron * number, kept.channel * number, kept.core * number)
 
 
-def _kept(graph: Graph, node: Node, synapses: np.ndarray) -> Kept:
+def _kept(graph: Graph, node: Node, format: str, synapses: np.ndarray) -> Kept:
     """Stored synapses, or kernels once a core where they are shared."""
-    inner = stage(graph, node.name) if node.inputs else []
     shape = graph.shapes[node.name]
     neuron, channel, core = np.zeros(len(synapses)), np.zeros(shape[0]), 0.0
-    if _format([n.op for n in inner]) != "conv":
+    if format != "conv":
         return Kept(synapses, channel)
-    for n in inner:
+    for n in stage(graph, node.name):
         stored = float((n.op.weight != 0).sum()) if isinstance(n.op, Conv | Dense) else 0.0
         if isinstance(n.op, Conv) and graph.shapes[n.name] == shape:
             channel = channel + (n.op.weight != 0).reshape(shape[0], -1).sum(axis=1)

@@ -55,7 +55,7 @@ def placed(network: Network) -> Placement:
     graph = encode(Graph(graph.name, (*graph.nodes, *end)), "rate", network.steps)
     chip = load(CHIP)
     way = realise(chip, "rate", graph)
-    return place(of_graph(graph, way), chip, way)
+    return place(of_graph(graph, chip, way), chip, way)
 
 
 def measure(network: Network, placement: Placement, rounds: int = ROUNDS) -> Spent:

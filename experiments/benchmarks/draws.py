@@ -63,7 +63,7 @@ def arms(chip: Chip, integer: Graph) -> Iterator[Arm]:
     rng = np.random.default_rng(0)
     windows = graph.schedule.windows
     spikes = {n: jnp.asarray(rng.random((w.steps, ITEMS, *graph.shapes[n])) < DENSITY) for n, w in windows.items()}
-    placement = place(of_graph(graph, way), chip, way)
+    placement = place(of_graph(graph, chip, way), chip, way)
     counts = jax.jit(lambda trains: count(placement, trains))(spikes)
     machine = Machine("neuromorphic", chip, lambda values, boundary: chip_file.prices(chip, values, boundary))
     for regime, found in jax.tree_util.tree_map(np.asarray, counts).items():

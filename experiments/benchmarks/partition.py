@@ -166,11 +166,11 @@ def networks() -> dict[str, Callable[[], Graph | Network]]:
     return found | {"sheet": sheet}
 
 
-def wire(network: Graph | Network) -> Wiring:
-    """Its wiring with one compartment a neuron."""
+def wire(network: Graph | Network, chip: Chip) -> Wiring:
+    """Its wiring on the chip with one compartment a neuron."""
     if isinstance(network, Network):
         return of_network(network, STEPS, network.inputs[0].size, 10)
-    return of_graph(network, Realisation("native"))
+    return of_graph(network, chip, Realisation("native"))
 
 
 def activity(wiring: Wiring) -> dict[str, np.ndarray]:
@@ -246,7 +246,7 @@ def main(name: str = "loihi2", moves: int = MOVES) -> None:
     for heading in ("network", "neurons", "cores", "bounds", "s", "step us", "s", "annealed us", "ratio"):
         table.add_column(heading, justify="left" if heading == "network" else "right")
     for title, make in networks().items():
-        wiring = wire(make())
+        wiring = wire(make(), chip)
         spikes = activity(wiring)
         began = perf_counter()
         fewest = partition(wiring, chip, way)

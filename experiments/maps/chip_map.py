@@ -121,7 +121,7 @@ def on_chip(
     if way.status == "impossible" and not allow:
         raise BadInput(f"{chip.name} lacks {way.missing}. Try another code or chip.")
     spikes = mean_spikes(graph, pilot)
-    placements = search(of_graph(graph, way), chip, way, spikes, allow)
+    placements = search(of_graph(graph, chip, way), chip, way, spikes, allow)
     if regime not in placements:
         raise BadInput(f"{chip.name} cannot clear a neuron's state between samples without its host.")
     placement = arranged(placements[regime], spikes, seed)

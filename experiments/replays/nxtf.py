@@ -97,7 +97,7 @@ def replay(folder: Path, images: int = MEASURED, progress: Progress = silent) ->
     mnist = folder / "image" / "mnist"
     pictures, labels = (idx(mnist / f"t10k-{name}-ubyte.gz")[:images] for name in ("images-idx3", "labels-idx1"))
     chip, way = load("loihi1"), Realisation("native")
-    wiring = of_graph(graph(network), way)
+    wiring = of_graph(graph(network), chip, way)
     cuts = partition(wiring, chip, way)
     placement = assemble(wiring, chip, way, cuts, [])
     simulate = simulator(network)

@@ -274,7 +274,7 @@ def test_what_does_not_spike_is_named_and_no_rate_code_or_chip_takes_it():
         assert way.status == "impossible"
         assert "softmax" in way.missing
     with pytest.raises(Unsupported, match="cannot be mapped") as refused:
-        of_graph(spiking, realise(load("loihi2"), "bits"))
+        of_graph(spiking, load("loihi2"), realise(load("loihi2"), "bits"))
     wanted = {n.name for n in spiking.nodes if isinstance(n.op, Product | SoftmaxNeurons | NormNeurons)}
     assert {r.layer for r in refused.value.refusals} == wanted
 

@@ -125,7 +125,7 @@ def test_a_network_that_waits_too_long_runs_with_relays(code):
     total = sum(float(trains.spikes(train).sum()) for train in sent.values()) / len(counts)
     assert float(placed.counts.events["spike"]) == pytest.approx(total * placed.placement.realisation.sends)
     way, means = realise(chip, code, graph), mean_spikes(graph, counts)
-    placement = arranged(search(of_graph(graph, way), chip, way, means)["single"], means, 0)
+    placement = arranged(search(of_graph(graph, chip, way), chip, way, means)["single"], means, 0)
     done = run(spiking, skipping(), counts, {("loihi2", "single"): placement}, lambda n: None, relays=origins)
     assert done.mismatches == 0
     for event, number in placed.counts.events.items():

@@ -53,7 +53,7 @@ def test_results_do_not_depend_on_the_chunking(integer, dataset):
     cores = loihi2.limits.cores.model_copy(update={"value": 20})  # for five copies of four cores
     loihi2 = loihi2.model_copy(update={"limits": loihi2.limits.model_copy(update={"cores": cores})})
     way = realise(loihi2, "bits", graph)
-    placement = place(of_graph(graph, way), loihi2, way)
+    placement = place(of_graph(graph, loihi2, way), loihi2, way)
     seen = []
     placements = {("loihi2", "single"): placement, ("loihi2", "stream"): placement}
     whole = run(graph, integer, dataset.counts, placements, seen.append)

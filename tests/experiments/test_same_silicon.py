@@ -13,19 +13,16 @@ from neuro.chip import Chip, load, prices
 from neuro.constants import Number, leaves
 from neuro.cost import cost
 from neuro.counts import Counts
-from neuro.reach import fan_out
 
 ITEMS = np.array([[2, 1]])
 
 
 @pytest.fixture(scope="module")
 def found(tiny_integer) -> Callable[..., list[Arm]]:
-    reach = fan_out(tiny_integer)
-
     def build(chip: Chip | str, items: np.ndarray = ITEMS) -> list[Arm]:
         chip = load(chip) if isinstance(chip, str) else chip
         machine = Machine("neuromorphic", chip, partial(prices, chip))
-        return same_silicon.arms(machine, tiny_integer, items, 0.9, reach)
+        return same_silicon.arms(machine, tiny_integer, items, 0.9)
 
     return build
 
@@ -53,8 +50,9 @@ def test_graded_spikes_by_hand(name, found):
     arms = {(arm.precision, arm.regime): arm for arm in found(name)}
     one = arms["graded", "single"]
     seen = events(one)
-    # Two inputs and two hidden neurons send: 4 synapses behind the inputs, 1 + 2 behind hidden 0 and 1.
-    assert (seen["spike"], seen["synop_graded"]) == (4, 7)
+    # Two inputs and two hidden neurons send: 3 synapses behind each input, 2 behind each of hidden
+    # 0 and 1, zeros of dense rows among them.
+    assert (seen["spike"], seen["synop_graded"]) == (4, 10)
     update = "neuron_program" if load(name).neuron.program else "neuron_update"
     # Input, hidden layer and read-out have a step each, and all 2 + 3 + 2 compartments are swept in all three.
     assert seen[update] == 3 * 7
@@ -65,7 +63,7 @@ def test_graded_spikes_by_hand(name, found):
     stream = arms["graded", "stream"]
     copies = stream.batch
     assert copies == int(load(name).limits.cores.value) // 3
-    assert events(stream)["synop_graded"] == copies * 7
+    assert events(stream)["synop_graded"] == copies * 10
     assert events(stream)[update] == copies * 2 * 7
 
 
@@ -80,10 +78,10 @@ def test_the_matrix_unit_multiplies_everything(found):
 
 
 def test_counts_are_means_over_all_items(found, monkeypatch):
-    """(0, 0) sends nothing, (2, 0) one input and two hidden neurons: 2 + 1 + 2 synapses."""
+    """(0, 0) sends nothing, (2, 0) one input and two hidden neurons: 3 + 2 + 2 synapses."""
     items = np.array([[2, 1], [0, 0], [2, 0]])
     whole = found("loihi2", items)[0]
-    assert events(whole)["synop_graded"] == pytest.approx((7 + 0 + 5) / 3)
+    assert events(whole)["synop_graded"] == pytest.approx((10 + 0 + 7) / 3)
     monkeypatch.setattr(same_silicon, "chunk_size", lambda *a: 2)  # the third item fills no chunk
     parts = found("loihi2", items)[0]
     assert events(parts) == pytest.approx(events(whole))
@@ -100,7 +98,7 @@ def test_a_matrix_unit_does_not_wait_for_ticks(found, tiny_integer):
     # Over two chips too.
     few = Number(value="2", source="gonzalez2024", basis="datasheet")  # pyright: ignore
     small = chip.model_copy(update={"limits": chip.limits.model_copy(update={"cores": few})})
-    placement, graph = placed(tiny_integer, small, "mac", fan_out(tiny_integer))
+    placement, graph = placed(tiny_integer, small, "mac")
     assert placement.chips == 2
     split = mean_counts(graph, placement, "mac", ITEMS)["single"]
     assert cost(split, table).latency > 0  # nothing that happens is without a price

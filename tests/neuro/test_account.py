@@ -28,7 +28,7 @@ def compiled():
 def on(chip: Chip, network: Graph, code: str) -> tuple[Placement, Graph]:
     graph = encode(network, code)
     way = realise(chip, code, graph)
-    return place(of_graph(graph, way), chip, way), graph
+    return place(of_graph(graph, chip, way), chip, way), graph
 
 
 def both(placement: Placement, graph: Graph, density: float, batch: int) -> tuple[list, list]:
@@ -70,7 +70,7 @@ def test_bundled_chips(name, density, random_network):
     network, chip = random_network(3, np.random.default_rng(3), 1, 2), load(name)
     graph = encode(network, "rate", 6)
     way = realise(chip, "rate", graph)
-    check(place(of_graph(graph, way), chip, way, allow=True), graph, density, 3)
+    check(place(of_graph(graph, chip, way), chip, way, allow=True), graph, density, 3)
 
 
 def test_a_chip_that_repeats_spikes_and_clocks_gates(tiny_network):

@@ -17,7 +17,6 @@ from neuro.counts import Counts
 from neuro.effects import load_events
 from neuro.loads import loads
 from neuro.placement import Placement, place
-from neuro.reach import fan_out
 from neuro.wiring import of_graph
 
 HOST = 4 * 100 + 2000
@@ -42,13 +41,13 @@ def changed(chip: Chip, kind: str, overlap: bool = False, **nanoseconds: float) 
 @pytest.fixture(scope="module")
 def counted(tiny_network, counter) -> Callable[[Chip], tuple[Placement, dict[str, Counts]]]:
     """Unary code, inputs (2, 1); windows 0-1 and 2-3, five steps: see test_activity for every figure."""
-    graph, reach = encode(tiny_network, "unary"), fan_out(tiny_network)
+    graph = encode(tiny_network, "unary")
     spikes = {"in": [[1, 1], [1, 0]], "hidden": [[1, 1, 0], [1, 1, 0]]}
     trains = {name: jnp.asarray(s, bool)[:, None] for name, s in spikes.items()}
 
     def on(chip: Chip) -> tuple[Placement, dict[str, Counts]]:
         way = realise(load(chip.name), "unary", graph)  # counted without steps too, where no chip would offer windows
-        placement = place(of_graph(graph, way, reach), chip, way)
+        placement = place(of_graph(graph, chip, way), chip, way)
         return placement, counter(placement)(trains)
 
     return on
@@ -66,8 +65,8 @@ def test_overlap_by_hand(counted):
     """ns. A step takes the longer side of a core: what it sweeps and sends (8.4 a neuron, 3 + 5.1 a spike), or what it
     takes in (8 a packet, 1 a synapse).
 
-    0: the inputs sweep 2 neurons and send 2 spikes, 33.0; hidden sweeps 25.2 and takes in 20. 1: hidden sweeps 25.2
-    (the inputs 24.9). 2, 3: hidden sends two, 41.4; the outputs take in 2 packets and 3 synapses, 19. 4: 25.2.
+    0: the inputs sweep 2 neurons and send 2 spikes, 33.0; hidden sweeps 25.2 and takes in 22. 1: hidden sweeps 25.2
+    (the inputs 24.9). 2, 3: hidden sends two, 41.4; the outputs take in 2 packets and 4 synapses, 20. 4: 25.2.
     """
     placement, counts = counted(changed(load("loihi2"), "barrier", overlap=True))
     steps = 33.0 + 25.2 + 41.4 + 41.4 + 25.2
@@ -77,20 +76,20 @@ def test_overlap_by_hand(counted):
 
 
 def test_overlap_where_arrivals_are_slow(counted):
-    """With 100 ns a packet. 0: hidden takes in 2 packets and 4 synapses, 204; 1: 102; 2, 3: outputs 203; 4: 25.2."""
+    """With 100 ns a packet. 0: hidden takes in 2 packets and 6 synapses, 206; 1: 103; 2, 3: outputs 204; 4: 25.2."""
     placement, counts = counted(changed(load("loihi2"), "barrier", overlap=True, axon_in=100))
-    assert nanoseconds(placement, counts["single"]) == pytest.approx(204 + 102 + 2 * 203 + 25.2 + 5 * 67 + HOST)
+    assert nanoseconds(placement, counts["single"]) == pytest.approx(206 + 103 + 2 * 204 + 25.2 + 5 * 67 + HOST)
     events = path_events(counts["single"])
-    assert (events["axon_in"], events["synop_dense"]) == (2 + 1 + 2 + 2, 4 + 2 + 3 + 3)
+    assert (events["axon_in"], events["synop_dense"]) == (2 + 1 + 2 + 2, 6 + 3 + 4 + 4)
     assert (events["neuron_program"], events["spike"]) == (3, 0)  # the last step alone waits for a sweep
 
 
 def test_deadline_misses_by_hand(counted):
-    """Ticks of 40 ns; one side after the other the steps take 45.2, 35.2, 41.4, 41.4 and 25.2: three are late."""
+    """Ticks of 40 ns; one side after the other the steps take 47.2, 36.2, 41.4, 41.4 and 25.2: three are late."""
     placement, counts = counted(changed(load("loihi2"), "tick", tick=40))
     events = path_events(counts["single"])
     assert placement.schedule.total - events["tick"] == 3
-    assert nanoseconds(placement, counts["single"]) == pytest.approx(45.2 + 2 * 41.4 + 2 * 40 + HOST)
+    assert nanoseconds(placement, counts["single"]) == pytest.approx(47.2 + 2 * 41.4 + 2 * 40 + HOST)
     assert "barrier" not in events
 
 
@@ -101,10 +100,10 @@ def test_a_tick_that_is_long_enough_is_the_step(counted):
 
 
 def test_events_wait_for_the_busiest_core(counted):
-    """No sweeps, no steps: hidden takes in 3 packets and 6 synapses and sends 4 spikes, 24 + 6 + 4 x 8.1 = 62.4 (the
-    inputs 24.3, the outputs 38); three populations of 50 ns each."""
+    """No sweeps, no steps: hidden takes in 3 packets and 9 synapses and sends 4 spikes, 24 + 9 + 4 x 8.1 = 65.4 (the
+    inputs 24.3, the outputs 40); three populations of 50 ns each."""
     placement, counts = counted(changed(load("loihi2"), "event", layer=50))
-    assert nanoseconds(placement, counts["single"]) == pytest.approx(62.4 + 3 * 50 + HOST)
+    assert nanoseconds(placement, counts["single"]) == pytest.approx(65.4 + 3 * 50 + HOST)
     assert not {"neuron_program", "barrier", "tick"} & {*path_events(counts["single"]), *counts["single"].events}
 
 
@@ -123,7 +122,7 @@ def test_hops_over_two_chips_by_hand(counted, two_chips):
     assert float(single.events["chip_hop"][0]) == 4
     assert float(single.events["hop"][0]) == 4 * 7
     assert path_events(single)["barrier_chip"] == 5
-    steps = 45.2 + 35.2 + 41.4 + 41.4 + 25.2
+    steps = 47.2 + 36.2 + 41.4 + 41.4 + 25.2
     assert nanoseconds(placement, single) == pytest.approx(steps + 5 * (67 + 48) + 400 + 2 * 2000)
     assert single.machines == 2
     price = nominal(two_chips)
@@ -136,7 +135,7 @@ def test_a_slow_link_is_what_steps_wait_for(counted, two_chips):
     placement, counts = counted(changed(two_chips, "barrier", link=1000))
     single = counts["single"]
     assert path_events(single)["link"] == 4
-    steps = 45.2 + 35.2 + 2 * 2000 + 25.2
+    steps = 47.2 + 36.2 + 2 * 2000 + 25.2
     assert nanoseconds(placement, single) == pytest.approx(steps + 5 * (67 + 48) + 400 + 2 * 2000)
     time = nominal(placement.chip).time
     assert causes(single.latency, time)["links"] == pytest.approx(4e-6)
@@ -193,7 +192,7 @@ def test_counts_do_not_depend_on_the_batch(pace, cores, paced_chip, tiny_network
     graph = encode(tiny_network, "bits")
     chip = paced_chip(pace, cores=cores)
     way = realise(load(chip.name), "bits", graph)  # as it has it with steps
-    run = counter(place(of_graph(graph, way), chip, way))
+    run = counter(place(of_graph(graph, chip, way), chip, way))
     assert graph.schedule is not None
     rng = np.random.default_rng(0)
     spikes = {n: rng.random((w.steps, 4, *graph.shapes[n])) < 0.5 for n, w in graph.schedule.windows.items()}
@@ -224,11 +223,12 @@ def test_first_spikes_on_a_chip_without_a_program_by_hand(tiny_network, counter)
     """Loihi 1, ttfs, counts (2, 1) of 2: the inputs fire in steps 0 and 1, two hidden neurons in step 2.
 
     Two gates of two lines and six lines beside them: 2 close at the start, 8 open, 2 close. Four spikes, repeated after
-    their window, meet 2, 2, 1 and 2 synapses. Two compartments for each of 2 + 3 + 2 neurons, and ten of the clock.
+    their window, meet 3, 3, 2 and 2 synapses, zeros of dense rows among them. Two compartments for each of 2 + 3 + 2
+    neurons, and ten of the clock.
     """
     graph, chip = encode(tiny_network, "ttfs"), load("loihi1")
     way = realise(chip, "ttfs", graph)
-    placement = place(of_graph(graph, way), chip, way)
+    placement = place(of_graph(graph, chip, way), chip, way)
     spikes = {
         "in": jnp.asarray([[[1, 0]], [[0, 1]]], bool),
         "hidden": jnp.asarray([[[1, 1, 0]], [[0, 0, 0]]], bool),
@@ -237,7 +237,7 @@ def test_first_spikes_on_a_chip_without_a_program_by_hand(tiny_network, counter)
     assert (regime, others) == ("single", [])
     events = {event: float(n[0]) for event, n in found.events.items()}
     assert events["spike"] == 2 * 4 + 12
-    assert sum(n for event, n in events.items() if event.startswith("synop")) == 2 * (2 + 2 + 1 + 2) + 12 * 3
+    assert sum(n for event, n in events.items() if event.startswith("synop")) == 2 * (3 + 3 + 2 + 2) + 12 * 3
     assert events["neuron_access"] == 5 * (2 * (2 + 3 + 2) + 10)
     load_of = np.asarray(loads(placement, spikes).core)[:, 0, :, load_events(placement).index("spike")].sum(axis=1)
     # in each step: what fires, what is repeated, and lines of the clock

@@ -19,7 +19,8 @@ NATIVE = Realisation("native")
 def test_bounds_hold(structure, random_network, altered_chip):
     """Over all cuts: no core hears more packets than the bound says, needs of the whole are needs of all cores."""
     graph = encode(random_network(structure, np.random.default_rng(structure)), "rate", 9)
-    wiring, chip = of_graph(graph, NATIVE), altered_chip("loihi2", axons_in=10)
+    chip = altered_chip("loihi2", axons_in=10)
+    wiring = of_graph(graph, chip, NATIVE)
     rates = {layer.name: np.random.default_rng(1).random(layer.size) for layer in wiring.layers}
     for layer in wiring.layers[1:]:
         demand = Demand(wiring, layer, chip, NATIVE, rates)
@@ -41,7 +42,7 @@ def test_time_of_a_dense_layer_by_hand(name):
     synaptic operations arrive at each; 3 x 0.25 spikes leave."""
     nodes = (Node("in", Input((4,), 1)), Node("d", Dense(np.ones((6, 4), int), None), ("in",)))
     chip, graph = load(name), encode(Graph("d", nodes), "rate", 9)
-    wiring = of_graph(graph, NATIVE)
+    wiring = of_graph(graph, chip, NATIVE)
     demand = Demand(wiring, wiring["d"], chip, NATIVE, {"in": np.full(4, 0.5), "d": np.full(6, 0.25)})
     time = {key: constant.value for key, constant in chip.time if constant is not None}
     sweep = time["neuron_update"] + (time["neuron_access"] if chip.energy.neuron_access else 0.0)
@@ -54,7 +55,7 @@ def test_time_of_a_dense_layer_by_hand(name):
 
 def test_rows_of_shared_kernels_are_sparse_entries(random_network):
     """A chip that keeps rows stores an index with every weight, one that keeps kernels does not."""
-    wiring = of_graph(encode(random_network(1, np.random.default_rng(1)), "rate", 9), NATIVE)
+    wiring = of_graph(encode(random_network(1, np.random.default_rng(1)), "rate", 9), load("loihi2"), NATIVE)
     layer = next(layer for layer in wiring.layers if layer.format == "conv")
     assert (stored(load("loihi1"), layer), stored(load("loihi2"), layer)) == ("sparse", "conv")
     assert event(load("loihi1"), NATIVE, layer) == "synop_sparse"

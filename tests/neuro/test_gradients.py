@@ -48,7 +48,7 @@ def counted(tiny_network, counter):
         code = "rate" if chip.name == "speck" else "unary"
         graph = encode(tiny_network, code, 3 if code == "rate" else None)
         way = realise(chip, code, graph)
-        placement = place(of_graph(graph, way), chip, way)
+        placement = place(of_graph(graph, chip, way), chip, way)
         if chip.chips > 1:
             site = placement.site * int(chip.mesh.cores_per_router.value)
             site[-1] += int(chip.limits.cores.value)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from converters.encode import encode
 from neuro import topology
 from neuro.activity import activity, fan_outs
-from neuro.capability import Realisation, realise
+from neuro.capability import realise
 from neuro.chip import load, prices
 from neuro.constants import leaves
 from neuro.cost import cost
@@ -25,10 +25,8 @@ from neuro.layers import Dense, Input, Scale, Threshold
 from neuro.network import Network
 from neuro.partition import LIMITS
 from neuro.placement import Placement, place
-from neuro.reach import fan_out
-from neuro.stages import Reach
 from neuro.synapses import unroll
-from neuro.wiring import Wiring, of_graph
+from neuro.wiring import as_stored, of_graph
 
 STRUCTURES = 4
 PACES = ("serial", "overlap", "tick", "event")
@@ -40,27 +38,24 @@ EXACT = 1e-6
 
 @dataclass(frozen=True)
 class Case:
-    """A spiking network with its synapses counted by layers (`reach`) and one by one (`network`)."""
+    """A spiking network, and its synapses one by one as a chip stores them (`network`)."""
 
     graph: Graph
-    reach: Reach
     network: Network
-
-    def wiring(self, way: Realisation) -> Wiring:
-        return of_graph(self.graph, way, self.reach)
 
 
 @pytest.fixture(scope="module")
 def case(random_network) -> Callable[[int, str], Case]:
-    """By structure and code; synapses are counted once a structure."""
+    """By structure, code and chip; synapses are written out once for all chips that store the same."""
     known = {}
 
-    def get(structure: int, code) -> Case:
-        if structure not in known:
+    def get(structure: int, code, chip) -> Case:
+        kind = structure, chip.memory is not None
+        if kind not in known:
             graph = random_network(structure, np.random.default_rng(structure), 3, 4)
-            known[structure] = graph, fan_out(graph), unroll(graph)
-        graph, reach, network = known[structure]
-        return Case(encode(graph, code, 5 if code == "rate" else None), reach, network)
+            known[kind] = graph, unroll(as_stored(graph, chip))
+        graph, network = known[kind]
+        return Case(encode(graph, code, 5 if code == "rate" else None), network)
 
     return get
 
@@ -106,14 +101,15 @@ def test_every_synapse_is_placed_once_and_no_limit_exceeded(
 ):
     """Synapses one by one, each on the core of its target, against what the placement keeps by source and core; and
     what one spike of each neuron causes, in which counting is linear: itself, and an operation at each synapse."""
-    (name, code), known = arm, case(structure, arm[1])
+    name, code = arm
     chip = altered_chip(
         name, compartments=compartments, axons_in=axons, axons_out=axons, synapse_memory=memory, cores=cores,
         weight_bits=weight_bits,
     )  # fmt: skip
+    known = case(structure, code, chip)
     way = realise(chip, code, known.graph)
     try:
-        placement = place(known.wiring(way), chip, way)
+        placement = place(of_graph(known.graph, chip, way), chip, way)
     except DoesNotFit:
         assert compartments < 1024 or axons < 4096 or memory < 768000  # the chip as it is takes all of these
         return
@@ -164,12 +160,12 @@ def test_a_mapped_network_has_the_spikes_of_the_unmapped_one(
 ):
     """Spikes and synaptic operations are the network's, clock apart, however it is cut and over how many chips; twice
     those where every spike is taken back at the end of its window."""
-    known = case(structure, code)
     chip = altered_chip(name, **limits) if limits else load(name)
+    known = case(structure, code, chip)
     way = realise(chip, code, known.graph)
-    placement = place(known.wiring(way), chip, way, allow=name == "speck")
+    placement = place(of_graph(known.graph, chip, way), chip, way, allow=name == "speck")
     spikes = trains(known.graph, structure)
-    network = activity(fan_outs(known.graph, known.reach), spikes)
+    network = activity(fan_outs(as_stored(known.graph, chip)), spikes)
     clock = [(3 * way.clock + way.clock_bias) * np.array([len(placement.cores_of(n)), len(placement.core[n])])
              for n in placement.gated]  # fmt: skip
     lines, synapses = map(float, np.sum(clock, axis=0) if clock else (0, 0))
@@ -213,7 +209,7 @@ def placed(paced_chip, counter) -> Callable[..., Placed]:
         if key not in known:
             chip, graph = paced_chip(pace, **limits), encode(two_layers(hidden), "bits")
             way = realise(load(chip.name), "bits", graph)  # as with steps: what is counted without them holds too
-            placement = place(of_graph(graph, way, fan_out(graph)), chip, way)
+            placement = place(of_graph(graph, chip, way), chip, way)
             known[key] = Placed(graph, placement, counter(placement))
         return known[key]
 

@@ -33,7 +33,7 @@ def spread(paced_chip, random_network):
     def on(multicast: bool) -> tuple[Placement, dict]:
         chip: Chip = paced_chip("serial", multicast=multicast, compartments=20)
         way = realise(chip, "bits", graph)
-        placement = place(of_graph(graph, way), chip, way)
+        placement = place(of_graph(graph, chip, way), chip, way)
         two = replace(placement.topology, chip_columns=2)
         site = np.random.default_rng(1).permutation(two.sites)[: placement.number]
         return replace(placement, site=site, topology=two), {(p.source, p.target): p for p in flat.projections}

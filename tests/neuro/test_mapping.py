@@ -13,7 +13,6 @@ from neuro.count import count
 from neuro.errors import DoesNotFit
 from neuro.mapping import FEWEST_PER_CORE, estimate, search
 from neuro.placement import place
-from neuro.reach import fan_out
 from neuro.simulate import simulate
 from neuro.wiring import of_graph
 
@@ -22,19 +21,17 @@ HOST = ("host_write", "host_read", "reset")  # the same for every placement: not
 
 @pytest.fixture(scope="module")
 def arm(random_network):
-    """Structure, chip and code to (graph, chip, realisation, synapse counts, spikes, mean spikes of every neuron)."""
-    reach = {}
+    """Structure, chip and code to (graph, chip, realisation, spikes, mean spikes of every neuron)."""
 
     def build(structure: int, name: str, code: str):
         network = random_network(structure, np.random.default_rng(structure), 7, 7)
-        reach.setdefault(structure, fan_out(network))
         graph = encode(network, code, 16 if code == "rate" else None)
         counts = jnp.asarray(np.random.default_rng(9).integers(0, 8, (8, 2, 6, 5)), jnp.float32)
         with jax.disable_jit():
             spikes = simulate(graph, counts).spikes
         chip = load(name)
         mean = {n: np.asarray(s).sum(axis=0).mean(axis=0).reshape(-1) for n, s in spikes.items()}
-        return graph, chip, realise(chip, code, graph), reach[structure], spikes, mean
+        return graph, chip, realise(chip, code, graph), spikes, mean
 
     return build
 
@@ -45,8 +42,8 @@ ARMS = [("loihi1", "rate"), ("loihi2", "bits")]
 @pytest.mark.parametrize(("name", "code"), ARMS)
 @pytest.mark.parametrize("structure", [1])
 def test_the_best_of_the_ladder_is_chosen(structure, name, code, arm):
-    graph, chip, realisation, reach, _, mean = arm(structure, name, code)
-    wiring = of_graph(graph, realisation, reach)
+    graph, chip, realisation, _, mean = arm(structure, name, code)
+    wiring = of_graph(graph, chip, realisation)
     chosen = search(wiring, chip, realisation, mean)
     assert set(chosen) == ({"single", "stream"} if realisation.streams else {"single"})
     rungs, most = [place(wiring, chip, realisation)], int(chip.limits.compartments.value)
@@ -69,8 +66,8 @@ def test_the_best_of_the_ladder_is_chosen(structure, name, code, arm):
 @pytest.mark.parametrize("structure", [1])
 @pytest.mark.parametrize("most", [None, 16])
 def test_the_estimate_is_near_the_count(structure, name, code, most, arm):
-    graph, chip, realisation, reach, spikes, mean = arm(structure, name, code)
-    placement = place(of_graph(graph, realisation, reach), chip, realisation, most)
+    graph, chip, realisation, spikes, mean = arm(structure, name, code)
+    placement = place(of_graph(graph, chip, realisation), chip, realisation, most)
     table = prices(chip, {path: c.value for path, c in leaves(chip)}, "chip")
     for regime, counts in count(placement, spikes).items():
         path = counts.interval

@@ -22,7 +22,7 @@ from neuro.partition import bound, partition, step_time
 from neuro.placement import Placement, place, place_at
 from neuro.stages import populations
 from neuro.synapses import unroll
-from neuro.wiring import of_graph, of_network
+from neuro.wiring import as_stored, of_graph, of_network
 
 NATIVE = Realisation("native")
 
@@ -110,15 +110,20 @@ def test_neurons_of_two_synaptic_currents_need_a_program():
 
 
 def test_an_unrolled_graph_has_the_wiring_of_the_graph(random_network):
-    """Cut as one or as the other: the same synapses between the same neurons, and the same fan-in."""
+    """Cut as one or as the other: the same synapses between the same neurons, and the same fan-in. Lists of synapses
+    know no kernels: where these reach half of all pairs, they are rows that hold every pair."""
     for structure in range(4):
         graph = encode(random_network(structure, np.random.default_rng(structure)), "rate", 9)
-        layers = of_graph(graph, NATIVE)
-        cells = of_network(unroll(graph), 9, 1, 1)
+        chip = load("loihi2")
+        layers = of_graph(graph, chip, NATIVE)
+        cells = of_network(unroll(as_stored(graph, chip)), 9, 1, 1)
         assert [layer.name for layer in layers.layers] == [layer.name for layer in cells.layers]
         rng = np.random.default_rng(0)
         for layer in layers.layers[1:]:
             other = cells[layer.name]
+            if (layer.format, other.format) == ("conv", "dense"):
+                assert other.synapses.min() >= other.hears == sum(layers[s].size for s in layer.sources)
+                continue
             assert (layer.sources, layer.fan_in) == (other.sources, other.fan_in)
             np.testing.assert_array_equal(layer.synapses, other.synapses)
             group = rng.integers(0, 2, (2, layer.size)).astype(np.float32)
@@ -163,7 +168,7 @@ def test_cores_given_as_they_were_cut_make_the_same_placement(name, random_netwo
     graph = encode(random_network(2, np.random.default_rng(2)), "rate", 9)
     chip = altered_chip(name, compartments=40)
     way = realise(chip, "rate", graph)
-    wiring = of_graph(graph, way)
+    wiring = of_graph(graph, chip, way)
     first = place(wiring, chip, way)
     again = place_at(wiring, chip, way, first.core)
     for limit, used in first.used.items():
@@ -190,7 +195,7 @@ def small():
     )
     graph = encode(Graph("small", nodes), "rate", 9)
     spikes = {n.name: 9 * rng.random(graph.size(n.name)) for n in populations(graph)[:-1]}
-    return of_graph(graph, NATIVE), spikes
+    return of_graph(graph, load("loihi2"), NATIVE), spikes
 
 
 def everything(wiring, chip, spikes, cores):

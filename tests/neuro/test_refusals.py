@@ -46,7 +46,7 @@ def conv() -> Graph:
 def placed(graph: Graph, chip, code: str, allow: bool = False) -> Placement:
     spiking = encode(graph, code, 3 if code == "rate" else None)
     way = realise(chip, code, spiking)
-    return place(of_graph(spiking, way), chip, way, allow=allow)
+    return place(of_graph(spiking, chip, way), chip, way, allow=allow)
 
 
 REFUSED: dict[str, tuple[str, dict[str, float], str]] = {

@@ -105,7 +105,7 @@ def test_period_of_a_stream_on_resnet8(code, one, two):
 def on_loihi2():
     graph, chip = encode(resnet8(), "bits"), load("loihi2")
     way = realise(chip, "bits", graph)
-    return graph, place(of_graph(graph, way), chip, way)
+    return graph, place(of_graph(graph, chip, way), chip, way)
 
 
 def test_sweeps_are_counted_and_the_second_membrane_is_charged(on_loihi2, counter):
@@ -137,7 +137,7 @@ def test_chips_that_stream():
 def test_a_stream_never_takes_more_energy_than_samples_one_by_one(name, code, tiny_network, counter):
     chip, graph = load(name), encode(tiny_network, code, 8 if code == "rate" else None)
     way = realise(chip, code, graph)
-    placement = place(of_graph(graph, way), chip, way)
+    placement = place(of_graph(graph, chip, way), chip, way)
     slots = 1 if code == "rate" else 2
     assert placement.used["compartments"].sum() == slots * 7
     rng = np.random.default_rng(0)

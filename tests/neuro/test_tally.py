@@ -19,7 +19,7 @@ def placed(request, random_network) -> tuple[Placement, dict[str, Layout], Table
     chip = load(request.param)
     graph = encode(random_network(3, np.random.default_rng(3), 1, 2), "rate", 6)
     way = realise(chip, "rate", graph)
-    placement = place(of_graph(graph, way), chip, way, allow=True)
+    placement = place(of_graph(graph, chip, way), chip, way, allow=True)
     layouts = {name: by_channel(graph.shapes[name]) for name in placement.schedule.windows}
     return placement, layouts, tables(placement, layouts)
 

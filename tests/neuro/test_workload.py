@@ -133,7 +133,7 @@ def test_the_same_as_a_placed_network_on_one_core_a_layer(name):
     )
     chip, spiking = load(name), encode(graph, "rate", 8)
     realisation = realise(chip, "rate", spiking)
-    placement = place(of_graph(spiking, realisation), chip, realisation)
+    placement = place(of_graph(spiking, chip, realisation), chip, realisation)
     x = jnp.asarray(rng.integers(0, 8, (1, 12)), jnp.float32)
     spikes = simulate(spiking, x).spikes
     expected = count(placement, spikes)["single"]

@@ -14,7 +14,8 @@ NATIVE = Realisation("native")
 @pytest.mark.parametrize("name", networks())
 @pytest.mark.parametrize("target", ["generic", "spinnaker2"])
 def test_cores_are_near_their_bound(name, target):
-    wiring, chip = wire(networks()[name]()), load(target)
+    chip = load(target)
+    wiring = wire(networks()[name](), chip)
     cuts = partition(wiring, chip, NATIVE)
     assert sum(cut.number for cut in cuts.values()) <= 1.15 * bound(wiring, chip, NATIVE)
 
@@ -24,14 +25,15 @@ def test_sizes():
     mobile = networks()["mobilenet"]()
     weights = [node.op.weight for node in mobile.nodes if hasattr(node.op, "weight")]
     assert sum(np.size(weight) for weight in weights) == pytest.approx(4e5, rel=0.02)
-    sheet = wire(networks()["sheet"]())
+    sheet = wire(networks()["sheet"](), load("loihi2"))
     assert sheet["sheet"].size == 10_000
     assert "sheet" in sheet["sheet"].sources
 
 
 @pytest.mark.parametrize("name", ["lenet", "nxtf", "sheet"])
 def test_the_step_is_near_the_annealed_one(name):
-    wiring, chip = wire(networks()[name]()), load("loihi2")
+    chip = load("loihi2")
+    wiring = wire(networks()[name](), chip)
     spikes = activity(wiring)
     cuts = partition(wiring, chip, NATIVE, objective="step", spikes=spikes)
     start = {n: cut.parts for n, cut in partition(wiring, chip, NATIVE).items()}

@@ -86,9 +86,9 @@ def test_work_of_a_core_by_hand(loihi2):
     sweep = 5 * time.neuron_program.value
     sends = 2 * (time.spike.value + time.axon_out.value)
     hears = 2 * time.axon_in.value
-    # Inputs reach 4 synapses, hidden 0 and 1 reach 1 + 2.
-    want = [2 * sweep + sends, 3 * sweep + sends + hears + 4 * time.synop_dense.value]
-    want += [2 * sweep + hears + 3 * time.synop_dense.value]
+    # Two inputs meet 3 synapses each, two hidden neurons 2 each, zeros among them.
+    want = [2 * sweep + sends, 3 * sweep + sends + hears + 6 * time.synop_dense.value]
+    want += [2 * sweep + hears + 4 * time.synop_dense.value]
     np.testing.assert_allclose(busy(loihi2), want, rtol=1e-6)
 
 
@@ -113,7 +113,7 @@ def test_the_summary_is_plain_data_and_adds_up(loihi2):
     static = load("loihi2").power["chip"].active.value * found["interval_s"]
     assert spent + static == pytest.approx(found["energy_j"], rel=1e-5)
     assert found["layers"]["hidden"]["events"]["spike"] == 2
-    assert found["layers"]["hidden"]["events"]["synop_dense"] == 4  # of those in front of it
+    assert found["layers"]["hidden"]["events"]["synop_dense"] == 6  # of those in front of it
     assert found["busiest_core_s"] == pytest.approx(busy(loihi2).max())
 
 

@@ -38,7 +38,7 @@ def test_a_placement_says_where_cores_lie_and_what_does_not_hold(tiny_integer):
     graph = encode(tiny_integer, "bits")
     way = realise(loihi2, "bits", graph)
     small = loihi2.model_copy(update={"limits": cores})
-    placed = place(of_graph(graph, way), small, way, allow=True)
+    placed = place(of_graph(graph, small, way), small, way, allow=True)
     data = placement(placed)
     # Each of the three layers takes a core: two chips where there is one.
     assert data.attrs["violations"].startswith("tiny needs 3 cores; loihi2 has 2.")

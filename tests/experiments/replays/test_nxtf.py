@@ -48,7 +48,7 @@ def made_up(zeros: float = 0.0) -> Quantised:
 
 def test_the_rule_cuts_the_shapes_as_the_compiler_did():
     """Without its trained weights: what decides is their number."""
-    wiring = of_graph(graph(made_up()), Realisation("native"))
+    wiring = of_graph(graph(made_up()), load("loihi1"), Realisation("native"))
     cuts = partition(wiring, load("loihi1"), Realisation("native"))
     assert {name: cut.parts for name, cut in cuts.items()} == COMPILED
 
