@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
-from scipy.sparse import csc_array, csr_array, hstack, vstack
+from scipy.sparse import coo_array, csc_array, csr_array, hstack, vstack
 
 from neuro import native, topology
 from neuro.effects import effects, load_events, sending
@@ -20,12 +21,14 @@ from neuro.trains import Packed
 
 @dataclass(frozen=True, eq=False)
 class Tables:
-    """A placed network as the kernel sees it. Its sums are those of each of `populations`, from `first` on, and one for
-    each of `beats`, the steps in which clock neurons spike.
+    """A placed network as the kernel sees it. Its sums are those of each of `populations`, from `first` on; one for
+    each of `beats`, the steps in which clock neurons spike; and totals of those sums of a population that mean the same
+    to the cores that send, or to those that hear.
 
-    causes: what one of a sum comes to on all cores: hops, chip borders, loads. What it comes to on one core or link is
-    in a column, and in an empty one, the first, where nothing ever arrives. of_core: which column; behind these are
-    the `links` columns of links, those that carry the same once.
+    totals: where each begins in `adds`, the sums that it adds up. causes: what one of each comes to on all cores: hops
+    and chip borders, of spikes by their sums; loads, of spikes by their totals. What it comes to on one core or link is
+    in a column, and in an empty one, the first, where nothing ever arrives. of_core: which column; behind these are the
+    `links` columns of links. Equal columns are there once.
     columns: of each, its first segment; segments: population, entries from, to; entries: a sum, an amount.
     bounds: of each of the links, its first bound; a link carries no more than the sum of what is in the columns that
     bound it, so many times; one without bounds may carry anything.
@@ -35,6 +38,8 @@ class Tables:
     first: tuple[int, ...]
     beats: Int[np.ndarray, "beat"]
     causes: Float[np.ndarray, "sum event"]
+    totals: Int[np.ndarray, "total"]
+    adds: Int[np.ndarray, "add"]
     of_core: Int[np.ndarray, "load core"]
     links: int
     columns: Int[np.ndarray, "column"]
@@ -49,48 +54,94 @@ class Tables:
 def tables(placement: Placement, layouts: Mapping[str, Layout]) -> Tables:
     """The tables of populations whose spikes are packed as `layouts` say."""
     events, cores = load_events(placement), placement.number
-    loads = len(events)
+    loads, sent, out = len(events), len(sending(placement)), events.index("axon_out")
+    populations, ends, beats, every = _sums(placement, layouts)
+    of_links = every[:, 2 + loads * cores :]
+    of_links = of_links[:, _distinct(of_links)[1]]
+    wide, of, totals, adds = _totalled(every[:, 2 : 2 + loads * cores], ends, sent * cores)
+    each = [wide[:, k * cores : (k + 1) * cores] for k in range(loads)]
+    which, kept = _distinct(wide)
+    of_core = which.reshape(loads, cores)
+    of_links.resize(wide.shape[0], of_links.shape[1])
+    taken = csc_array(hstack([wide[:, kept], of_links], format="csc"))
+    taken.sort_indices()
+    number = len(taken.indptr) - 1
+    column = np.repeat(np.arange(number), np.diff(taken.indptr))
+    begins = np.flatnonzero(np.diff(of[taken.indices], prepend=-1) | np.diff(column, prepend=-1))
+    segments = np.column_stack([of[taken.indices[begins]], begins, np.append(begins, taken.nnz)[1:]])
+    causes = np.zeros((wide.shape[0], 2 + loads), np.float32)
+    causes[: every.shape[0], :2] = every[:, :2].toarray()
+    causes[:, 2:] = np.column_stack([load.sum(axis=1) for load in each])
+    return Tables(
+        populations=tuple(populations),
+        first=tuple(ends[:-1]),
+        beats=beats.astype(np.int32),
+        causes=causes,
+        totals=totals,
+        adds=adds,
+        of_core=of_core,
+        links=of_links.shape[1],
+        columns=np.append(0, np.searchsorted(column[begins], np.arange(number + 1))).astype(np.int32),
+        segments=segments.astype(np.int32),
+        sums=taken.indices.astype(np.int32),
+        amounts=taken.data.astype(np.float32),
+        **_bounds(of_links, every[:, 2 + out * cores : 2 + (out + 1) * cores], of_core[out]),
+    )
+
+
+def _sums(
+    placement: Placement, layouts: Mapping[str, Layout]
+) -> tuple[list[Grouped], list[int], Int[np.ndarray, "beat"], csc_array]:
+    """Sums of each population and where these begin and end; steps of the clock; what one of each sum, and of each of
+    these steps, comes to: hops, chip borders, loads of cores, packets on links."""
+    cores, loads = placement.number, len(load_events(placement))
     links = len(topology.links(placement.topology).names) if placement.chip.time.link else 0
     width = 2 + loads * cores + links
     populations: list[Grouped] = []
-    first, rows = [0], []
+    ends, rows = [0], []
     for name, layout in layouts.items():
         found = effects(placement, name)
         column = found.columns(lambda of, load: 2 + load * cores + of, 2 + loads * cores)
         populations.append(grouped(found.matrix, layout))
         each = populations[-1].causes
         rows.append(csr_array((each.data, column[each.indices], each.indptr), (len(each.indptr) - 1, width)))
-        first.append(first[-1] + len(each.indptr) - 1)
+        ends.append(ends[-1] + len(each.indptr) - 1)
     ticking = clock(placement)[0].transpose(0, 2, 1).reshape(placement.schedule.total, -1)
     beats = np.flatnonzero(ticking.any(axis=1))
     rows.append(csr_array(np.pad(ticking[beats], ((0, 0), (2, links)))))
     every = csc_array(vstack(rows, format="csc", dtype=np.float32))
     every.sum_duplicates()
-    of_load = [every[:, 2 + k * cores : 2 + (k + 1) * cores] for k in range(loads)]
-    which, kept = _distinct(every[:, 2 : 2 + loads * cores])
-    of_core = which.reshape(loads, cores)
-    _, carried = _distinct(every[:, 2 + loads * cores :])
-    of_links = every[:, 2 + loads * cores :][:, carried]
-    taken = csc_array(hstack([every[:, 2:][:, kept], of_links], format="csc"))
-    taken.sort_indices()
-    number = len(taken.indptr) - 1
-    column = np.repeat(np.arange(number), np.diff(taken.indptr))
-    of = np.searchsorted(first[1:], taken.indices, side="right")  # the population of an entry
-    begins = np.flatnonzero(np.diff(of, prepend=-1) | np.diff(column, prepend=-1))
-    segments = np.column_stack([of[begins], begins, np.append(begins, taken.nnz)[1:]])
-    return Tables(
-        populations=tuple(populations),
-        first=tuple(first[:-1]),
-        beats=beats.astype(np.int32),
-        causes=np.column_stack([every[:, :2].toarray(), *(load.sum(axis=1) for load in of_load)]).astype(np.float32),
-        of_core=of_core,
-        links=len(carried),
-        columns=np.append(0, np.searchsorted(column[begins], np.arange(number + 1))).astype(np.int32),
-        segments=segments.astype(np.int32),
-        sums=taken.indices.astype(np.int32),
-        amounts=taken.data.astype(np.float32),
-        **_bounds(of_links, of_load[events.index("axon_out")], of_core[events.index("axon_out")]),
-    )
+    return populations, ends, beats, every
+
+
+def _totalled(
+    every: csc_array, ends: list[int], sent: int
+) -> tuple[csc_array, Int[np.ndarray, "sum"], Int[np.ndarray, "total"], Int[np.ndarray, "add"]]:
+    """Loads of cores, the first `sent` columns those of senders, as what totals come to; of which population sums and
+    totals are (beats: one further); where the sums that a total adds up begin, and these.
+
+    A population's neurons fall into groups by what they send and what hears them together. A core needs only one of
+    both, which is the same for many groups.
+    """
+    rows = csr_array(every)
+    beats = rows[ends[-1] :].tocoo()
+    entries = [(beats.row + ends[-1], beats.col, beats.data)]
+    of, adds = [np.searchsorted(ends[1:], np.arange(every.shape[0]), side="right")], []
+    for begin, end in ((0, sent), (sent, every.shape[1])):
+        for population, (first, last) in enumerate(pairwise(ends)):
+            mine = csr_array(rows[first:last, begin:end])
+            which, kept = _distinct(csc_array(mine.T))
+            comes = mine[kept].tocoo()
+            entries.append((comes.row + every.shape[0] + len(adds), comes.col + begin, comes.data))
+            parts = np.split(
+                np.argsort(which, kind="stable"), np.searchsorted(np.sort(which), np.arange(len(kept)) + 1)
+            )
+            adds += [first + part for part in parts[1:]]  # the first are in none
+            of.append(np.full(len(kept), population))
+    row, column, amount = (np.concatenate(each) for each in zip(*entries, strict=True))
+    wide = coo_array((amount, (row, column)), shape=(every.shape[0] + len(adds), every.shape[1])).tocsc()
+    totals = np.cumsum([0, *map(len, adds)])
+    return wide, np.concatenate(of), totals.astype(np.int32), np.concatenate([[], *adds]).astype(np.int32)
 
 
 def _bounds(links: csc_array, sent: csc_array, of_core: Int[np.ndarray, "core"]) -> dict[str, np.ndarray]:
@@ -132,7 +183,7 @@ def tally(placement: Placement, spikes: Mapping[str, Packed], period: int) -> tu
     In the stream regime, for every step of a period, the seconds that it waits [step, batch] and the events of what it
     waits for. Events: compartments swept, loads, link, tick.
     """
-    vector, time, pace = native.lane_bytes() // 4, placement.chip.time, placement.chip.pace
+    time, pace = placement.chip.time, placement.chip.pace
     found = tables(placement, {name: train.layout for name, train in spikes.items()})
     number, steps, batch = 2 + len(load_events(placement)), placement.schedule.total, _batch(spikes)
     shapes = [(batch, number), (batch, number + 1), (period, batch), (period, batch, number + 1)]
@@ -142,9 +193,9 @@ def tally(placement: Placement, spikes: Mapping[str, Packed], period: int) -> tu
     fixed = (
         core_prices(placement),
         np.stack([sweep_time(placement), placement.swept]).astype(np.float32),
-        np.pad(found.causes, ((0, 0), (0, -number % vector))),
-        found.of_core, found.beats, found.columns, found.segments, found.sums, found.amounts,
-        found.bounds, found.bounding, found.times,
+        found.causes,
+        found.of_core, found.beats, found.totals, found.adds, found.columns, found.segments, found.sums,
+        found.amounts, found.bounds, found.bounding, found.times,
     )  # fmt: skip
     each: list[Array | np.ndarray] = []
     for train, parts in zip(spikes.values(), found.populations, strict=True):

@@ -10,7 +10,7 @@ namespace {
 using Bytes = ffi::Buffer<ffi::U8>;
 using Integers = ffi::Buffer<ffi::S32>;
 using Reals = ffi::Buffer<ffi::F32>;
-constexpr int Fixed = 12, Each = 3;  // buffers of all populations together, and of each
+constexpr int Fixed = 14, Each = 3;  // buffers of all populations together, and of each
 constexpr int Most = 4;              // vectors of steps at a time
 
 // Room for what is found of a few vectors of steps: columns, what each step waits for, its events; live populations.
@@ -25,10 +25,11 @@ struct Run {
   std::vector<accounts::Train> trains;
   accounts::Columns columns;
   accounts::Prices prices;
-  int batch, steps, period, depth, sums, beats;
+  int batch, steps, period, depth, sums, beats, all;  // sums of spikes and beats; all of them, totals included
   bool again;
-  const int32_t* beat;  // the step of each of the last sums, which are of no spikes: one each
-  const float* causes;  // [sum, vector]: borders crossed, every load of all cores
+  const int32_t *first, *adds;  // of every total, where it begins in the sums that are added up
+  const int32_t* beat;          // the step of each of the last sums, which are of no spikes: one each
+  const float* causes;          // [sum, event]: borders crossed, every load of all cores
   float *totals, *single, *waits, *flights;
 
   static int whole(int number) { return (number + accounts::Words - 1) / accounts::Words * accounts::Words; }
@@ -36,15 +37,16 @@ struct Run {
   // Samples first..last; those before that are still under way when the first begins are run again.
   void part(int first, int last) const {
     const int stride = whole(steps), pitch = whole(period), events = prices.events();
-    std::vector<float> rows(size_t(sums) * stride + accounts::Words), under_way(size_t(depth) * sums * pitch);
+    std::vector<float> rows(size_t(all) * stride + accounts::Words), under_way(size_t(depth) * all * pitch);
     Found found{std::vector<float>(size_t(columns.number) * Most * accounts::Words),
                 std::vector<float>(accounts::Words), std::vector<float>(size_t(accounts::Words) * events),
                 std::vector<uint8_t>(trains.size() + 1)};
-    auto flight = [&](int i) { return under_way.data() + size_t(i % depth) * sums * pitch; };
+    auto flight = [&](int i) { return under_way.data() + size_t(i % depth) * all * pitch; };
     for (int k = 0; k < beats; k++) rows[size_t(sums - beats + k) * stride + beat[k]] = 1;
     for (int i = first - (depth ? depth - 1 : 0); i < last; i++) {
       const int sample = (i % batch + batch) % batch;
       for (const accounts::Train& train : trains) accounts::add_sums(train, sample, again, rows.data(), stride);
+      add_up(rows.data(), stride);
       if (i >= first) {
         total(rows.data(), stride, totals + size_t(sample) * (2 + prices.loads));
         float* sum = single + size_t(sample) * events;
@@ -57,8 +59,7 @@ struct Run {
         if (i + d >= first && i + d < last) {
           const int from = d * period, number = std::min(period, steps - from);
           float* to = flight(i + d);
-          for (int s = 0; s < sums; s++)
-            for (int t = 0; t < number; t++) to[size_t(s) * pitch + t] += rows[size_t(s) * stride + from + t];
+          for (int s = 0; s < all; s++) under(rows.data() + size_t(s) * stride + from, number, to + size_t(s) * pitch);
         }
       if (!depth || i < first) continue;
       float* done = flight(i);
@@ -67,7 +68,7 @@ struct Run {
         waits[at] = seconds;
         std::copy_n(of, events, flights + at * events);
       });
-      std::fill_n(done, size_t(sums) * pitch, 0.0f);
+      std::fill_n(done, size_t(all) * pitch, 0.0f);
     }
   }
 
@@ -103,19 +104,43 @@ struct Run {
       columns.take<Vectors>(c, here.sums, here.stride, here.live, here.at(c, 0));
   }
 
-  // Borders crossed, and every load of all cores, over all steps.
+  // Adds the first `number` of a row whose vectors may go on to another, which has at least one behind it.
+  static void under(const float* from, int number, float* to) {
+    int t = 0;
+    for (; t + accounts::Words <= number; t += accounts::Words)
+      accounts::add(to + t, lanes::load<accounts::Real>(from + t));
+    if (t == number) return;
+    const auto rest = lanes::load<accounts::Word>(from + t) & accounts::first(number - t);
+    accounts::add(to + t, (accounts::Real)rest);
+  }
+
+  // Totals of sums that mean the same.
+  void add_up(float* rows, int stride) const {
+    float* to = rows + size_t(sums) * stride;
+    for (int k = sums; k < all; k++, to += stride)
+      for (int t = 0; t < stride; t += accounts::Words) {
+        accounts::Real value{};
+        for (int i = first[k - sums]; i < first[k - sums + 1]; i++)
+          value += lanes::load<accounts::Real>(rows + size_t(adds[i]) * stride + t);
+        lanes::store(to + t, value);
+      }
+  }
+
+  // Borders crossed, and every load of all cores, over all steps: of spikes the borders, of totals the loads, of beats
+  // both.
   void total(const float* rows, int stride, float* to) const {
-    const int number = 2 + prices.loads, width = whole(number);
-    std::vector<float> found(width);
-    for (int s = 0; s < sums; s++) {
+    const int number = 2 + prices.loads, spikes = sums - beats;
+    std::vector<accounts::Real> found(number);
+    auto add = [&](int s, int begin, int end) {
       accounts::Real sum{};
-      const float* row = rows + size_t(s) * stride;
-      for (int t = 0; t < stride; t += accounts::Words) sum += lanes::load<accounts::Real>(row + t);
-      const accounts::Real times = lanes::splat<accounts::Real>(lanes::total(sum));
-      for (int k = 0; k < width; k += accounts::Words)
-        accounts::add(found.data() + k, times * lanes::load<accounts::Real>(causes + size_t(s) * width + k));
-    }
-    std::copy_n(found.data(), number, to);
+      for (int t = 0; t < stride; t += accounts::Words)
+        sum += lanes::load<accounts::Real>(rows + size_t(s) * stride + t);
+      for (int k = begin; k < end; k++) found[k] += sum * lanes::splat<accounts::Real>(causes[size_t(s) * number + k]);
+    };
+    for (int s = 0; s < spikes; s++) add(s, 0, 2);
+    for (int s = spikes; s < sums; s++) add(s, 0, number);
+    for (int s = sums; s < all; s++) add(s, 2, number);
+    for (int k = 0; k < number; k++) to[k] = lanes::total(found[k]);
   }
 };
 
@@ -126,13 +151,14 @@ ffi::Error account_run(ffi::ThreadPool threads, ffi::RemainingArgs rest, ffi::Re
                        float link, float tick) {
   if (rest.size() != Fixed + Each * starts.size()) return ffi::Error::InvalidArgument("account: a buffer lacks");
   auto load = rest.get<Reals>(0), sweep = rest.get<Reals>(1), causes = rest.get<Reals>(2);
-  auto of_core = rest.get<Integers>(3), beat = rest.get<Integers>(4), first = rest.get<Integers>(5);
-  auto segments = rest.get<Integers>(6), sum = rest.get<Integers>(7);
-  auto amount = rest.get<Reals>(8);
-  auto bounds = rest.get<Integers>(9), bounding = rest.get<Integers>(10);
-  auto times = rest.get<Reals>(11);
-  if (!load || !sweep || !causes || !of_core || !beat || !first || !segments || !sum || !amount || !bounds ||
-      !bounding || !times)
+  auto of_core = rest.get<Integers>(3), beat = rest.get<Integers>(4), total = rest.get<Integers>(5);
+  auto adds = rest.get<Integers>(6), first = rest.get<Integers>(7), segments = rest.get<Integers>(8);
+  auto sum = rest.get<Integers>(9);
+  auto amount = rest.get<Reals>(10);
+  auto bounds = rest.get<Integers>(11), bounding = rest.get<Integers>(12);
+  auto times = rest.get<Reals>(13);
+  if (!load || !sweep || !causes || !of_core || !beat || !total || !adds || !first || !segments || !sum || !amount ||
+      !bounds || !bounding || !times)
     return ffi::Error::InvalidArgument("account: prices or columns lack");
   Run run{};
   const int cores = int(sweep->dimensions()[1]), loads = int(load->element_count());
@@ -145,12 +171,15 @@ ffi::Error account_run(ffi::ThreadPool threads, ffi::RemainingArgs rest, ffi::Re
   run.steps = steps;
   run.period = period;
   run.depth = depth;
-  run.sums = int(causes->dimensions()[0]);
+  run.sums = int(causes->dimensions()[0] - total->element_count() + 1);
   run.beats = int(beat->element_count());
+  run.all = run.sums + int(total->element_count()) - 1;
+  run.first = total->typed_data();
+  run.adds = adds->typed_data();
   run.again = again;
   run.beat = beat->typed_data();
   run.causes = causes->typed_data();
-  if (int(causes->dimensions()[1]) != Run::whole(2 + loads) || of_core->element_count() != size_t(loads) * cores ||
+  if (int(causes->dimensions()[1]) != 2 + loads || of_core->element_count() != size_t(loads) * cores ||
       single->dimensions()[1] != run.prices.events() || bounds->element_count() != size_t(links) + 1 ||
       (depth && (waits->dimensions()[0] != period || depth * period < steps)))
     return ffi::Error::InvalidArgument("account: tables and results do not fit together");

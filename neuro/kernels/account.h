@@ -2,11 +2,12 @@
 //
 // All of it is linear in the spikes, and many neurons cause the same: a sample is first brought down to a few sums for
 // every step, such as the spikes of each group of neurons (neuro/grouped.py). Samples that are under way at the same
-// time are added up as such sums. What a core or link handles is a column of the table of what one of each sum comes
-// to (neuro/tally.py); steps lie side by side in a vector.
+// time are added up as such sums. Sums that mean the same to cores have a total. What a core or link handles is a
+// column of the table of what one of each sum or total comes to (neuro/tally.py); steps lie side by side in a vector.
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <vector>
 
 #include "lanes.h"
@@ -24,6 +25,16 @@ struct Train {
   const int32_t* unit;  // [unit, 3]: which word of all positions, its bits (low, high)
   const int32_t* run;   // [run, 3]: sum, amount, last unit
 };
+
+// All bits of the first `number` lanes.
+inline Word first(int number) {
+  static const auto on = [] {
+    std::array<int32_t, 2 * Words> found{};
+    std::fill_n(found.begin(), Words, -1);
+    return found;
+  }();
+  return lanes::load<Word>(on.data() + Words - number);
+}
 
 inline void add(float* to, const Real& more) { lanes::store(to, lanes::load<Real>(to) + more); }
 
@@ -51,23 +62,26 @@ inline void add_units(const Train& train, const uint64_t* words, int pitch, floa
 // added to a vector behind the last.
 inline void add_sums(const Train& train, int sample, bool again, float* sums, int stride) {
   const int pitch = (train.steps + Words - 1) / Words * Words, words_each = train.bytes / 8;
-  thread_local std::vector<uint64_t> words;  // [position, word, step]
-  words.assign(size_t(train.positions) * words_each * pitch, 0);
   const uint8_t* row = train.spikes + size_t(sample) * train.positions * train.steps * train.bytes;
-  const size_t each = size_t(train.steps) * train.bytes;  // of a position
-  for (uint64_t* to = words.data(); to < words.data() + words.size(); row += each)
-    for (int w = 0; w < words_each; w++, to += pitch)
-      if (words_each == 1)
-        memcpy(to, row, each);
-      else
+  const uint64_t* words = reinterpret_cast<const uint64_t*>(row);  // [position, word, step]
+  if (words_each > 1 || train.steps < pitch) {
+    thread_local std::vector<uint64_t> turned;
+    turned.resize(size_t(train.positions) * words_each * pitch);
+    const size_t each = size_t(train.steps) * train.bytes;  // of a position
+    for (uint64_t* to = turned.data(); to < turned.data() + turned.size(); row += each)
+      for (int w = 0; w < words_each; w++, to += pitch) {
         for (int t = 0; t < train.steps; t++) memcpy(to + t, row + size_t(t) * train.bytes + 8 * w, 8);
+        std::fill(to + train.steps, to + pitch, 0);
+      }
+    words = turned.data();
+  }
   float* const mine = sums + size_t(train.first) * stride + train.start;
   for (int k = 0; k < train.sums; k++) std::fill_n(mine + size_t(k) * stride, train.steps, 0.0f);
   constexpr int Most = 4;
   int t = 0;
   for (; t + Most * lanes::Longs <= pitch; t += Most * lanes::Longs)
-    add_units<Most>(train, words.data() + t, pitch, mine + t, stride);
-  for (; t < pitch; t += Words) add_units<2>(train, words.data() + t, pitch, mine + t, stride);
+    add_units<Most>(train, words + t, pitch, mine + t, stride);
+  for (; t < pitch; t += Words) add_units<2>(train, words + t, pitch, mine + t, stride);
   for (int k = 0; again && k < train.sums; k++) {
     float* of = mine + size_t(k) * stride;
     of[train.steps] = 0;
@@ -157,7 +171,7 @@ inline void slowest(const Prices& prices, const Columns& columns, const Steps& s
   lanes::store(waits, longest);
   std::fill(events, events + size_t(Words) * prices.events(), 0.0f);
   for (int i = 0; i < Words; i++, events += prices.events()) {
-    const int at = from[i], side = at / prices.cores, core = at % prices.cores;
+    const int at = from[i], side = at >= prices.cores, core = at - side * prices.cores;  // unless it is a link
     if (at >= links) {
       const bool tick = at == links + columns.links;
       events[1 + prices.loads + tick] = tick ? 1.0f : steps.at(first + at - links, vector)[i];

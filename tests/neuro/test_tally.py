@@ -1,5 +1,7 @@
 """What the sums of a run come to, against what each neuron's spike causes."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -25,12 +27,15 @@ def placed(request, random_network) -> tuple[Placement, dict[str, Layout], Table
 
 
 def dense(found: Tables) -> np.ndarray:
-    """What one of each sum comes to in each column [column, sum]."""
+    """What one of each sum comes to in each column [column, sum], through the totals that it is in."""
     every = np.zeros((len(found.columns) - 1, len(found.causes)))
+    number = len(found.causes) - (len(found.totals) - 1)
     for column in range(len(every)):
         for _, begin, end in found.segments[found.columns[column] : found.columns[column + 1]]:
             every[column, found.sums[begin:end]] += found.amounts[begin:end]
-    return every
+    for total, (begin, end) in enumerate(pairwise(found.totals)):
+        every[:, found.adds[begin:end]] += every[:, number + total, None]
+    return every[:, :number]
 
 
 def by_neuron(parts: Grouped, layout: Layout) -> np.ndarray:
