@@ -58,19 +58,20 @@ def tables(placement: Placement, layouts: Mapping[str, Layout]) -> Tables:
     populations, ends, beats, every = _sums(placement, layouts)
     of_links = every[:, 2 + loads * cores :]
     of_links = of_links[:, _distinct(of_links)[1]]
+    number = ends[-1] + len(beats)
     wide, of, totals, adds = _totalled(every[:, 2 : 2 + loads * cores], ends, sent * cores)
     each = [wide[:, k * cores : (k + 1) * cores] for k in range(loads)]
     which, kept = _distinct(wide)
     of_core = which.reshape(loads, cores)
-    of_links.resize(wide.shape[0], of_links.shape[1])
+    links, rows = len(of_links.indptr) - 1, number + len(totals) - 1
+    of_links.resize(rows, links)
     taken = csc_array(hstack([wide[:, kept], of_links], format="csc"))
     taken.sort_indices()
-    number = len(taken.indptr) - 1
-    column = np.repeat(np.arange(number), np.diff(taken.indptr))
+    column = np.repeat(np.arange(len(taken.indptr) - 1), np.diff(taken.indptr))
     begins = np.flatnonzero(np.diff(of[taken.indices], prepend=-1) | np.diff(column, prepend=-1))
     segments = np.column_stack([of[taken.indices[begins]], begins, np.append(begins, taken.nnz)[1:]])
-    causes = np.zeros((wide.shape[0], 2 + loads), np.float32)
-    causes[: every.shape[0], :2] = every[:, :2].toarray()
+    causes = np.zeros((rows, 2 + loads), np.float32)
+    causes[:number, :2] = every[:, :2].toarray()
     causes[:, 2:] = np.column_stack([load.sum(axis=1) for load in each])
     return Tables(
         populations=tuple(populations),
@@ -80,8 +81,8 @@ def tables(placement: Placement, layouts: Mapping[str, Layout]) -> Tables:
         totals=totals,
         adds=adds,
         of_core=of_core,
-        links=of_links.shape[1],
-        columns=np.append(0, np.searchsorted(column[begins], np.arange(number + 1))).astype(np.int32),
+        links=links,
+        columns=np.append(0, np.searchsorted(column[begins], np.arange(len(taken.indptr)))).astype(np.int32),
         segments=segments.astype(np.int32),
         sums=taken.indices.astype(np.int32),
         amounts=taken.data.astype(np.float32),
@@ -123,23 +124,24 @@ def _totalled(
     A population's neurons fall into groups by what they send and what hears them together. A core needs only one of
     both, which is the same for many groups.
     """
-    rows = csr_array(every)
+    rows, width = csr_array(every), len(every.indptr) - 1
+    number = len(rows.indptr) - 1
     beats = rows[ends[-1] :].tocoo()
     entries = [(beats.row + ends[-1], beats.col, beats.data)]
-    of, adds = [np.searchsorted(ends[1:], np.arange(every.shape[0]), side="right")], []
-    for begin, end in ((0, sent), (sent, every.shape[1])):
+    of, adds = [np.searchsorted(ends[1:], np.arange(number), side="right")], []
+    for begin, end in ((0, sent), (sent, width)):
         for population, (first, last) in enumerate(pairwise(ends)):
             mine = csr_array(rows[first:last, begin:end])
             which, kept = _distinct(csc_array(mine.T))
             comes = mine[kept].tocoo()
-            entries.append((comes.row + every.shape[0] + len(adds), comes.col + begin, comes.data))
+            entries.append((comes.row + number + len(adds), comes.col + begin, comes.data))
             parts = np.split(
                 np.argsort(which, kind="stable"), np.searchsorted(np.sort(which), np.arange(len(kept)) + 1)
             )
             adds += [first + part for part in parts[1:]]  # the first are in none
             of.append(np.full(len(kept), population))
     row, column, amount = (np.concatenate(each) for each in zip(*entries, strict=True))
-    wide = coo_array((amount, (row, column)), shape=(every.shape[0] + len(adds), every.shape[1])).tocsc()
+    wide = coo_array((amount, (row, column)), shape=(number + len(adds), width)).tocsc()
     totals = np.cumsum([0, *map(len, adds)])
     return wide, np.concatenate(of), totals.astype(np.int32), np.concatenate([[], *adds]).astype(np.int32)
 
