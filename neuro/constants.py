@@ -20,6 +20,7 @@ from neuro.units import parse, show
 Basis = Literal["measured", "simulated", "datasheet", "derived", "assumed"]
 Boundary = Literal["chip", "board", "system"]
 Grade = Literal["same chip", "same family", "undisclosed"]
+Year = Annotated[int, Field(ge=1980, le=2100)]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 
 
@@ -123,7 +124,7 @@ class Source(Table):
     """Where a figure was read."""
 
     title: str
-    year: int
+    year: Year
     doi: str = ""
     url: str = ""
 
@@ -157,7 +158,7 @@ class Description(Cited):
 
     name: Name
     title: str
-    year: int
+    year: Year
     process: str
     deployment: Literal["milliwatt", "edge", "data centre"]
     evidence: Evidence

@@ -25,8 +25,6 @@ PACED = {"barrier": ("barrier", "barrier_level", "barrier_chip"), "tick": ("tick
 CLASS = {"milliwatt": 0.1, "edge": 30.0, "data centre": inf}
 """W, by class of deployment, that a chip at work without events stays below."""
 
-YEARS = (1980, 2100)
-
 WIDE = 2.0
 """High over low that an assumed price has at least where the constants are undisclosed."""
 
@@ -164,10 +162,6 @@ def _powers(chip: Chip) -> Iterator[str]:
 
 
 def _sources(chip: Chip) -> Iterator[str]:
-    years = {"year": chip.year} | {f"sources.{name}.year": s.year for name, s in chip.sources.items()}
-    for key, year in years.items():
-        if not YEARS[0] <= year <= YEARS[1]:
-            yield f"{key}: {year} is outside {YEARS[0]}..{YEARS[1]}"
     used = {constant.source for _, constant in leaves(chip)}
     yield from (f"sources.{name}: no constant uses it" for name in chip.sources if name not in used)
     yield from (f"sources.{name}: is not declared" for name in sorted(used - set(chip.sources)))

@@ -100,4 +100,25 @@ struct Network {
   size_t one_weight() const { return weight == Weight::Short ? 2 : weight == Weight::Single ? 4 : sizeof(T); }
 };
 
+template <class T>
+struct State {  // views of one piece of memory, all zero before the first step
+  T *ring, *current, *membrane, *adaptation;
+  uint64_t *held, *release;  // refractory neurons; those free again, for every step to come
+
+  State(const Network<T>& net, uint8_t* at) {
+    const size_t neurons = size_t(net.words) * Word;
+    ring = reinterpret_cast<T*>(at);
+    current = ring + net.slots * net.slot;
+    membrane = current + (net.merged ? 0 : net.slot);
+    adaptation = membrane + neurons;
+    held = reinterpret_cast<uint64_t*>(adaptation + neurons);
+    release = held + net.words;
+  }
+
+  static size_t bytes(const Network<T>& net) {
+    const size_t numbers = (net.slots + !net.merged) * net.slot + 2 * size_t(net.words) * Word;
+    return numbers * sizeof(T) + size_t(1 + (net.wait ? net.wait + 2 : 0)) * net.words * 8;
+  }
+};
+
 }  // namespace recurrent

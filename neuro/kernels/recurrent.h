@@ -4,8 +4,9 @@
 // follow. What arrives waits in a ring of slots, one for each step to come up to the longest delay. A synapse is one
 // number for its place in the ring, counted from the slot of the next step, and its weight, each in as few bytes as
 // hold it: rows of synapses are read from far away. Where places stand close together, rows are wide: an entry is eight
-// places in a row and a weight for each, zero where there is no synapse, and a vector adds them. With a shortest delay of D steps a word of neurons takes D + 1
-// steps in a row, its state in the first cache, and then the spikes are delivered.
+// places in a row and a weight for each, zero where there is no synapse, and a vector adds them. With a shortest delay
+// of D steps a word of neurons takes D + 1 steps in a row, its state in the first cache, and then the spikes are
+// delivered.
 //
 // `Merged`: where every spike takes the same D + 1 steps, the first of the next ones has the same slot every time. That
 // slot is the current: it has decayed already when what arrives in that step is added to it. That is one sum in another
@@ -21,27 +22,6 @@
 #include "network.h"
 
 namespace recurrent {
-
-template <class T>
-struct State {  // views of one piece of memory, all zero before the first step
-  T *ring, *current, *membrane, *adaptation;
-  uint64_t *held, *release;  // refractory neurons; those free again, for every step to come
-
-  State(const Network<T>& net, uint8_t* at) {
-    const size_t neurons = size_t(net.words) * Word;
-    ring = reinterpret_cast<T*>(at);
-    current = ring + net.slots * net.slot;
-    membrane = current + (net.merged ? 0 : net.slot);
-    adaptation = membrane + neurons;
-    held = reinterpret_cast<uint64_t*>(adaptation + neurons);
-    release = held + net.words;
-  }
-
-  static size_t bytes(const Network<T>& net) {
-    const size_t numbers = (net.slots + !net.merged) * net.slot + 2 * size_t(net.words) * Word;
-    return numbers * sizeof(T) + size_t(1 + (net.wait ? net.wait + 2 : 0)) * net.words * 8;
-  }
-};
 
 template <class T>
 class Run {

@@ -44,6 +44,8 @@ def altered(tmp_path: Path, old: str, new: str) -> Path:
         (HOP, HOP + ", shade = 1", "energy.hop.shade: unknown key"),
         ('deployment = "edge"', 'deployment = "home"', "deployment: "),
         ("[power.chip]", "[power.rack]", "power.rack"),
+        ('Loihi 1"\nyear = 2018', 'Loihi 1"\nyear = -5', "year: .*greater than or equal to 1980"),
+        ('Learning"\nyear = 2018', 'Learning"\nyear = 20018', "davies2018.year: .*less than or equal to 2100"),
         ('name = "loihi1"', 'name = "loihi1', "not a readable TOML file"),
     ],
 )  # fmt: skip

@@ -42,10 +42,6 @@ FAULTS = {
         deployment="milliwatt",
         power={"chip": changed(c.power["chip"], active=changed(c.power["chip"].active, value=0.1))},
     ),
-    "year: -5 is outside 1980..2100": lambda c: changed(c, year=-5),
-    "sources.rounded.year: 20018": lambda c: changed(
-        c, sources={"rounded": Source(title="t", year=20018, doi="10.1/2")}
-    ),
     "energy.hop: happens here": lambda c: without(c, "energy.hop"),
     "energy.chip_hop: happens here": lambda c: without(c, "energy.chip_hop"),
     "time.axon_in: happens here": lambda c: without(c, "time.axon_in"),
