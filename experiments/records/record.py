@@ -87,6 +87,12 @@ def _check_schema(path: Path) -> None:
         raise BadInput(
             f"{path}: an HDF5 file but not a record: it names no schema. Give one that 'neuro compare' wrote."
         )
+    kind = SCHEMA.partition("/")[0]
+    if isinstance(found, str) and found.startswith("neuro.") and found.partition("/")[0] != kind:
+        raise BadInput(
+            f"{path}: holds {found!r}, no comparison ({SCHEMA!r}). Give a record that 'neuro compare' wrote; "
+            "'neuro validate' draws its figure beside the record."
+        )
     if not isinstance(found, str) or found != SCHEMA:
         raise BadInput(
             f"{path}: has the schema {found!r}; this version of neuro reads {SCHEMA!r}. "

@@ -48,6 +48,7 @@ def test_nothing_typed():
     ("line", "message"),
     [
         ("--chips ' , '", "names nothing"),
+        ("--chips 'b, a,b'", "b is named twice"),
         ("--std a", "'a' is not a list of numbers"),
         ("--size 48", "rows and columns, such as 48,48"),
         ("--size 48,x", "is not a size"),

@@ -257,12 +257,17 @@ def test_what_is_no_record_is_refused(tmp_path, path):
     future.write_bytes(path.read_bytes())
     with h5py.File(future, "r+") as file:
         file.attrs["schema"] = "neuro.run/2"
+    measured = tmp_path / "measured.h5"
+    measured.write_bytes(path.read_bytes())
+    with h5py.File(measured, "r+") as file:
+        file.attrs["schema"] = "neuro.validation/1"
     for place, said in (
         (tmp_path / "absent.h5", "no such record"),
         (tmp_path, "no such record"),
         (text, "not a readable HDF5 file"),
         (foreign, "names no schema"),
         (future, r"schema 'neuro\.run/2'; this version of neuro reads 'neuro\.run/1'"),
+        (measured, r"holds 'neuro\.validation/1', no comparison"),
     ):
         with pytest.raises(BadInput, match=said) as raised:
             record.read(place)
