@@ -15,7 +15,7 @@ def split(kind: Any, tokens: Sequence[Token]) -> tuple[str, ...]:
     if not (found := tuple(part.strip() for part in text.split(",") if part.strip())):
         raise ValueError(f"{text!r} names nothing; write names separated by commas, or leave the option out.")
     if twice := sorted({name for name in found if found.count(name) > 1}):
-        raise ValueError(f"{', '.join(twice)} is named twice.")
+        raise ValueError(f"{', '.join(twice)} is named twice; name each once.")
     return found
 
 
