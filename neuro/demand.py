@@ -16,6 +16,7 @@ from neuro import packing
 from neuro.blocks import WHOLE, Parts, axes, core_of, masks, members, starts, sums
 from neuro.capability import Realisation
 from neuro.chip import Chip
+from neuro.layers import Shape
 from neuro.wiring import Layer, Wiring
 
 SLABS = 1024
@@ -48,6 +49,7 @@ class Demand:
     realisation: Realisation
     rates: dict[str, Float[np.ndarray, "neuron"]] = field(default_factory=dict)
     seen: dict[Parts, dict[str, Float[np.ndarray, "core source"]]] = field(default_factory=dict)
+    packed: dict[Parts, packing.Packed | None] = field(default_factory=dict)
     taken: dict[Parts, Float[np.ndarray, "core"]] = field(default_factory=dict)
     hearing: dict[tuple[Parts, str], Float[np.ndarray, "neuron"]] = field(default_factory=dict)
 
@@ -121,28 +123,22 @@ class Demand:
         return {
             "compartments": float(layer.slots),
             "axons_in": float(layer.hears + self._lines),
-            "axons_out": float(np.sum(reached, axis=0).max()) * self.realisation.sends if reached else 0.0,
+            "axons_out": self.sent(reached),
             "synapse_memory": float(layer.slots if shared else each.max() * self._width + gates),
             "fan_in": float(layer.fan_in),
             "kernel": float(layer.kernel),
         }
+
+    def sent(self, reached: list[Float[np.ndarray, "neuron"]]) -> float:
+        """Axons that the neuron of most targets sends to."""
+        return float(np.sum(reached, axis=0).max()) * self.realisation.sends if reached else 0.0
 
     def whole(self, reached: list[Float[np.ndarray, "neuron"]]) -> dict[str, float]:
         """What the whole layer takes of each limit, had a core room for it: no cut can take less in all.
 
         Weights are counted once, however they are packed.
         """
-        kept = self.layer.kept
-        weights = kept.neuron.sum() + kept.channel.sum() + kept.core
-        narrow = self.chip.memory.weight.value if self.chip.memory else self._width
-        distinct = 1 if self.layer.thresholds is None else len(np.unique(self.layer.thresholds))
-        return {
-            "compartments": float(self.layer.size * self.layer.slots),
-            "axons_in": float(self.all_axons),
-            "axons_out": float(self.axons_out(WHOLE, reached)[0]),
-            "synapse_memory": float(weights * narrow),
-            "thresholds": float(distinct),
-        }
+        return self._whole | {"axons_out": float(self.axons_out(WHOLE, reached)[0])}
 
     def fewest(self, needs: dict[str, float], capacity: float) -> int:
         """The largest ceil(need / capacity) over the limits."""
@@ -174,6 +170,15 @@ class Demand:
             self.taken[cut] = bound[1] if bound is not None else np.sum([np.zeros(cut.number), *heard], axis=0)
         return self.taken[cut]
 
+    def heard(self, cut: Parts, source: str) -> Float[np.ndarray, "neuron"]:
+        """Cores that hear each neuron of `source`; at most so many if rows, columns and channels bound them."""
+        if self._slabs is None:
+            return self.reached(cut, source)
+        parts = [part.sum(axis=0, dtype=float) for part in self._slabs.parts(self.layer.shape, cut)]
+        before = self.layer.sources[: self.layer.sources.index(source)]
+        first = sum(self.wiring[s].size for s in before)
+        return np.prod(parts, axis=0)[self._slabs.kind[first : first + self.wiring[source].size]]
+
     # --- exact synapses -----------------------------------------------------------------------------------------------
 
     def inward(self, cut: Parts) -> dict[str, Float[np.ndarray, "core source"]]:
@@ -200,6 +205,19 @@ class Demand:
         return every if every <= allowed(self.chip, "axons_in") else int(self.axons_in(WHOLE)[0])
 
     @cached_property
+    def _whole(self) -> dict[str, float]:
+        kept = self.layer.kept
+        weights = kept.neuron.sum() + kept.channel.sum() + kept.core
+        narrow = self.chip.memory.weight.value if self.chip.memory else self._width
+        distinct = 1 if self.layer.thresholds is None else len(np.unique(self.layer.thresholds))
+        return {
+            "compartments": float(self.layer.size * self.layer.slots),
+            "axons_in": float(self.all_axons),
+            "synapse_memory": float(weights * narrow),
+            "thresholds": float(distinct),
+        }
+
+    @cached_property
     def _lines(self) -> int:
         return 2 * self.realisation.clock + self.realisation.clock_bias if self.layer.gated else 0
 
@@ -218,6 +236,11 @@ class Demand:
         return self.realisation.sends * packing.heard_axons(heard, self.wiring[source].shape)
 
     def _packed(self, cut: Parts) -> packing.Packed | None:
+        if cut not in self.packed:
+            self.packed[cut] = self._pack(cut)
+        return self.packed[cut]
+
+    def _pack(self, cut: Parts) -> packing.Packed | None:
         """Rows as they lie in memory; None where there are none, or where kernels lie behind a pool."""
         layer, memory = self.layer, self.chip.memory
         if memory is None or not layer.sources:
@@ -253,9 +276,7 @@ class Demand:
         return self.layer.compartments * (_price(access) + _price(getattr(self.chip.time, self.realisation.update)))
 
     @cached_property
-    def _slabs(self) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray], np.ndarray] | None:
-        """Which sources each channel, row and column hears, [slab, kind of source]; sources that the same ones hear are
-        one kind, of which there are so many that spike so often [2, kind]."""
+    def _slabs(self) -> "Slabs | None":
         shape, sizes = self.layer.shape, axes(self.layer.shape)
         if not self.layer.sources or sizes[1] * sizes[2] == 1 or sum(sizes) > SLABS:
             return None
@@ -267,7 +288,7 @@ class Demand:
         rate = np.concatenate([self.rates.get(s, np.ones(self.wiring[s].size)) for s in self.layer.sources])
         weights = np.stack([np.bincount(kind), np.bincount(kind, rate)])
         channel, row, column = (slab[:, first] for slab in slabs)
-        return (channel, row, column), weights
+        return Slabs((channel, row, column), kind, weights)
 
     def _bound(self, cut: Parts) -> Float[np.ndarray, "2 core"] | None:
         """Axons and packets into each core, at most: sources that channels, rows and columns of the block all hear."""
@@ -275,12 +296,28 @@ class Demand:
             return np.zeros((2, cut.number))
         if self._slabs is None:
             return None
-        (channel, row, column), weights = self._slabs
-        begin = starts(self.layer.shape, cut)
-        heard = [np.logical_or.reduceat(slab, b, axis=0) for slab, b in zip((channel, row, column), begin, strict=True)]
-        both = (heard[0][:, None] & heard[1][None]).reshape(-1, weights.shape[1])
-        across = heard[2].astype(np.float64)  # einsum: products this small are not worth the threads of a BLAS
-        return np.stack([np.einsum("bk,ck->bc", both * w, across).reshape(-1) for w in weights])
+        channel, row, column = self._slabs.parts(self.layer.shape, cut)
+        both = (channel[:, None] & row[None]).reshape(-1, len(self._slabs.weights[0]))
+        across = column.astype(np.float64)  # einsum: products this small are not worth the threads of a BLAS
+        return np.stack([np.einsum("bk,ck->bc", both * w, across).reshape(-1) for w in self._slabs.weights])
+
+
+@dataclass(frozen=True, eq=False)
+class Slabs:
+    """Which sources each channel, row and column of a layer hears.
+
+    Sources that the same ones hear are one kind. hears: of channels, rows and columns, [slab, kind]; kind: of each
+    source neuron, one source population after another; weights [2, kind]: how many they are, how often they spike.
+    """
+
+    hears: tuple[Bool[np.ndarray, "_ kind"], ...]
+    kind: Int[np.ndarray, "neuron"]
+    weights: Float[np.ndarray, "2 kind"]
+
+    def parts(self, shape: Shape, cut: Parts) -> list[Bool[np.ndarray, "_ kind"]]:
+        """What channel groups, row bands and column bands hear."""
+        begins = starts(shape, cut)
+        return [np.logical_or.reduceat(slab, b, axis=0) for slab, b in zip(self.hears, begins, strict=True)]
 
 
 def _kinds(rows: Bool[np.ndarray, "row column"]) -> tuple[np.ndarray, np.ndarray]:

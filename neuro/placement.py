@@ -12,8 +12,9 @@ from neuro.capability import Realisation
 from neuro.chip import Chip
 from neuro.demand import allowed, event, stored
 from neuro.errors import DoesNotFit
-from neuro.partition import LIMITS, Cut, Objective, partition
+from neuro.partition import Objective, partition
 from neuro.schedule import Schedule
+from neuro.search import LIMITS, Cut
 from neuro.topology import Topology, stop
 from neuro.topology import chip as chip_of
 from neuro.wiring import Wiring

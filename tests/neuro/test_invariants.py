@@ -23,8 +23,8 @@ from neuro.errors import DoesNotFit
 from neuro.graph import Graph, Node
 from neuro.layers import Dense, Input, Scale, Threshold
 from neuro.network import Network
-from neuro.partition import LIMITS
 from neuro.placement import Placement, place
+from neuro.search import LIMITS
 from neuro.synapses import unroll
 from neuro.wiring import as_stored, of_graph
 

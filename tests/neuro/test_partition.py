@@ -18,8 +18,9 @@ from neuro.errors import BadInput, DoesNotFit
 from neuro.graph import Graph, Node
 from neuro.layers import Conv, Dense, Input, Reshape, Threshold
 from neuro.network import Network, Neurons, Projection
-from neuro.partition import bound, partition, step_time
+from neuro.partition import _first, bound, partition, step_time
 from neuro.placement import Placement, place, place_at
+from neuro.search import Search
 from neuro.stages import populations
 from neuro.synapses import unroll
 from neuro.wiring import as_stored, of_graph, of_network
@@ -244,6 +245,32 @@ def test_objectives_against_every_partition(small, altered_chip):
     )
     assert packets <= 1.05 * every[:, 0].min()
     assert bound(wiring, chip, NATIVE) <= number["cores"]
+
+
+@pytest.mark.parametrize(("heard", "sent", "plain"), [(60, 40, 23), (60, 36, 23), (80, 30, 36), (144, 60, 7)])
+def test_fewest_cores_where_sending_is_dear(heard, sent, plain, small, altered_chip):
+    """Near the fewest of all partitions where a layer in few groups saves cores before it, and never more than by the
+    rule that looks at a layer alone."""
+    wiring, spikes = small
+    chip = altered_chip("loihi2", cores=40, chips=1, compartments=60, axons_in=heard, axons_out=sent)
+    number = sum(cut.number for cut in partition(wiring, chip, NATIVE).values())
+    assert sum(cut.number for cut in search(wiring, chip).cut(_first).values()) == plain
+    assert number <= min(plain, 1.05 * everything(wiring, chip, spikes, number)[:, 2].min())
+
+
+def search(wiring, chip) -> Search:
+    """Every neuron spikes in every step."""
+    rates = {layer.name: np.ones(layer.size) for layer in wiring.layers}
+    return Search(wiring, chip, NATIVE, chip.limits.compartments.value, False, rates)
+
+
+def test_a_network_that_the_plain_rule_cannot_cut(small, altered_chip):
+    """The first cut of a layer that keeps its limits may be heard by more cores than a neuron can send to."""
+    wiring, _ = small
+    chip = altered_chip("loihi2", cores=200, chips=1, compartments=60, axons_in=60, axons_out=12)
+    with pytest.raises(DoesNotFit, match="axons out"):
+        search(wiring, chip).cut(_first)
+    assert partition(wiring, chip, NATIVE)
 
 
 def test_the_shortest_step_needs_spikes(small):

@@ -20,6 +20,18 @@ def test_cores_are_near_their_bound(name, target):
     assert sum(cut.number for cut in cuts.values()) <= 1.15 * bound(wiring, chip, NATIVE)
 
 
+@pytest.mark.parametrize(
+    ("name", "target", "most"),
+    [("pilotnet", "loihi2", 99), ("keywords", "loihi1", 87), ("resnet8", "loihi1", 92), ("mobilenet", "loihi1", 176)],
+)
+def test_few_cores_where_sending_is_dear(name, target, most):
+    """What the rules find today: long searches by annealing found 97 in place of 99 and 85 in place of 92, and nothing
+    below 87. A layer at a time it were 118, 107, 99 and 192."""
+    chip = load(target)
+    cuts = partition(wire(networks()[name](), chip), chip, NATIVE)
+    assert sum(cut.number for cut in cuts.values()) <= most
+
+
 def test_sizes():
     """0.4 million parameters, and 10,000 recurrent neurons."""
     mobile = networks()["mobilenet"]()
@@ -30,7 +42,7 @@ def test_sizes():
     assert "sheet" in sheet["sheet"].sources
 
 
-@pytest.mark.parametrize("name", ["lenet", "nxtf", "sheet"])
+@pytest.mark.parametrize("name", ["lenet", "nxtf", "pilotnet", "sheet"])
 def test_the_step_is_near_the_annealed_one(name):
     chip = load("loihi2")
     wiring = wire(networks()[name](), chip)
