@@ -18,6 +18,9 @@ from neuro.placement import Placement
 from neuro.taps import Layout
 from neuro.trains import Packed
 
+LANES = 16
+"""Steps of the widest vector of any processor."""
+
 
 @dataclass(frozen=True, eq=False)
 class Tables:
@@ -25,11 +28,12 @@ class Tables:
     each of `beats`, the steps in which clock neurons spike; and totals of those sums of a population that mean the same
     to the cores that send, or to those that hear.
 
-    totals: where each begins in `adds`, the sums that it adds up. causes: what one of each comes to on all cores: hops
+    totals: where each begins in `adds`, the rows that it adds up. causes: what one of each comes to on all cores: hops
     and chip borders, of spikes by their sums; loads, of spikes by their totals. What it comes to on one core or link is
     in a column, and in an empty one, the first, where nothing ever arrives. of_core: which column; behind these are the
     `links` columns of links. Equal columns are there once.
-    columns: of each, its first segment; segments: population, entries from, to; entries: a sum, an amount.
+    rows: where the steps of each sum and total begin, as many as its population runs, in vectors of `LANES`.
+    columns: of each, its first segment; segments: population, entries from, to; entries: a row, an amount.
     bounds: of each of the links, its first bound; a link carries no more than the sum of what is in the columns that
     bound it, so many times; one without bounds may carry anything.
     """
@@ -38,21 +42,22 @@ class Tables:
     first: tuple[int, ...]
     beats: Int[np.ndarray, "beat"]
     causes: Float[np.ndarray, "sum event"]
+    rows: Int[np.ndarray, "row"]
     totals: Int[np.ndarray, "total"]
     adds: Int[np.ndarray, "add"]
     of_core: Int[np.ndarray, "load core"]
     links: int
     columns: Int[np.ndarray, "column"]
     segments: Int[np.ndarray, "segment 3"]
-    sums: Int[np.ndarray, "entry"]
+    entries: Int[np.ndarray, "entry"]
     amounts: Float[np.ndarray, "entry"]
     bounds: Int[np.ndarray, "bounded"]
     bounding: Int[np.ndarray, "bound"]
     times: Float[np.ndarray, "bound"]
 
 
-def tables(placement: Placement, layouts: Mapping[str, Layout]) -> Tables:
-    """The tables of populations whose spikes are packed as `layouts` say."""
+def tables(placement: Placement, layouts: Mapping[str, Layout], steps: Mapping[str, int]) -> Tables:
+    """The tables of populations whose spikes are packed as `layouts` say and that run for so many `steps`."""
     events, cores = load_events(placement), placement.number
     loads, sent, out = len(events), len(sending(placement)), events.index("axon_out")
     populations, ends, beats, every = _sums(placement, layouts)
@@ -60,6 +65,9 @@ def tables(placement: Placement, layouts: Mapping[str, Layout]) -> Tables:
     of_links = of_links[:, _distinct(of_links)[1]]
     number = ends[-1] + len(beats)
     wide, of, totals, adds = _totalled(every[:, 2 : 2 + loads * cores], ends, sent * cores)
+    runs = [steps[name] + (placement.realisation.sends > 1) for name in layouts]
+    lanes = np.array([-(-number // LANES) * LANES for number in (*runs, placement.schedule.total)])
+    begin = np.append(0, np.cumsum(lanes[of])).astype(np.int32)
     each = [wide[:, k * cores : (k + 1) * cores] for k in range(loads)]
     which, kept = _distinct(wide)
     of_core = which.reshape(loads, cores)
@@ -78,13 +86,14 @@ def tables(placement: Placement, layouts: Mapping[str, Layout]) -> Tables:
         first=tuple(ends[:-1]),
         beats=beats.astype(np.int32),
         causes=causes,
+        rows=begin,
         totals=totals,
-        adds=adds,
+        adds=begin[adds],
         of_core=of_core,
         links=links,
         columns=np.append(0, np.searchsorted(column[begins], np.arange(len(taken.indptr)))).astype(np.int32),
         segments=segments.astype(np.int32),
-        sums=taken.indices.astype(np.int32),
+        entries=begin[taken.indices],
         amounts=taken.data.astype(np.float32),
         **_bounds(of_links, every[:, 2 + out * cores : 2 + (out + 1) * cores], of_core[out]),
     )
@@ -186,7 +195,11 @@ def tally(placement: Placement, spikes: Mapping[str, Packed], period: int) -> tu
     waits for. Events: compartments swept, loads, link, tick.
     """
     time, pace = placement.chip.time, placement.chip.pace
-    found = tables(placement, {name: train.layout for name, train in spikes.items()})
+    found = tables(
+        placement,
+        {name: train.layout for name, train in spikes.items()},
+        {name: train.shape[0] for name, train in spikes.items()},
+    )
     number, steps, batch = 2 + len(load_events(placement)), placement.schedule.total, _batch(spikes)
     shapes = [(batch, number), (batch, number + 1), (period, batch), (period, batch, number + 1)]
     call = jax.ffi.ffi_call(
@@ -196,8 +209,8 @@ def tally(placement: Placement, spikes: Mapping[str, Packed], period: int) -> tu
         core_prices(placement),
         np.stack([sweep_time(placement), placement.swept]).astype(np.float32),
         found.causes,
-        found.of_core, found.beats, found.totals, found.adds, found.columns, found.segments, found.sums,
-        found.amounts, found.bounds, found.bounding, found.times,
+        found.of_core, found.beats, found.totals, found.adds, found.columns, found.segments,
+        found.entries, found.amounts, found.bounds, found.bounding, found.times, found.rows,
     )  # fmt: skip
     each: list[Array | np.ndarray] = []
     for train, parts in zip(spikes.values(), found.populations, strict=True):

@@ -1,13 +1,13 @@
 // What spikes cause on the cores and links of a placed network, and which of them every step waits for.
 //
 // All of it is linear in the spikes, and many neurons cause the same: a sample is first brought down to a few sums for
-// every step, such as the spikes of each group of neurons (neuro/grouped.py). Samples that are under way at the same
-// time are added up as such sums. Sums that mean the same to cores have a total. What a core or link handles is a
-// column of the table of what one of each sum or total comes to (neuro/tally.py); steps lie side by side in a vector.
+// every step, such as the spikes of each group of neurons (neuro/grouped.py). Sums that mean the same to cores have a
+// total. What a core or link handles is a column of the table of what one of each sum or total comes to
+// (neuro/tally.py). Sums are rows of the steps in which their population runs, side by side in vectors; columns are
+// rows of all steps of a sample. Samples that are under way at the same time are added up as columns.
 #pragma once
 
 #include <algorithm>
-#include <array>
 #include <vector>
 
 #include "lanes.h"
@@ -18,29 +18,20 @@ using lanes::Real;
 using lanes::Word;
 constexpr int Words = lanes::Words;
 
-// The spikes of a population, and its `sums`, from `first` on.
+// The spikes of a population and its `sums`: rows of `pitch` steps, from `row` on; the first step is the sample's
+// `start`.
 struct Train {
   const uint8_t* spikes;  // [sample, position, step, byte]
-  int positions, steps, bytes, start, first, sums, runs;
+  int positions, steps, bytes, start, row, pitch, sums, runs;
   const int32_t* unit;  // [unit, 3]: which word of all positions, its bits (low, high)
   const int32_t* run;   // [run, 3]: sum, amount, last unit
 };
-
-// All bits of the first `number` lanes.
-inline Word first(int number) {
-  static const auto on = [] {
-    std::array<int32_t, 2 * Words> found{};
-    std::fill_n(found.begin(), Words, -1);
-    return found;
-  }();
-  return lanes::load<Word>(on.data() + Words - number);
-}
 
 inline void add(float* to, const Real& more) { lanes::store(to, lanes::load<Real>(to) + more); }
 
 // Adds the spikes of all units to sums [sum, step], in `Vectors` vectors of steps. words: [word, step].
 template <int Vectors>
-inline void add_units(const Train& train, const uint64_t* words, int pitch, float* sums, int stride) {
+inline void add_units(const Train& train, const uint64_t* words, int pitch, float* sums) {
   const int32_t* unit = train.unit;
   for (const int32_t* run = train.run; run < train.run + 3 * size_t(train.runs); run += 3) {
     lanes::Long spikes[Vectors]{};
@@ -50,7 +41,7 @@ inline void add_units(const Train& train, const uint64_t* words, int pitch, floa
       for (int v = 0; v < Vectors; v++)
         spikes[v] += lanes::ones(lanes::load<lanes::Long>(from + v * lanes::Longs) & mask);
     }
-    float* const to = sums + size_t(run[0]) * stride;
+    float* const to = sums + size_t(run[0]) * train.pitch;
     for (int v = 0; v < Vectors; v++) {
       const auto more = __builtin_convertvector(spikes[v], lanes::HalfReal) * float(run[1]);
       lanes::store(to + v * lanes::Longs, lanes::load<lanes::HalfReal>(to + v * lanes::Longs) + more);
@@ -58,9 +49,8 @@ inline void add_units(const Train& train, const uint64_t* words, int pitch, floa
   }
 }
 
-// Brings a sample down to its sums [sum, step]. again: all of it once more in the step after the last. Zeros may be
-// added to a vector behind the last.
-inline void add_sums(const Train& train, int sample, bool again, float* sums, int stride) {
+// Brings a sample down to its sums [sum, step]. again: all of it once more in the step after the last.
+inline void add_sums(const Train& train, int sample, bool again, float* rows) {
   const int pitch = (train.steps + Words - 1) / Words * Words, words_each = train.bytes / 8;
   const uint8_t* row = train.spikes + size_t(sample) * train.positions * train.steps * train.bytes;
   const uint64_t* words = reinterpret_cast<const uint64_t*>(row);  // [position, word, step]
@@ -75,16 +65,15 @@ inline void add_sums(const Train& train, int sample, bool again, float* sums, in
       }
     words = turned.data();
   }
-  float* const mine = sums + size_t(train.first) * stride + train.start;
-  for (int k = 0; k < train.sums; k++) std::fill_n(mine + size_t(k) * stride, train.steps, 0.0f);
+  float* const mine = rows + train.row;
+  std::fill_n(mine, size_t(train.sums) * train.pitch, 0.0f);
   constexpr int Most = 4;
   int t = 0;
   for (; t + Most * lanes::Longs <= pitch; t += Most * lanes::Longs)
-    add_units<Most>(train, words + t, pitch, mine + t, stride);
-  for (; t < pitch; t += Words) add_units<2>(train, words + t, pitch, mine + t, stride);
+    add_units<Most>(train, words + t, pitch, mine + t);
+  for (; t < pitch; t += Words) add_units<2>(train, words + t, pitch, mine + t);
   for (int k = 0; again && k < train.sums; k++) {
-    float* of = mine + size_t(k) * stride;
-    of[train.steps] = 0;
+    float* of = mine + size_t(k) * train.pitch;
     for (int step = 0; step < train.steps; step++) of[train.steps] += of[step];
   }
 }
@@ -94,31 +83,34 @@ inline void add_sums(const Train& train, int sample, bool again, float* sums, in
 struct Columns {
   int number, links;
   const int32_t *first, *segments;  // [column + 1]; [segment, 3]: population, entries (first, last)
-  const int32_t* sum;               // [entry]
+  const int32_t* row;               // [entry]: where its sum or total begins
   const float* amount;
+  struct Own { int start, pitch; };  // steps of a population's rows: the first, and how many
+  std::vector<Own> runs;             // [population]; the last is of what comes of no spikes
 
-  // A column in `Vectors` vectors of steps, into [vector, lane]. live: whether a population has spikes in any of them.
-  template <int Vectors>
-  void take(int column, const float* sums, int stride, const uint8_t* live, float* to) const {
-    Real value[Vectors]{};
-    for (const int32_t* s = segments + 3 * first[column]; s < segments + 3 * first[column + 1]; s += 3)
-      for (int e = live[s[0]] ? s[1] : s[2]; e < s[2]; e++) {
-        const float* from = sums + size_t(sum[e]) * stride;
-        const Real times = lanes::splat<Real>(amount[e]);
-        for (int v = 0; v < Vectors; v++) value[v] += lanes::load<Real>(from + v * Words) * times;
-      }
-    memcpy(to, value, sizeof value);
+  // A column of a sample from its rows into a row of all steps, which may go on with zeros.
+  void take(int column, const float* rows, float* to) const {
+    for (const int32_t* s = segments + 3 * first[column]; s < segments + 3 * first[column + 1]; s += 3) {
+      constexpr int Most = 4;
+      const int vectors = runs[s[0]].pitch / Words;
+      float* const at = to + runs[s[0]].start;
+      int v = 0;
+      for (; v + Most <= vectors; v += Most) part<Most>(s[1], s[2], rows + v * Words, at + v * Words);
+      for (; v + 2 <= vectors; v += 2) part<2>(s[1], s[2], rows + v * Words, at + v * Words);
+      if (v < vectors) part<1>(s[1], s[2], rows + v * Words, at + v * Words);
+    }
   }
-};
 
-// Vectors of steps, and what is handled in each: values [column, vector, lane], those of links where they matter.
-struct Steps {
-  const float* sums;  // [sum, step], `stride` apart
-  int stride, vectors;
-  const uint8_t* live;
-  float* values;
-
-  float* at(int column, int vector) const { return values + (size_t(column) * vectors + vector) * Words; }
+  // What entries come to in `Vectors` vectors of steps, added to those of the column.
+  template <int Vectors>
+  void part(int e, int last, const float* rows, float* to) const {
+    Real value[Vectors]{};
+    for (; e < last; e++) {
+      const Real times = lanes::splat<Real>(amount[e]);
+      for (int v = 0; v < Vectors; v++) value[v] += lanes::load<Real>(rows + row[e] + v * Words) * times;
+    }
+    for (int v = 0; v < Vectors; v++) add(to + v * Words, value[v]);
+  }
 };
 
 // What handling takes, seconds: one of each load, one packet on a link, the tick (negative: there is none), and the
@@ -136,8 +128,10 @@ struct Prices {
 };
 
 // What each step of a vector waits for: its slowest core, or side of a core, link or tick, the first of those that
-// are equal. waits [lane]: seconds. events [lane, event]: compartments swept, loads, packets, ticks of that one alone.
-inline void slowest(const Prices& prices, const Columns& columns, const Steps& steps, int vector, float* waits,
+// are equal. value(column) and link(which): what is handled in the steps of the vector. waits [lane]: seconds. events
+// [lane, event]: compartments swept, loads, packets, ticks of that one alone.
+template <class Value, class Link>
+inline void slowest(const Prices& prices, const Columns& columns, Value&& value, Link&& link, float* waits,
                     float* events) {
   Real longest = lanes::splat<Real>(-1.0f);
   Word from{};
@@ -146,8 +140,7 @@ inline void slowest(const Prices& prices, const Columns& columns, const Steps& s
     longest = longer ? wait : longest;
     from = longer ? lanes::splat<Word>(which) : from;
   };
-  auto value = [&](int column) { return lanes::load<Real>(steps.at(column, vector)); };
-  const int sides = prices.overlap ? 2 : 1, links = sides * prices.cores, first = columns.number - columns.links;
+  const int sides = prices.overlap ? 2 : 1, links = sides * prices.cores;
   for (int s = 0; s < sides; s++) {
     const int begin = s ? prices.sent : 0, end = s + 1 < sides ? prices.sent : prices.loads;
     for (int c = 0; c < prices.cores; c++) {
@@ -164,8 +157,7 @@ inline void slowest(const Prices& prices, const Columns& columns, const Steps& s
       most += value(prices.bounding[b]) * lanes::splat<Real>(prices.times[b]);
     most *= price * lanes::splat<Real>(1.001f);  // room for the last bits, in which sums of another order differ
     if (prices.bounds[k] < prices.bounds[k + 1] && !lanes::any(most > longest)) continue;
-    columns.take<1>(first + k, steps.sums + vector * Words, steps.stride, steps.live, steps.at(first + k, vector));
-    keep(value(first + k) * price, links + k);
+    keep(link(k) * price, links + k);
   }
   keep(lanes::splat<Real>(prices.tick), links + columns.links);
   lanes::store(waits, longest);
@@ -174,13 +166,13 @@ inline void slowest(const Prices& prices, const Columns& columns, const Steps& s
     const int at = from[i], side = at >= prices.cores, core = at - side * prices.cores;  // unless it is a link
     if (at >= links) {
       const bool tick = at == links + columns.links;
-      events[1 + prices.loads + tick] = tick ? 1.0f : steps.at(first + at - links, vector)[i];
+      events[1 + prices.loads + tick] = tick ? 1.0f : link(at - links)[i];
       continue;
     }
     if (side == 0) events[0] = prices.swept[core];
     for (int l = 0; l < prices.loads; l++)
       if (side == (l < prices.sent ? 0 : sides - 1))
-        events[1 + l] = steps.at(prices.of_core[size_t(l) * prices.cores + core], vector)[i];
+        events[1 + l] = value(prices.of_core[size_t(l) * prices.cores + core])[i];
   }
 }
 

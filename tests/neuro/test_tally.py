@@ -23,18 +23,19 @@ def placed(request, random_network) -> tuple[Placement, dict[str, Layout], Table
     way = realise(chip, "rate", graph)
     placement = place(of_graph(graph, chip, way), chip, way, allow=True)
     layouts = {name: by_channel(graph.shapes[name]) for name in placement.schedule.windows}
-    return placement, layouts, tables(placement, layouts)
+    return placement, layouts, tables(placement, layouts, dict.fromkeys(layouts, 6))
 
 
 def dense(found: Tables) -> np.ndarray:
     """What one of each sum comes to in each column [column, sum], through the totals that it is in."""
     every = np.zeros((len(found.columns) - 1, len(found.causes)))
     number = len(found.causes) - (len(found.totals) - 1)
+    entries, adds = (np.searchsorted(found.rows, begin) for begin in (found.entries, found.adds))
     for column in range(len(every)):
         for _, begin, end in found.segments[found.columns[column] : found.columns[column + 1]]:
-            every[column, found.sums[begin:end]] += found.amounts[begin:end]
+            every[column, entries[begin:end]] += found.amounts[begin:end]
     for total, (begin, end) in enumerate(pairwise(found.totals)):
-        every[:, found.adds[begin:end]] += every[:, number + total, None]
+        every[:, adds[begin:end]] += every[:, number + total, None]
     return every[:, :number]
 
 
