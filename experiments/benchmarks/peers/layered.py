@@ -1,7 +1,7 @@
 """Random layered networks whose thresholds are set so that every layer fires at a wanted density.
 
 The current of the first layer is constant; deeper layers hear the spikes of the one before. Weights are integers as of
-a quantised network, or multiples of 2^-16 with a threshold near 1: in both, float32 sums are exact in any order.
+a quantised network, or multiples of a power of 2 with a threshold near 1: in both, float32 sums are exact in any order.
 """
 
 from dataclasses import dataclass
@@ -18,6 +18,8 @@ LEVELS = 15
 """Greatest count of an input."""
 GRID = 2.0**-16
 """Of float32 weights and thresholds: 24 bits then hold membranes up to 128 thresholds, half steps included."""
+COARSE = 2.0**-13
+"""The same up to 1,024 thresholds, where every neuron fires in every step and many hear much more than one."""
 DEVIATION = 127 / 4
 """Of int8 weights: one in 16,000 is cut off at 127."""
 
@@ -51,6 +53,7 @@ def draw(form: Form, kind: Kind, density: float, pool: Pool = "max", seed: int =
     if len(form.inputs) == 1:
         x *= rng.random(x.shape) < 0.5  # as an image with a dark ground
     x = x.astype(np.uint8)
+    grid = 1.0 if kind == "int8" else COARSE if density == 1 else GRID
     weights, thresholds, h = [], [], np.broadcast_to(x, (form.steps, *x.shape))
     for layer, shape in enumerate(form.weights):
         drawn = rng.standard_normal(shape).astype(np.float32)
@@ -58,27 +61,27 @@ def draw(form: Form, kind: Kind, density: float, pool: Pool = "max", seed: int =
             drawn = np.abs(drawn)
         elif layer == 0:  # inputs are never negative: with a mean left in, a whole channel would fire or be silent
             drawn -= drawn.mean(axis=tuple(range(1, drawn.ndim)), keepdims=True)
-        weight, threshold, spikes = calibrated(h, drawn, kind, density)
+        weight, threshold, spikes = calibrated(h, drawn, density, grid)
         weights.append(weight)
         thresholds.append(threshold)
         h = np.stack([pooled(s, pool) for s in spikes]) if layer in form.pooled else spikes
-    grid = 1.0 if kind == "int8" else GRID
     return Network(x, form.steps, tuple(weights), tuple(thresholds), form.pooled, pool, grid)
 
 
 def calibrated(
-    h: Shaped[np.ndarray, "time batch ..."], drawn: np.ndarray, kind: Kind, density: float
+    h: Shaped[np.ndarray, "time batch ..."], drawn: np.ndarray, density: float, grid: float
 ) -> tuple[np.ndarray, int | float, Shaped[np.ndarray, "time batch ..."]]:
-    """Weights of `kind` from normal deviates, the threshold that gives `density`, and the spikes of the layer."""
-    if kind == "int8":
+    """Weights on `grid` from normal deviates (int8 where that is 1), the threshold that gives `density`, and the spikes
+    of the layer."""
+    if grid == 1:
         weight = np.clip(np.rint(drawn * DEVIATION), -127, 127).astype(np.float32)
         current = over_time(h, weight)
         threshold = threshold_at(current, density)
         return weight.astype(np.int8), int(threshold), spikes_of(current, threshold)
     drawn = drawn / threshold_at(over_time(h, drawn), density, grid=None)
-    weight = (np.rint(drawn / GRID) * GRID).astype(np.float32)
+    weight = (np.rint(drawn / grid) * grid).astype(np.float32)
     current = over_time(h, weight)
-    threshold = threshold_at(current, density, GRID)
+    threshold = threshold_at(current, density, grid)
     return weight, threshold, spikes_of(current, threshold)
 
 

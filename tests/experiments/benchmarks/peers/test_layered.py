@@ -21,6 +21,14 @@ def test_hidden_layers_fire_at_the_density_asked_for(form, kind, density):
 
 
 @pytest.mark.parametrize("kind", ["int8", "float32"])
+def test_every_neuron_fires_in_every_step(kind):
+    """Many hear several thresholds in every step, which 24 bits hold on a coarser grid only: on GRID it is refused."""
+    form = Form((3, 16, 16), ((32, 3, 3, 3), (32, 32, 3, 3), (10, 8192)), (), 8, 16)
+    network = draw(form, kind, 1.0)
+    assert densities(run(network).counts, form.steps) == [1, 1, 1]
+
+
+@pytest.mark.parametrize("kind", ["int8", "float32"])
 def test_float32_in_any_order_gives_the_same_spikes(kind):
     """Sums backwards and in float32 against the reference, which sums forwards in float64."""
     network = draw(DENSE, kind, 0.05)
