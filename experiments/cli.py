@@ -113,6 +113,7 @@ def map_(
     code: Codes = "auto",
     form: FormOptions = USUAL,
     regime: Literal["single", "stream"] = "single",
+    objective: Literal["auto", "cores", "traffic", "step"] = "auto",
     detailed: Flag = False,
     allow_violations: Flag = False,
     seed: int = 0,
@@ -136,6 +137,9 @@ def map_(
         Spike code; auto takes the first of bits, unary, ttfs, rate that the chip can run.
     regime
         Map for one sample at a time, or for a pipeline of samples.
+    objective
+        Cut the layers into the fewest cores, for the lowest traffic or for the shortest step; auto spreads them over
+        as many as give the least energy x delay of a sample or, in a pipeline, the least energy.
     detailed
         Play the steps of one sample packet by packet too, with queues, full links and busy receivers.
     allow_violations
@@ -162,15 +166,16 @@ def map_(
     if seed < 0:
         raise BadInput(f"--seed {seed} is negative; give 0 or more.")
     path = figure_path(out, network, chip)
-    script = script_of(network)
+    script, aim = script_of(network), None if objective == "auto" else objective
     with refusals_told(network, json_), progress_bars() as progress:
         if script is not None:
             _alone(data == AS_IS, code == "auto", form == USUAL, regime == "single", not detailed, not allow_violations)
-            found = script_on_chip(*script, chip, DURATION if duration is None else duration, seed, progress)
+            seconds = DURATION if duration is None else duration
+            found = script_on_chip(*script, chip, seconds, seed, progress, aim)
         elif duration is not None:
             raise BadInput("--duration is for SCRIPT.py:NAME; another network takes --steps.")
         else:
-            found = chip_map(request, chip, regime, detailed, progress)
+            found = chip_map(request, chip, regime, detailed, progress, aim)
     drawn = draw(found, f"{found.placement.name} on {found.placement.chip.title}, {found.code} code (modelled)", path)
     described = summary(found, drawn)
     if json_:
@@ -182,8 +187,8 @@ def map_(
 def _alone(*untouched: bool) -> None:
     if not all(untouched):
         raise BadInput(
-            "a script's network brings its own input and form; --chip, --duration, --seed, --all, --out and --json are "
-            "what can be said of it."
+            "a script's network brings its own input and form; --chip, --duration, --objective, --seed, --all, "
+            "--out and --json are what can be said of it."
         )
 
 

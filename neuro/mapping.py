@@ -1,4 +1,4 @@
-"""Choosing how far to spread a network over the cores of a chip."""
+"""Choosing how far to spread a network over the cores of a chip, and for what."""
 
 from dataclasses import dataclass
 from math import log2
@@ -12,6 +12,7 @@ from neuro.count import MOST_LEVELS
 from neuro.effects import load_events
 from neuro.errors import DoesNotFit
 from neuro.loads import core_prices, sweep_events, sweep_time
+from neuro.partition import Objective
 from neuro.placement import Placement, place
 from neuro.wiring import Wiring
 
@@ -32,15 +33,20 @@ def search(
     realisation: Realisation,
     spikes: dict[str, Float[np.ndarray, "neuron"]],
     allow: bool = False,
+    objective: Objective | None = None,
 ) -> dict[str, Placement]:
     """The best of a ladder of placements by regime: ``single`` by energy-delay product, ``stream`` by energy.
 
     The ladder halves the neurons on a core until the chip is full. spikes: mean spikes per inference of every neuron,
-    by population, from a pilot run. allow: see `place`.
+    by population, from a pilot run. allow: see `place`. objective: the one placement cut for it instead (see
+    `neuro.partition.partition`), the same in both regimes.
 
     Raises:
         DoesNotFit: not even the densest placement does.
     """
+    regimes = ("single", "stream") if realisation.streams else ("single",)
+    if objective:
+        return dict.fromkeys(regimes, place(wiring, chip, realisation, None, allow, objective, spikes))
     ladder = [place(wiring, chip, realisation, allow=allow)]
     most = int(chip.limits.compartments.value)
     while chip.scope == "mapped" and not ladder[0].violations and (most := most // 2) >= FEWEST_PER_CORE:
@@ -57,10 +63,8 @@ def search(
         e = estimate(p, spikes, "single")
         return e.energy * e.time
 
-    best = {"single": min(ladder, key=delay_product)}
-    if realisation.streams:
-        best["stream"] = min(ladder, key=lambda p: estimate(p, spikes, "stream").energy)
-    return best
+    best = {"single": delay_product, "stream": lambda p: estimate(p, spikes, "stream").energy}
+    return {regime: min(ladder, key=best[regime]) for regime in regimes}
 
 
 def mean_loads(placement: Placement, spikes: dict[str, Float[np.ndarray, "neuron"]]) -> Float[np.ndarray, "core load"]:

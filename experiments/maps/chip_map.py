@@ -32,6 +32,7 @@ from neuro.graph import Graph
 from neuro.ledger import ledger
 from neuro.loads import core_prices, sweep_time
 from neuro.mapping import mean_loads, search
+from neuro.partition import Objective
 from neuro.placement import Placement
 from neuro.simulate import simulate
 from neuro.stepwise import steps
@@ -47,7 +48,8 @@ CODES: tuple[Code, ...] = ("bits", "unary", "ttfs", "rate")
 @dataclass(frozen=True)
 class ChipMap:
     """A placed network with what it does in a mean sample: spikes of every neuron, traffic between cores [core, core],
-    packets on every link [link], events, and those by layer, one sample at a time. steps: of the first sample, played
+    packets on every link [link], events, and those by layer, one sample at a time. objective: what its layers were cut
+    for; without one, energy x delay of a sample or, in a pipeline, its energy. steps: of the first sample, played
     packet by packet, where that was asked for."""
 
     placement: Placement
@@ -58,6 +60,7 @@ class ChipMap:
     links: np.ndarray
     counts: Counts
     layers: dict[str, dict[str, float]]
+    objective: Objective | None = None
     steps: tuple[Step, ...] = ()
 
 
@@ -67,9 +70,10 @@ def chip_map(
     regime: Literal["single", "stream"] = "single",
     detailed: bool = False,
     progress: Progress = silent,
+    objective: Objective | None = None,
 ) -> ChipMap:
     """The network of `request` on `chip` under its code, or under the first that the chip can run; with relays where an
-    edge waits longer than the chip delays spikes.
+    edge waits longer than the chip delays spikes. objective: see `neuro.mapping.search`.
 
     detailed: the steps of the first sample are played packet by packet as well.
 
@@ -88,7 +92,7 @@ def chip_map(
             if code not in found.spiking:
                 raise DoesNotFit(found.without_rate)
             graph, _ = relayed(found.spiking[code], allowed(machine, "delay"))
-            placed = on_chip(graph, machine, code, pilot, regime, request.allow_violations, request.seed)
+            placed = on_chip(graph, machine, code, pilot, regime, request.allow_violations, request.seed, objective)
         except NeuroError as error:
             reasons.append(f"  {code}: {error}")
             continue
@@ -111,6 +115,7 @@ def on_chip(
     regime: Literal["single", "stream"] = "single",
     allow: bool = False,
     seed: int = 0,
+    objective: Objective | None = None,
 ) -> ChipMap:
     """A spiking graph on a chip, with what it does on the items of `pilot` [item, *shape], on average.
 
@@ -121,7 +126,7 @@ def on_chip(
     if way.status == "impossible" and not allow:
         raise BadInput(f"{chip.name} lacks {way.missing}. Try another code or chip.")
     spikes = mean_spikes(graph, pilot)
-    placements = search(of_graph(graph, chip, way), chip, way, spikes, allow)
+    placements = search(of_graph(graph, chip, way), chip, way, spikes, allow, objective)
     if regime not in placements:
         raise BadInput(f"{chip.name} cannot clear a neuron's state between samples without its host.")
     placement = arranged(placements[regime], spikes, seed)
@@ -139,6 +144,7 @@ def on_chip(
             name: {event: float(n.mean()) for event, n in row.items()}
             for name, row in ledger(placement, trains).items()
         },
+        objective=objective,
     )
 
 
@@ -222,6 +228,7 @@ def summary(found: ChipMap, figure: Path | None = None) -> dict[str, Any]:
         "evidence": chip.evidence.model_dump(),
         "code": found.code,
         "regime": found.regime,
+        "objective": found.objective,
         "realisation": p.realisation.status,
         "cores": int(p.occupied),
         "cores_per_chip": int(chip.limits.cores.value),

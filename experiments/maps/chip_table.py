@@ -10,6 +10,9 @@ from neuro.units import show
 
 MOST = 24
 """Cores from which only the fullest are printed."""
+CUT_FOR = {
+    "cores": ", cut into the fewest", "traffic": ", cut for the lowest traffic", "step": ", cut for the shortest step",
+}  # fmt: skip
 
 
 def print_map(summary: dict[str, Any], everything: bool = False) -> None:
@@ -18,7 +21,7 @@ def print_map(summary: dict[str, Any], everything: bool = False) -> None:
     chips = f" on {s['chips']} chips" if s["chips"] > 1 else ""
     used = f"{s['cores']} of {s['cores_per_chip'] * s['chips']} cores{chips}"
     named = Text.assemble((s["network"], "bold"), " on ", (s["chip"], "bold"))
-    out.print(named.append(f", {s['code']} code ({s['realisation']}): {used}"))
+    out.print(named.append(f", {s['code']} code ({s['realisation']}): {used}{CUT_FOR.get(s['objective'], '')}"))
     if s["scope"] == "priced":
         out.print("This chip is only priced: totals are held against its limits, no core is mapped.", style="dim")
     grades = s["evidence"]

@@ -16,6 +16,7 @@ from neuro.errors import DoesNotFit
 from neuro.ledger import ledger
 from neuro.mapping import search
 from neuro.network import Network
+from neuro.partition import Objective
 from neuro.traffic import arranged, traffic
 from neuro.wiring import of_network
 
@@ -27,9 +28,10 @@ def network_on_chip(
     steps: int,
     seed: int = 0,
     progress: Progress = silent,
+    objective: Objective | None = None,
 ) -> ChipMap:
     """`network` on `chip` for `steps` steps, in which its inputs send the trains `inputs` [step, neuron]; see
-    `chip_map.summary` for prices.
+    `chip_map.summary` for prices, `neuro.mapping.search` for the objective.
 
     The whole run is one inference: its steps, the input spikes that the host writes, and the neurons of populations
     without targets, which it reads. Only neurons that have something to do are updated, where the chip tells the two
@@ -52,7 +54,7 @@ def network_on_chip(
         compartments={name: _compartments(name, model, chip) for name, model in models.items()},
     )
     spikes = {name: train.sum(axis=0).astype(float) for name, train in trace.spikes.items()}
-    placement = arranged(search(wiring, chip, way, spikes)["single"], spikes, seed)
+    placement = arranged(search(wiring, chip, way, spikes, objective=objective)["single"], spikes, seed)
     trains = {name: jnp.asarray(train)[:, None] for name, train in trace.spikes.items()}
     updated = jnp.asarray([float(sum(n.sum() for n in trace.updated.values()))], jnp.float32)
     sent = traffic(placement, spikes)
@@ -65,6 +67,7 @@ def network_on_chip(
         links=link_packets(placement, spikes, sent),
         counts=average(count(placement, trains, updated)["single"], np.ones(1, np.float32)),
         layers={name: {e: float(n.mean()) for e, n in row.items()} for name, row in ledger(placement, trains).items()},
+        objective=objective,
     )
 
 

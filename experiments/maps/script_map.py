@@ -13,6 +13,7 @@ from experiments.maps.network_map import network_on_chip
 from experiments.progress import Progress, silent
 from neuro import chip as chip_file
 from neuro.errors import BadInput
+from neuro.partition import Objective
 
 DURATION = 0.1
 """Seconds that a network runs if nobody says how long."""
@@ -27,8 +28,9 @@ def script_of(network: str) -> tuple[Path, str] | None:
 
 
 def script_on_chip(
-    script: Path, name: str, chip: str, duration: float, seed: int = 0, progress: Progress = silent
-) -> ChipMap:
+    script: Path, name: str, chip: str, duration: float, seed: int = 0, progress: Progress = silent,
+    objective: Objective | None = None,
+) -> ChipMap:  # fmt: skip
     """The `brian2.Network` that `script` leaves under `name`, on `chip` while it runs for `duration` seconds.
 
     The script runs as a module would, so that what stands behind ``if __name__ == "__main__":`` does not. seed: of the
@@ -55,7 +57,7 @@ def script_on_chip(
         )
     steps = max(1, round(duration / step))
     taken = from_brian2(network, steps, seed, built, script.stem)
-    return network_on_chip(taken.network, machine, taken.inputs, steps, seed, progress)
+    return network_on_chip(taken.network, machine, taken.inputs, steps, seed, progress, objective)
 
 
 def _named(built: dict[str, Any], script: Path, name: str) -> Any:

@@ -265,6 +265,19 @@ def test_a_map_is_printed_and_drawn(call, small, tmp_path):
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_map_is_cut_for_what_is_asked(call, small):
+    """The fewest cores are one for each of three layers; for the shortest step there are more, and they do less."""
+    told = {}
+    for objective in ("cores", "step"):
+        words = ("map", small, "--chip", "loihi2", "--data", "digits", "--objective", objective)
+        told[objective] = json.loads(call(*words, "--json")[1])
+        assert told[objective]["objective"] == objective
+    assert told["cores"]["cores"] == 3 < told["step"]["cores"]
+    assert told["step"]["busiest_core_s"] < told["cores"]["busiest_core_s"]
+    _, out, _ = call(*words)
+    assert re.match(r"small on loihi2, .* of 128 cores, cut for the shortest step\n", out)
+
+
 def test_items_run_one_by_one_where_memory_is_short(call):
     words = ("digits-cnn", "--code", "bits", "--chips", "loihi2", "--devices", "eyeriss_v1", "--samples", "3", "--json")
     all_, few = (json.loads(call("compare", *words, *more)[1]) for more in ((), ("--memory", "1kB")))
@@ -286,10 +299,10 @@ def test_a_network_out_of_a_script_is_mapped(call, tmp_path):
         "s.connect()\n"
         "net = b2.Network(a, c, s)\n"
     )
-    code, out, _ = call("map", "model.py:net", "--chip", "loihi1", "--duration", 0.002, "--json")
+    code, out, _ = call("map", "model.py:net", "--chip", "loihi1", "--duration", 0.002, "--objective", "step", "--json")
     assert code == 0
     found = json.loads(out)
-    assert (found["network"], found["cores"]) == ("model", 2)
+    assert (found["network"], found["objective"]) == ("model", "step")
     assert sum(row["events"]["spike"] for row in found["layers"].values()) == 2 + 4
     assert (tmp_path / "runs" / "map-model-loihi1.png").is_file()
     code, _, err = call("map", "model.py:net", "--chip", "loihi1", "--levels", 7)

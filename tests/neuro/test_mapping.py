@@ -11,9 +11,11 @@ from neuro.chip import load, prices
 from neuro.constants import leaves
 from neuro.count import count
 from neuro.errors import DoesNotFit
-from neuro.mapping import FEWEST_PER_CORE, estimate, search
+from neuro.loads import core_prices, sweep_time
+from neuro.mapping import FEWEST_PER_CORE, estimate, mean_loads, search
 from neuro.placement import place
 from neuro.simulate import simulate
+from neuro.traffic import traffic
 from neuro.wiring import of_graph
 
 HOST = ("host_write", "host_read", "reset")  # the same for every placement: not part of the estimate
@@ -60,6 +62,23 @@ def test_the_best_of_the_ladder_is_chosen(structure, name, code, arm):
         assert estimate(chosen["stream"], mean, "stream").energy == min(
             estimate(r, mean, "stream").energy for r in rungs
         )
+
+
+@pytest.mark.parametrize(("name", "code"), ARMS)
+def test_an_objective_is_kept_in_both_regimes(name, code, arm):
+    """Whatever else a run would cost: no placement takes fewer cores, less traffic, or has a shorter step."""
+    graph, chip, realisation, _, mean = arm(1, name, code)
+    wiring = of_graph(graph, chip, realisation)
+    found = {o: search(wiring, chip, realisation, mean, objective=o) for o in ("cores", "traffic", "step")}
+    for placed in found.values():
+        assert set(placed) == set(search(wiring, chip, realisation, mean))
+        assert len({id(p) for p in placed.values()}) == 1
+    cuts = {objective: placed["single"] for objective, placed in found.items()}
+    busiest = {o: (mean_loads(p, mean) @ core_prices(p) + sweep_time(p)).max() for o, p in cuts.items()}
+    assert cuts["cores"].number == min(p.number for p in cuts.values())
+    assert busiest["step"] == min(busiest.values()) < busiest["cores"]
+    packets = {o: traffic(p, mean).sum() for o, p in cuts.items()}
+    assert packets["traffic"] == min(packets.values())
 
 
 @pytest.mark.parametrize(("name", "code"), ARMS)
