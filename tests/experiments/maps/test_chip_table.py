@@ -20,7 +20,7 @@ def summary():
         "network": "net", "chip": "loihi2", "scope": "mapped", "code": "bits", "realisation": "native", "cores": 30,
         "cores_per_chip": 128, "chips": 1, "violations": [],
         "evidence": {"energy": "undisclosed", "latency": "same chip"},
-        "regime": "single", "rows": [row(i, i / 30) for i in range(30)],
+        "regime": "single", "objective": None, "rows": [row(i, i / 30) for i in range(30)],
         "limits": [
             {"limit": "axons_in", "used_most": 3960.0, "allowed": 4096.0},
             {"limit": "fan_in", "used_most": 9.0, "allowed": None},
@@ -36,6 +36,11 @@ def summary():
 def printed(summary, capsys, everything=False) -> str:
     print_map(summary, everything)
     return capsys.readouterr().out
+
+
+def test_what_layers_were_cut_for_is_told(summary, capsys):
+    text = printed(summary | {"objective": "traffic"}, capsys)
+    assert text.startswith("net on loihi2, bits code (native): 30 of 128 cores, cut for the lowest traffic\n")
 
 
 def test_limits_traffic_time_and_energy_are_told(summary, capsys):
