@@ -149,7 +149,8 @@ def compare(
     arms = _spiking_arms(machines, by_chip, dataset.y, accuracies, placements, refused)
     zeros = zero_shares(integer, counts[:ZEROS], {n.name for n in network.nodes})
     for machine in machines:
-        arms += same_silicon.arms(machine, integer, counts[:ZEROS], integer_accuracy)
+        pilot = calibration[:PILOT]
+        arms += same_silicon.arms(machine, integer, counts[:ZEROS], integer_accuracy, pilot, options.seed)
     dense = [Machine(d.kind, d, partial(conventional.prices, d)) for d in devices]
     matched = workload(network, zeros, options.weight_bits)
     if converted is not None and found.is_given:

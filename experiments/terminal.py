@@ -52,7 +52,7 @@ def progress_bars() -> Iterator[Callable[[str, int], Callable[[int], None]]]:
 
 
 def table(comparison: "Comparison", summary: dict[str, Any]) -> None:
-    """Prints the comparison: what was compared, the proof, the arms, the verdict."""
+    """Prints the comparison: what was compared, the verdict, the proof, the arms; the answer again in one line."""
     console = screen()
     accuracy, scenario = summary["accuracy"], summary["scenario"]
     console.print(
@@ -60,6 +60,7 @@ def table(comparison: "Comparison", summary: dict[str, Any]) -> None:
     )
     console.print(f"input: {summary['data']['preprocessing']}; counts 0..{summary['data']['input_levels']}")
     console.print(f"accuracy: float {_percent(accuracy['float'])}, integer {_percent(accuracy['integer'])}")
+    _verdict(console, summary)
     console.print(_codes(summary))
     rate = "back to back" if scenario["rate_hz"] is None else f"{scenario['rate_hz']:g} inferences a second"
     console.print(
@@ -69,22 +70,30 @@ def table(comparison: "Comparison", summary: dict[str, Any]) -> None:
     console.print(LEGEND, style="dim")
     for line in _measured_here(comparison, summary):
         console.print(f"  {line}")
-    for arm in summary["arms"]:
-        if arm["energy_j"] is None and arm["kind"] != "measured":
-            console.print(f"  not priced: {arm['name']}: {arm['reason']}", style="dim")
-    best = summary["verdict"]["latency"]["best_snn"] or summary["verdict"]["energy"]["best_snn"]
-    for arm in summary["arms"]:
-        if arm["name"] == best:
-            console.print(f"\nThe fastest spiking arm, {best}, is {arm['bound']}.")
+    for reason, names in _not_priced(summary).items():
+        console.print(f"  not priced: {', '.join(names)}: {reason}", style="dim")
+    console.print(f"\n{_answer(summary)}", style="bold")
+    console.print(f"record: {summary['record']}  (neuro report RECORD draws it as HTML)")
+
+
+def _answer(summary: dict[str, Any]) -> str:
     words = (f"{LABELS[name]} {v['word']} (P = {v['p_snn_wins']:.2f})" for name, v in summary["verdict"].items())
-    console.print(f"\nDoes the spiking network win? {'; '.join(words)}.", style="bold")
+    return f"Does the spiking network win? {'; '.join(words)}."
+
+
+def _verdict(console: Console, summary: dict[str, Any]) -> None:
+    """Prints the answer and what it rests on: rivals, their classes, the duty cycle, where most doubt comes from."""
+    console.print(f"\n{_answer(summary)}", style="bold")
     for name, verdict in summary["verdict"].items():
         console.print(sentence(name, verdict))
-        if verdict["best_binary_snn"] not in (None, verdict["best_snn"]):
-            console.print(
-                f"{verdict['best_snn']} sends integers: a quantised network driven by events. The best arm with binary "
-                f"spikes is {verdict['best_binary_snn']}."
-            )
+    binary = {n: v for n, v in summary["verdict"].items() if v["best_binary_snn"] not in (None, v["best_snn"])}
+    if binary:
+        graded = ", ".join(sorted({v["best_snn"] for v in binary.values()}))
+        listed = "; ".join(f"{v['best_binary_snn']} on {LABELS[name]}" for name, v in binary.items())
+        console.print(
+            f"{graded}: spikes that carry integers, that is a quantised network driven by events. Best with binary "
+            f"spikes: {listed}."
+        )
     classes = summary["verdict"]["energy"]["classes"]
     if classes:
         listed = "; ".join(f"{name} P = {c['p_snn_wins']:.2f} against {c['rival']}" for name, c in classes.items())
@@ -101,7 +110,11 @@ def table(comparison: "Comparison", summary: dict[str, Any]) -> None:
         "Everything is modelled, not measured. P is the share of joint draws of all constants in which the spiking "
         "arm is below the rival: a belief in this scenario, not a frequency."
     )
-    console.print(f"\nrecord: {summary['record']}  (neuro report RECORD draws it as HTML)")
+    best = summary["verdict"]["latency"]["best_snn"] or summary["verdict"]["energy"]["best_snn"]
+    for arm in summary["arms"]:
+        if arm["name"] == best:
+            console.print(f"The fastest spiking arm, {best}, is {arm['bound']}.")
+    console.print()
 
 
 def sentence(quantity: str, verdict: dict[str, Any]) -> str:
@@ -192,6 +205,15 @@ def _arms(summary: dict[str, Any]) -> Table:
             str(arm["batch"]), " / ".join(held_against(arm["basis"])), style=style,
         )  # fmt: skip
     return rows
+
+
+def _not_priced(summary: dict[str, Any]) -> dict[str, list[str]]:
+    """Names of the arms without a price, by the reason."""
+    found: dict[str, list[str]] = {}
+    for arm in summary["arms"]:
+        if arm["energy_j"] is None and arm["kind"] != "measured":
+            found.setdefault(arm["reason"], []).append(arm["name"])
+    return found
 
 
 def _measured_here(comparison: "Comparison", summary: dict[str, Any]) -> list[str]:

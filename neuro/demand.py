@@ -140,10 +140,9 @@ class Demand:
         """
         return self._whole | {"axons_out": float(self.axons_out(WHOLE, reached)[0])}
 
-    def fewest(self, needs: dict[str, float], capacity: float) -> int:
+    def fewest(self, needs: dict[str, float]) -> int:
         """The largest ceil(need / capacity) over the limits."""
-        room = {limit: capacity if limit == "compartments" else allowed(self.chip, limit) for limit in needs}
-        return max(1, *(ceil(need / room[limit]) for limit, need in needs.items()))
+        return max(1, *(ceil(need / allowed(self.chip, limit)) for limit, need in needs.items()))
 
     # --- time and traffic ---------------------------------------------------------------------------------------------
 

@@ -10,13 +10,10 @@ from neuro.capability import Realisation
 from neuro.chip import Chip
 from neuro.count import MOST_LEVELS
 from neuro.effects import load_events
-from neuro.errors import DoesNotFit
 from neuro.loads import core_prices, sweep_events, sweep_time
 from neuro.partition import Objective
-from neuro.placement import Placement, place
+from neuro.placement import Placement, ladder, place
 from neuro.wiring import Wiring
-
-FEWEST_PER_CORE = 16
 
 
 @dataclass(frozen=True)
@@ -37,34 +34,24 @@ def search(
 ) -> dict[str, Placement]:
     """The best of a ladder of placements by regime: ``single`` by energy-delay product, ``stream`` by energy.
 
-    The ladder halves the neurons on a core until the chip is full. spikes: mean spikes per inference of every neuron,
-    by population, from a pilot run. allow: see `place`. objective: the one placement cut for it instead (see
-    `neuro.partition.partition`), the same in both regimes.
+    The ladder goes from the fewest cores to the shortest step that they allow, see `neuro.placement.ladder`. spikes:
+    mean spikes per inference of every neuron, by population, from a pilot run. allow: see `place`. objective: the one
+    placement cut for it instead (see `neuro.partition.partition`), the same in both regimes.
 
     Raises:
         DoesNotFit: not even the densest placement does.
     """
     regimes = ("single", "stream") if realisation.streams else ("single",)
     if objective:
-        return dict.fromkeys(regimes, place(wiring, chip, realisation, None, allow, objective, spikes))
-    ladder = [place(wiring, chip, realisation, allow=allow)]
-    most = int(chip.limits.compartments.value)
-    while chip.scope == "mapped" and not ladder[0].violations and (most := most // 2) >= FEWEST_PER_CORE:
-        try:
-            rung = place(wiring, chip, realisation, most)
-        except DoesNotFit:
-            break
-        if rung.chips > ladder[0].chips:
-            break
-        if rung.number != ladder[-1].number:
-            ladder.append(rung)
+        return dict.fromkeys(regimes, place(wiring, chip, realisation, allow, objective, spikes))
+    rungs = ladder(wiring, chip, realisation, spikes, allow)
 
     def delay_product(p: Placement) -> float:
         e = estimate(p, spikes, "single")
         return e.energy * e.time
 
     best = {"single": delay_product, "stream": lambda p: estimate(p, spikes, "stream").energy}
-    return {regime: min(ladder, key=best[regime]) for regime in regimes}
+    return {regime: min(rungs, key=best[regime]) for regime in regimes}
 
 
 def mean_loads(placement: Placement, spikes: dict[str, Float[np.ndarray, "neuron"]]) -> Float[np.ndarray, "core load"]:

@@ -30,13 +30,12 @@ NEARLY = 1.02
 
 
 def partition(
-    wiring: Wiring, chip: Chip, realisation: Realisation, most: int | None = None, allow: bool = False,
+    wiring: Wiring, chip: Chip, realisation: Realisation, allow: bool = False,
     objective: Objective = "cores", spikes: dict[str, Float[np.ndarray, "neuron"]] | None = None,
 ) -> dict[str, Cut]:  # fmt: skip
     """Every layer within every limit, layers in their order.
 
-    most: compartments to put on one core at most, below the chip's own limit: fewer make steps shorter. allow: a limit
-    that no cut can keep is noted instead of refused.
+    allow: a limit that no cut can keep is noted instead of refused.
 
     objective: ``cores``, the fewest; ``traffic``, the fewest packets a step; ``step``, the shortest step of the busiest
     core with all cores of as many chips as the fewest cores take. The last two go by `spikes`: mean spikes of every
@@ -47,14 +46,34 @@ def partition(
     """
     if objective == "step" and spikes is None:
         raise ValueError("the shortest step depends on the spikes; give their means from a run")
-    capacity = float(min(chip.limits.compartments.value, most or inf))
-    search = Search(wiring, chip, realisation, capacity, allow, _rates(wiring, spikes))
-    fewest = _fewest(search)
+    search = _search(wiring, chip, realisation, allow, spikes)
     if objective == "traffic":
-        fewest = search.cut(_least_traffic)
+        return _ordered(wiring, search.cut(_least_traffic))
+    fewest = _fewest(search)
     if objective == "step" and not chip.whole_layers:
-        fewest = _shortest(search, fewest)
-    return {layer.name: fewest[layer.name] for layer in wiring.layers}
+        return _ordered(wiring, _shortest(search, fewest))
+    return _ordered(wiring, fewest)
+
+
+def frontier(
+    wiring: Wiring, chip: Chip, realisation: Realisation, spikes: dict[str, Float[np.ndarray, "neuron"]],
+    allow: bool = False,
+) -> list[dict[str, Cut]]:  # fmt: skip
+    """From the fewest cores to the shortest step, each cut the fewest cores for half the time of the step before.
+
+    One cut where limits are broken or a core holds a whole layer. See `partition` for `spikes`, `allow` and errors.
+    """
+    search = _search(wiring, chip, realisation, allow, spikes)
+    fewest = _fewest(search)
+    if chip.whole_layers or any(cut.broken for cut in fewest.values()):
+        return [_ordered(wiring, fewest)]
+    shortest = _shortest(search, fewest)
+    cores, least = _cores(search, fewest), max(search.times(shortest).values())
+    seconds, between = max(search.times(fewest).values()) / 2, []
+    while seconds > least * NEARLY:
+        between.append(search.cut(_within(seconds), cores))
+        seconds /= 2
+    return [_ordered(wiring, cuts) for cuts in (fewest, *between, shortest) if cuts]
 
 
 def bound(wiring: Wiring, chip: Chip, realisation: Realisation, cuts: dict[str, Cut] | None = None) -> int:
@@ -64,7 +83,7 @@ def bound(wiring: Wiring, chip: Chip, realisation: Realisation, cuts: dict[str, 
     `cuts`, one for each core that hears it. Where synapses are packed in rows the need is that of the whole layer's
     rows, which shorter indices on several cores can undercut.
     """
-    total, search = 0, Search(wiring, chip, realisation, inf, True, {})
+    total, search = 0, _search(wiring, chip, realisation, True, {})
     for layer in wiring.layers:
         demand = search.demand(layer)
         heard = [
@@ -74,7 +93,7 @@ def bound(wiring: Wiring, chip: Chip, realisation: Realisation, cuts: dict[str, 
         needs = demand.whole([h.astype(float) for h in heard])
         if chip.memory:
             needs["synapse_memory"] = float(demand.memory(WHOLE)[0])
-        total += demand.fewest(needs, chip.limits.compartments.value)
+        total += demand.fewest(needs)
     return total
 
 
@@ -83,7 +102,16 @@ def step_time(
     cuts: dict[str, Cut],
 ) -> dict[str, float]:  # fmt: skip
     """Seconds of the busiest core of each layer in a step, from mean spikes in a run and nominal prices."""
-    return Search(wiring, chip, realisation, inf, True, _rates(wiring, spikes)).times(cuts)
+    return _search(wiring, chip, realisation, True, spikes).times(cuts)
+
+
+def _search(wiring: Wiring, chip: Chip, realisation: Realisation, allow: bool, spikes: dict | None) -> Search:
+    return Search(wiring, chip, realisation, allow, _rates(wiring, spikes))
+
+
+def _ordered(wiring: Wiring, cuts: dict[str, Cut]) -> dict[str, Cut]:
+    """The layers in the order of the network; they are cut from the output backwards."""
+    return {layer.name: cuts[layer.name] for layer in wiring.layers}
 
 
 def _rates(wiring: Wiring, spikes: dict[str, np.ndarray] | None) -> dict[str, np.ndarray]:
@@ -162,10 +190,7 @@ def _fewest(search: Search) -> dict[str, Cut]:
 
 def _shortest(search: Search, fewest: dict[str, Cut]) -> dict[str, Cut]:
     """Bisection on the time of a step: the shortest that the cores allow, each layer on the fewest that meet it."""
-    chip, clock = search.chip, 1 if search.realisation.clock else 0
-    each = int(chip.limits.cores.value)
-    taken = sum(cut.number for cut in fewest.values()) + clock
-    cores = -(-taken // each) * each - clock
+    cores = _cores(search, fewest)
     slowest = max(search.times(fewest).values())
     best, high, low = fewest, slowest, slowest / cores
     while high > low * NEARLY:
@@ -176,3 +201,9 @@ def _shortest(search: Search, fewest: dict[str, Cut]) -> dict[str, Cut]:
         else:
             low = middle
     return best
+
+
+def _cores(search: Search, fewest: dict[str, Cut]) -> int:
+    """All cores of as many chips as the fewest cores take; the clock neurons have one."""
+    each, clock = int(search.chip.limits.cores.value), 1 if search.realisation.clock else 0
+    return -(-(sum(cut.number for cut in fewest.values()) + clock) // each) * each - clock

@@ -1,5 +1,6 @@
 """Which neuron sits on which core of which chip, and how many synapses every source has onto every core."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import ceil
 
@@ -12,7 +13,7 @@ from neuro.capability import Realisation
 from neuro.chip import Chip
 from neuro.demand import allowed, event, stored
 from neuro.errors import DoesNotFit
-from neuro.partition import Objective, partition
+from neuro.partition import Objective, frontier, partition
 from neuro.schedule import Schedule
 from neuro.search import LIMITS, Cut
 from neuro.topology import Topology, stop
@@ -101,26 +102,49 @@ class Placement:
 
 
 def place(
-    wiring: Wiring, chip: Chip, realisation: Realisation, most: int | None = None, allow: bool = False,
+    wiring: Wiring, chip: Chip, realisation: Realisation, allow: bool = False,
     objective: Objective = "cores", spikes: dict[str, Float[np.ndarray, "neuron"]] | None = None,
 ) -> Placement:  # fmt: skip
     """The network cut by `objective` (see `partition`), cores numbered along the chip in the order of the layers.
 
-    most: compartments to put on one core at most. allow: limits that do not hold are noted in the placement instead of
+    allow: limits that do not hold are noted in the placement instead of
     refused. spikes: mean spikes of every neuron in a run, which objectives go by. A chip that is only priced holds its
     totals against those of the chip.
 
     Raises:
         DoesNotFit: the first limit that cannot be met, the need, and what to try.
     """
+    return _cut(
+        wiring, chip, realisation, allow, lambda: [partition(wiring, chip, realisation, allow, objective, spikes)]
+    )[0]
+
+
+def ladder(
+    wiring: Wiring, chip: Chip, realisation: Realisation, spikes: dict[str, Float[np.ndarray, "neuron"]],
+    allow: bool = False,
+) -> list[Placement]:  # fmt: skip
+    """Placements from the fewest cores to the shortest step (see `neuro.partition.frontier`); otherwise as `place`."""
+    return _cut(wiring, chip, realisation, allow, lambda: frontier(wiring, chip, realisation, spikes, allow))
+
+
+def _cut(
+    wiring: Wiring, chip: Chip, realisation: Realisation, allow: bool, cut: Callable[[], list[dict[str, Cut]]]
+) -> list[Placement]:
+    """A placement of each of the cuts: of the first in any case, of others where they fit."""
     violations = _misfits(wiring, chip, realisation)
     if chip.scope == "priced":
-        return _whole(wiring, chip, realisation, violations, allow)
+        return [_whole(wiring, chip, realisation, violations, allow)]
     if violations and not allow:
         raise DoesNotFit(violations[0])
-    cuts = partition(wiring, chip, realisation, most, allow, objective, spikes)
-    violations += [broken for cut in cuts.values() for broken in cut.broken]
-    return assemble(wiring, chip, realisation, cuts, violations, allow)
+    first, *others = cut()
+    broken = violations + [limit for each in first.values() for limit in each.broken]
+    placed = [assemble(wiring, chip, realisation, first, broken, allow)]
+    for cuts in others:
+        try:
+            placed.append(assemble(wiring, chip, realisation, cuts, list(violations)))
+        except DoesNotFit:
+            continue
+    return placed
 
 
 def topology_of(chip: Chip, chips: int) -> Topology:

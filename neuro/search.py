@@ -63,7 +63,6 @@ class Search:
     wiring: Wiring
     chip: Chip
     realisation: Realisation
-    capacity: float
     allow: bool
     rates: dict[str, np.ndarray]
     demands: dict[str, Demand] = field(default_factory=dict)
@@ -171,15 +170,14 @@ class Task:
         chip, layer, single = self.search.chip, self.layer, self.demand.single(self.reached)
         found = {}
         for limit, need in single.items():
-            room = self.search.capacity if limit == "compartments" else allowed(chip, limit)
-            if need > room:
+            if need > allowed(chip, limit):
                 found[limit] = _refusal(chip, layer, limit, need)
         return found
 
     def too_many(self) -> str:
         """That the layer fills more cores than there are, in words; empty where it does not."""
         needs = {k: v for k, v in self.demand.whole(self.reached).items() if k not in self.hopeless}
-        cores, room, chip = self.demand.fewest(needs, self.search.capacity), self.search.room, self.search.chip
+        cores, room, chip = self.demand.fewest(needs), self.search.room, self.search.chip
         if cores <= room or chip.whole_layers:
             return ""
         return (
@@ -190,7 +188,7 @@ class Task:
     def candidates(self, fewest: int = 1, most: int | float = inf) -> list[Parts]:
         """Cuts to look at, in order: none with fewer cores than the needs of the whole layer fill."""
         needs = {k: v for k, v in self.demand.whole(self.reached).items() if k not in self.hopeless}
-        lowest = min(self.demand.fewest(needs, self.search.capacity), self.search.room)
+        lowest = min(self.demand.fewest(needs), self.search.room)
         return list(parts(self.layer.shape, max(lowest, fewest), min(most, self.cores, self.search.room)))
 
     def asked(self, cut: Parts | None = None, seconds: float = inf) -> float:
@@ -204,7 +202,7 @@ class Task:
                 reached = list(self._hearing(source.name, {self.layer.name: here}).values())
                 if demand.sent(reached) > allowed(chip, "axons_out"):
                     return inf
-                limits = demand.fewest(demand.whole(reached), self.search.capacity)
+                limits = demand.fewest(demand.whole(reached))
                 work = demand.work(_sent(chip, np.sum(reached, axis=0))) if seconds < inf else 0.0
                 total += max(limits, ceil(work / seconds))
         return total
@@ -225,7 +223,7 @@ class Task:
         """The first limit that the cut does not keep and the need of the core that needs most; cheap ones first."""
         chip, demand, skip = self.search.chip, self.demand, self.hopeless
         for limit, room, use in (
-            ("compartments", self.search.capacity, demand.compartments),
+            ("compartments", allowed(chip, "compartments"), demand.compartments),
             ("axons_out", allowed(chip, "axons_out"), lambda cut: demand.axons_out(cut, self.outward(cut))),
             ("synapse_memory", allowed(chip, "synapse_memory"), demand.memory),
             ("thresholds", allowed(chip, "thresholds"), demand.thresholds),

@@ -6,13 +6,19 @@ from functools import partial
 import numpy as np
 import pytest
 
+from converters.encode import encode
 from experiments import same_silicon
 from experiments.arm import Arm, Machine
+from experiments.run import mean_spikes, run
 from experiments.same_silicon import mean_counts, offered, placed
+from neuro.capability import realise
 from neuro.chip import Chip, load, prices
 from neuro.constants import Number, leaves
 from neuro.cost import cost
 from neuro.counts import Counts
+from neuro.mapping import search
+from neuro.traffic import arranged
+from neuro.wiring import of_graph
 
 ITEMS = np.array([[2, 1]])
 
@@ -22,7 +28,7 @@ def found(tiny_integer) -> Callable[..., list[Arm]]:
     def build(chip: Chip | str, items: np.ndarray = ITEMS) -> list[Arm]:
         chip = load(chip) if isinstance(chip, str) else chip
         machine = Machine("neuromorphic", chip, partial(prices, chip))
-        return same_silicon.arms(machine, tiny_integer, items, 0.9)
+        return same_silicon.arms(machine, tiny_integer, items, 0.9, items)
 
     return build
 
@@ -98,9 +104,9 @@ def test_a_matrix_unit_does_not_wait_for_ticks(found, tiny_integer):
     # Over two chips too.
     few = Number(value="2", source="gonzalez2024", basis="datasheet")  # pyright: ignore
     small = chip.model_copy(update={"limits": chip.limits.model_copy(update={"cores": few})})
-    placement, graph = placed(tiny_integer, small, "mac")
-    assert placement.chips == 2
-    split = mean_counts(graph, placement, "mac", ITEMS)["single"]
+    placements, graph = placed(tiny_integer, small, "mac", ITEMS)
+    assert placements["single"].chips == 2
+    split = mean_counts(graph, placements["single"], "mac", ITEMS)["single"]
     assert cost(split, table).latency > 0  # nothing that happens is without a price
 
 
@@ -111,3 +117,20 @@ def test_an_integer_network_that_does_not_fit_is_listed_with_the_reason(found):
     arms = found(small)
     assert [(arm.regime, arm.fits, arm.counts) for arm in arms] == [("single", False, None), ("stream", False, None)]
     assert all("needs 3 cores; loihi2 has 1" in (arm.reason or "") for arm in arms)
+
+
+@pytest.mark.parametrize("structure", [0, 1])
+def test_a_graded_spike_is_an_activation_that_is_not_zero(structure, random_network):
+    """One sample at a time the converted network and the integer one are one thing: same cores, same events."""
+    integer, chip = random_network(structure, np.random.default_rng(structure), 7, 7), load("loihi2")
+    items = np.random.default_rng(1).integers(0, 8, (5, 2, 6, 5))
+    machine = Machine("neuromorphic", chip, partial(prices, chip))
+    one = next(arm for arm in same_silicon.arms(machine, integer, items, None, items) if arm.regime == "single")
+    spiking = encode(integer, "graded")
+    way = realise(chip, "graded", spiking)
+    spikes = mean_spikes(spiking, items)
+    placement = arranged(search(of_graph(spiking, chip, way), chip, way, spikes)["single"], spikes)
+    counts = run(spiking, None, items, {(chip.name, "single"): placement}, lambda n: None).counts[chip.name, "single"]
+    assert one.units_used["cores"] == placement.number > 3
+    ours, theirs = events(one), {name: float(np.mean(n)) for name, n in counts.events.items()}
+    assert ours == pytest.approx(theirs)

@@ -33,10 +33,10 @@ def seconds(path: Path, time) -> np.ndarray:
     return (np.asarray(path.counts) @ np.array([time[name] for name in path.names])).max(axis=-1).sum(axis=-1)
 
 
-def placed(graph: Graph, chip: Chip, code: str, most: int | None = None) -> Placement:
+def placed(graph: Graph, chip: Chip, code: str) -> Placement:
     spiking = encode(graph, code, 9 if code == "rate" else None)
     way = realise(chip, code, spiking)
-    return place(of_graph(spiking, chip, way), chip, way, most)
+    return place(of_graph(spiking, chip, way), chip, way)
 
 
 def tiny(tiny_network, name: str):
@@ -140,11 +140,11 @@ def runs(random_network):
 @pytest.mark.parametrize(
     ("name", "code", "structure"), [("loihi1", "unary", 0), ("loihi2", "rate", 2), ("loihi2", "bits", 1)]
 )
-def test_events_are_conserved(name, code, structure, runs, counter):
+def test_events_are_conserved(name, code, structure, runs, counter, altered_chip):
     """Spikes and synaptic operations depend on the network only; packets on how many cores a neuron reaches."""
     graph, spikes = runs(structure, code)
-    for most in (None, 32) if structure == 1 else (32,):
-        placement = placed(graph, load(name), code, most)
+    for chip in (load(name), altered_chip(name, compartments=32))[structure != 1 :]:
+        placement = placed(graph, chip, code)
         got = counter(placement)(spikes)["single"].events
         network = activity(fan_outs(as_stored(graph, load(name))), spikes)
         lines, clocked, packets = clock_events(placement)
@@ -227,9 +227,9 @@ def core_seconds(placement: Placement) -> np.ndarray:
     ("name", "code", "structure"),
     [("loihi1", "rate", 0), ("loihi2", "rate", 0), ("loihi2", "bits", 0), ("loihi2", "bits", 2)],
 )
-def test_time_is_the_slowest_core_of_every_step(name, code, structure, runs, counter):
+def test_time_is_the_slowest_core_of_every_step(name, code, structure, runs, counter, altered_chip):
     graph, spikes = runs(structure, code)
-    placement = placed(graph, load(name), code, 24)
+    placement = placed(graph, altered_chip(name, compartments=24), code)
     counts = counter(placement)(spikes)
     time, table = nominal(placement.chip).time, core_seconds(placement)
     total = len_of(placement)

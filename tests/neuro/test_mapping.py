@@ -10,10 +10,9 @@ from neuro.capability import realise
 from neuro.chip import load, prices
 from neuro.constants import leaves
 from neuro.count import count
-from neuro.errors import DoesNotFit
 from neuro.loads import core_prices, sweep_time
-from neuro.mapping import FEWEST_PER_CORE, estimate, mean_loads, search
-from neuro.placement import place
+from neuro.mapping import estimate, mean_loads, search
+from neuro.placement import ladder
 from neuro.simulate import simulate
 from neuro.traffic import traffic
 from neuro.wiring import of_graph
@@ -48,13 +47,8 @@ def test_the_best_of_the_ladder_is_chosen(structure, name, code, arm):
     wiring = of_graph(graph, chip, realisation)
     chosen = search(wiring, chip, realisation, mean)
     assert set(chosen) == ({"single", "stream"} if realisation.streams else {"single"})
-    rungs, most = [place(wiring, chip, realisation)], int(chip.limits.compartments.value)
-    while (most := most // 2) >= FEWEST_PER_CORE:
-        try:
-            rungs.append(place(wiring, chip, realisation, most))
-        except DoesNotFit:
-            break
-    assert len({r.number for r in rungs}) > 1
+    rungs = ladder(wiring, chip, realisation, mean)
+    assert len({r.number for r in rungs}) > 2
     single = [e.energy * e.time for e in (estimate(r, mean, "single") for r in rungs)]
     got = estimate(chosen["single"], mean, "single")
     assert got.energy * got.time == min(single)
@@ -83,10 +77,10 @@ def test_an_objective_is_kept_in_both_regimes(name, code, arm):
 
 @pytest.mark.parametrize(("name", "code"), ARMS)
 @pytest.mark.parametrize("structure", [1])
-@pytest.mark.parametrize("most", [None, 16])
-def test_the_estimate_is_near_the_count(structure, name, code, most, arm):
+@pytest.mark.parametrize("rung", [0, -1])
+def test_the_estimate_is_near_the_count(structure, name, code, rung, arm):
     graph, chip, realisation, spikes, mean = arm(structure, name, code)
-    placement = place(of_graph(graph, chip, realisation), chip, realisation, most)
+    placement = ladder(of_graph(graph, chip, realisation), chip, realisation, mean)[rung]
     table = prices(chip, {path: c.value for path, c in leaves(chip)}, "chip")
     for regime, counts in count(placement, spikes).items():
         path = counts.interval

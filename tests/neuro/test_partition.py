@@ -18,7 +18,7 @@ from neuro.errors import BadInput, DoesNotFit
 from neuro.graph import Graph, Node
 from neuro.layers import Conv, Dense, Input, Reshape, Threshold
 from neuro.network import Network, Neurons, Projection
-from neuro.partition import _first, bound, partition, step_time
+from neuro.partition import _first, bound, frontier, partition, step_time
 from neuro.placement import Placement, place, place_at
 from neuro.search import Search
 from neuro.stages import populations
@@ -247,6 +247,26 @@ def test_objectives_against_every_partition(small, altered_chip):
     assert bound(wiring, chip, NATIVE) <= number["cores"]
 
 
+def test_the_frontier_against_every_partition(small, altered_chip):
+    """From the fewest cores to the shortest step; each cut is done in half the time of the one before, on at most a
+    core more than any partition that is as quick."""
+    wiring, spikes = small
+    chip = altered_chip("loihi2", cores=12, chips=1)
+    every = everything(wiring, chip, spikes, 12)
+    rungs = frontier(wiring, chip, NATIVE, spikes)
+    number = [sum(cut.number for cut in cuts.values()) for cuts in rungs]
+    step = [max(step_time(wiring, chip, NATIVE, spikes, cuts).values()) for cuts in rungs]
+    ends = (partition(wiring, chip, NATIVE), partition(wiring, chip, NATIVE, objective="step", spikes=spikes))
+    for cuts, end in zip((rungs[0], rungs[-1]), ends, strict=True):
+        assert {name: cut.parts for name, cut in cuts.items()} == {name: cut.parts for name, cut in end.items()}
+    assert len(rungs) == 3
+    assert number == sorted(set(number))
+    for k, (cores, seconds) in enumerate(zip(number[:-1], step[:-1], strict=True)):
+        assert seconds <= step[0] / 2**k
+        assert cores <= every[every[:, 1] <= seconds, 2].min() + 1
+    assert step[-1] == min(step)
+
+
 @pytest.mark.parametrize(("heard", "sent", "plain"), [(60, 40, 23), (60, 36, 23), (80, 30, 36), (144, 60, 7)])
 def test_fewest_cores_where_sending_is_dear(heard, sent, plain, small, altered_chip):
     """Near the fewest of all partitions where a layer in few groups saves cores before it, and never more than by the
@@ -261,7 +281,7 @@ def test_fewest_cores_where_sending_is_dear(heard, sent, plain, small, altered_c
 def search(wiring, chip) -> Search:
     """Every neuron spikes in every step."""
     rates = {layer.name: np.ones(layer.size) for layer in wiring.layers}
-    return Search(wiring, chip, NATIVE, chip.limits.compartments.value, False, rates)
+    return Search(wiring, chip, NATIVE, False, rates)
 
 
 def test_a_network_that_the_plain_rule_cannot_cut(small, altered_chip):

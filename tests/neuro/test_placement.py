@@ -34,7 +34,7 @@ def compiled(random_network):
     return get
 
 
-def assert_sound(graph: Graph, placement: Placement, most: int | None = None) -> None:
+def assert_sound(graph: Graph, placement: Placement) -> None:
     chip = placement.chip
     taken = []
     for node in populations(graph):
@@ -58,39 +58,37 @@ def assert_sound(graph: Graph, placement: Placement, most: int | None = None) ->
     if clock:
         lines = 2 * placement.realisation.clock + placement.realisation.clock_bias
         assert placement.used["compartments"][-1] == lines
-    assert most is None or slots.max() <= most
 
 
 @settings(max_examples=25)
 @given(
     structure=st.integers(0, STRUCTURES - 1),
     arm=st.sampled_from([("loihi1", "rate"), ("loihi1", "unary"), ("loihi2", "rate"), ("loihi2", "bits")]),
-    compartments=st.sampled_from([40, 96, 1024]),
+    compartments=st.sampled_from([17, 30, 40, 96, 1024]),
     axons=st.sampled_from([60, 200, 4096]),
     memory=st.sampled_from([4000, 20000, 768000]),
-    most=st.sampled_from([None, 17, 30]),
 )
-def test_limits_hold(structure, arm, compartments, axons, memory, most, compiled, altered_chip):
+def test_limits_hold(structure, arm, compartments, axons, memory, compiled, altered_chip):
     name, code = arm
     graph = compiled(structure, code)
     chip = altered_chip(name, compartments=compartments, axons_in=axons, axons_out=axons, synapse_memory=memory)
     try:
         way = realise(chip, code, graph)
-        placement = place(of_graph(graph, chip, way), chip, way, most)
+        placement = place(of_graph(graph, chip, way), chip, way)
     except DoesNotFit:
-        assert min(compartments, axons, most or 99) < 99 or memory < 768000  # the chip as it is holds all of them
+        assert min(compartments, axons) < 99 or memory < 768000  # the chip as it is holds all of them
     else:
-        assert_sound(graph, placement, most)
+        assert_sound(graph, placement)
 
 
 @pytest.mark.parametrize("structure", range(STRUCTURES))
-@pytest.mark.parametrize("most", [None, 40])
-def test_every_synapse_is_on_a_core(structure, most, compiled):
+@pytest.mark.parametrize("compartments", [8192, 40])
+def test_every_synapse_is_on_a_core(structure, compartments, compiled, altered_chip):
     """Over the cores of all targets the synapses of a neuron are its fan-out, however the network is cut."""
     graph = compiled(structure, "bits")
-    chip = load("loihi2")
+    chip = altered_chip("loihi2", compartments=compartments)
     way = realise(chip, "bits", graph)
-    placement = place(of_graph(graph, chip, way), chip, way, most)
+    placement = place(of_graph(graph, chip, way), chip, way)
     want = fan_outs(as_stored(graph, chip))
     got = {name: np.zeros_like(total) for name, total in want.items()}
     for fan in placement.fans:
@@ -100,11 +98,13 @@ def test_every_synapse_is_on_a_core(structure, most, compiled):
         np.testing.assert_array_equal(got[name], total, err_msg=name)
 
 
-def test_fewer_on_a_core_takes_more_cores(compiled):
+def test_smaller_cores_are_more_cores(compiled, altered_chip):
     graph = compiled(1, "bits")
-    chip = load("loihi2")
-    realisation = realise(chip, "bits", graph)
-    numbers = [place(of_graph(graph, chip, realisation), chip, realisation, most).number for most in (None, 60, 30, 16)]
+    numbers = []
+    for compartments in (8192, 60, 30, 16):
+        chip = altered_chip("loihi2", compartments=compartments)
+        way = realise(chip, "bits", graph)
+        numbers.append(place(of_graph(graph, chip, way), chip, way).number)
     assert numbers == sorted(numbers)
     assert numbers[-1] > numbers[0]
 

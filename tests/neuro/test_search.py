@@ -18,7 +18,7 @@ NATIVE = Realisation("native")
 def search(graph, chip, rates=None) -> Search:
     """A search without any limit on compartments but the chip's."""
     wiring = of_graph(graph, chip, NATIVE)
-    return Search(wiring, chip, NATIVE, chip.limits.compartments.value, False, rates or {})
+    return Search(wiring, chip, NATIVE, False, rates or {})
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_time_asked_for_by_hand(convolved):
     """A neuron that spikes in every step and sends a packet to each of three groups; one core may take a tenth."""
     layers, time = convolved.wiring.layers, convolved.chip.time
     rates = {"in": np.ones(32), "k": np.zeros(96)}
-    timed = Search(convolved.wiring, convolved.chip, NATIVE, 1e4, False, rates)
+    timed = Search(convolved.wiring, convolved.chip, NATIVE, False, rates)
     task = Task(timed, layers[1], {}, layers[:1], np.inf)
     swept = time.neuron_update.value + (time.neuron_access.value if time.neuron_access else 0.0)
     sent = time.spike.value + 3 * time.axon_out.value

@@ -17,11 +17,10 @@ from neuro.stepwise import steps
 from neuro.wiring import of_graph
 
 
-def placed(graph, name="loihi1", most=None):
+def placed(graph, chip):
     spiking = encode(graph, "rate", 6)
-    chip = load(name)
     way = realise(chip, "rate", spiking)
-    return spiking, place(of_graph(spiking, chip, way), chip, way, most)
+    return spiking, place(of_graph(spiking, chip, way), chip, way)
 
 
 def trains_of(spiking, counts):
@@ -37,7 +36,7 @@ def test_one_spike_by_hand(tiny_network):
     ns; the hidden core takes 16 ns and 3 dense synapses of 3.8 ns. The hidden core's own sweep lasts 3 x 19.4 = 58.2
     ns, the packet's end comes at 54.5 + 27.4 = 81.9 ns. The barrier of one tile takes 0.6 us.
     """
-    spiking, placement = placed(tiny_network)
+    spiking, placement = placed(tiny_network, load("loihi1"))
     trains = {name: np.zeros((6, spiking.size(name)), bool) for name in ("in", "hidden")}
     trains["in"][0, 0] = True
     found = steps(placement, trains)
@@ -49,7 +48,7 @@ def test_one_spike_by_hand(tiny_network):
 
 def test_packets_of_one_core_follow_each_other(tiny_network):
     """Both inputs fire: the second packet is ready 19.4 + 30 + 5.1 ns after the first and is taken in afterwards."""
-    spiking, placement = placed(tiny_network)
+    spiking, placement = placed(tiny_network, load("loihi1"))
     trains = {name: np.zeros((6, spiking.size(name)), bool) for name in ("in", "hidden")}
     trains["in"][0] = True
     found = steps(placement, trains)
@@ -58,10 +57,10 @@ def test_packets_of_one_core_follow_each_other(tiny_network):
 
 
 @pytest.mark.parametrize("structure", [0, 1])
-def test_work_is_conserved_and_no_step_beats_its_busiest_core(structure, random_network):
+def test_work_is_conserved_and_no_step_beats_its_busiest_core(structure, random_network, altered_chip):
     """Sweeps, spikes and packets of every core add up to what the counted loads say, and bound the step from below."""
     graph = random_network(structure, np.random.default_rng(structure), 3, 4)
-    spiking, placement = placed(graph, most=40)
+    spiking, placement = placed(graph, altered_chip("loihi1", compartments=40))
     trains = trains_of(spiking, np.random.default_rng(1).integers(0, 5, (1, 2, 6, 5)))
     time = placement.chip.time
     total, found = np.zeros(placement.number), steps(placement, trains)
@@ -87,7 +86,7 @@ def test_work_is_conserved_and_no_step_beats_its_busiest_core(structure, random_
 )
 def test_networks_that_are_not_played_are_refused(tiny_network, field, value, message):
     """Loihi's mesh as a torus, or with routers that copy packets."""
-    _, placement = placed(tiny_network)
+    _, placement = placed(tiny_network, load("loihi1"))
     chip = placement.chip
     other = chip.model_copy(update={"mesh": chip.mesh.model_copy(update={field: value})})
     with pytest.raises(BadInput, match=rf"{message}.*only on a mesh that takes each packet .*Leave out --detailed"):
@@ -95,6 +94,6 @@ def test_networks_that_are_not_played_are_refused(tiny_network, field, value, me
 
 
 def test_chips_without_buffers_are_refused(tiny_network):
-    _, placement = placed(tiny_network, "loihi2")
+    _, placement = placed(tiny_network, load("loihi2"))
     with pytest.raises(BadInput, match=r"loihi2: steps are played .*leave out --detailed"):
         steps(placement, {})
