@@ -10,6 +10,7 @@ from neuro.capability import Realisation
 from neuro.chip import Chip
 from neuro.count import MOST_LEVELS
 from neuro.effects import load_events
+from neuro.errors import BadInput
 from neuro.loads import core_prices, sweep_events, sweep_time
 from neuro.partition import Objective
 from neuro.placement import Placement, ladder, place
@@ -39,8 +40,9 @@ def search(
     placement cut for it instead (see `neuro.partition.partition`), the same in both regimes.
 
     Raises:
-        DoesNotFit: not even the densest placement does.
+        DoesNotFit: not even the densest placement does. BadInput: an objective on a chip that is only priced.
     """
+    check_objective(objective, chip)
     regimes = ("single", "stream") if realisation.streams else ("single",)
     if objective:
         return dict.fromkeys(regimes, place(wiring, chip, realisation, allow, objective, spikes))
@@ -52,6 +54,15 @@ def search(
 
     best = {"single": delay_product, "stream": lambda p: estimate(p, spikes, "stream").energy}
     return {regime: min(rungs, key=best[regime]) for regime in regimes}
+
+
+def check_objective(objective: Objective | None, chip: Chip) -> None:
+    """Raises BadInput where layers are to be cut for something on a chip that is only priced."""
+    if objective and chip.scope == "priced":
+        raise BadInput(
+            f"{chip.name} is only priced, no core of it is mapped: layers cannot be cut for objective {objective!r}. "
+            "Leave it out, or take a chip that is mapped (see 'neuro chips')."
+        )
 
 
 def mean_loads(placement: Placement, spikes: dict[str, Float[np.ndarray, "neuron"]]) -> Float[np.ndarray, "core load"]:

@@ -192,8 +192,9 @@ class Task:
         return list(parts(self.layer.shape, max(lowest, fewest), min(most, self.cores, self.search.room)))
 
     def asked(self, cut: Parts | None = None, seconds: float = inf) -> float:
-        """Cores that the layers before it need at least if it is cut like that, and if their step is to take `seconds`
-        at most; without a cut, whatever it is. Infinite where a neuron of theirs has more targets than it can have."""
+        """Cores that the layers before it fill if it is cut like that, and if their step is to take `seconds` at most;
+        without a cut, whatever it is. Infinite where a neuron of theirs has more targets than it can have. No fewer do
+        but where rows leave weights of zero out, some neurons then being heard by fewer cores than counted here."""
         total, chip = 0.0, self.search.chip
         for source in self.left:
             if source.name in self.layer.sources:

@@ -31,7 +31,7 @@ from neuro.file import check_writable
 from neuro.graph import Graph
 from neuro.ledger import ledger
 from neuro.loads import core_prices, sweep_time
-from neuro.mapping import mean_loads, search
+from neuro.mapping import check_objective, mean_loads, search
 from neuro.partition import Objective
 from neuro.placement import Placement
 from neuro.simulate import simulate
@@ -80,7 +80,9 @@ def chip_map(
     Raises:
         NeuroError: the network has no spiking form, does not fit, or the chip cannot run the code.
     """
-    machine, ready = chip_file.load(chip), prepared(request)
+    machine = chip_file.load(chip)
+    check_objective(objective, machine)
+    ready = prepared(request)
     network, dataset = ready.network, ready.dataset
     found = forms(network, dataset, request.levels, request.weight_bits, request.steps, progress, ready.converted)
     pilot = dataset.calibration_counts[: request.samples or PILOT]

@@ -13,6 +13,7 @@ from experiments.maps.network_map import network_on_chip
 from experiments.progress import Progress, silent
 from neuro import chip as chip_file
 from neuro.errors import BadInput
+from neuro.mapping import check_objective
 from neuro.partition import Objective
 
 DURATION = 0.1
@@ -41,6 +42,7 @@ def script_on_chip(
         NeuroError: see `converters.from_brian2.from_brian2` and `network_on_chip`.
     """
     machine = chip_file.load(chip)
+    check_objective(objective, machine)
     if not 0 < duration < math.inf:
         raise BadInput(f"a duration of {duration:g} s holds no whole run; give the seconds of one, such as 0.1.")
     from converters.brian2_parts import neurons_of, step_of

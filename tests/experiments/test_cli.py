@@ -278,6 +278,12 @@ def test_a_map_is_cut_for_what_is_asked(call, small):
     assert re.match(r"small on loihi2, .* of 128 cores, cut for the shortest step\n", out)
 
 
+def test_nothing_is_cut_on_a_chip_that_is_only_priced(call, small):
+    code, out, error = call("map", small, "--chip", "akida", "--data", "digits", "--objective", "step")
+    assert (code, out) == (2, "")
+    assert "akida is only priced, no core of it is mapped" in error
+
+
 def test_items_run_one_by_one_where_memory_is_short(call):
     words = ("digits-cnn", "--code", "bits", "--chips", "loihi2", "--devices", "eyeriss_v1", "--samples", "3", "--json")
     all_, few = (json.loads(call("compare", *words, *more)[1]) for more in ((), ("--memory", "1kB")))
