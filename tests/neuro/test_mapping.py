@@ -9,6 +9,7 @@ from converters.encode import encode
 from neuro.capability import realise
 from neuro.chip import load, prices
 from neuro.constants import leaves
+from neuro.cost import cost
 from neuro.count import count
 from neuro.loads import core_prices, sweep_time
 from neuro.mapping import estimate, mean_loads, search
@@ -73,6 +74,23 @@ def test_an_objective_is_kept_in_both_regimes(name, code, arm):
     assert busiest["step"] == min(busiest.values()) < busiest["cores"]
     packets = {o: traffic(p, mean).sum() for o, p in cuts.items()}
     assert packets["traffic"] == min(packets.values())
+
+
+@pytest.mark.parametrize(("name", "code"), ARMS)
+def test_no_other_rung_costs_less_by_the_counts(name, code, arm):
+    """What `cost` makes of the counted run: energy x delay of one sample, energy in a stream."""
+    graph, chip, realisation, spikes, mean = arm(1, name, code)
+    wiring = of_graph(graph, chip, realisation)
+    table = prices(chip, {path: c.value for path, c in leaves(chip)}, "chip")
+    chosen, found = search(wiring, chip, realisation, mean), {}
+    for rung in ladder(wiring, chip, realisation, mean):
+        for regime, counts in count(rung, spikes).items():
+            each = cost(counts, table)
+            price = np.mean(each.total) * (np.mean(each.latency) if regime == "single" else 1)
+            found.setdefault(regime, {})[rung.number] = float(price)
+    for regime, by_cores in found.items():
+        assert by_cores[chosen[regime].number] <= 1.02 * min(by_cores.values()), regime
+        assert min(by_cores.values()) < 0.9 * max(by_cores.values())
 
 
 @pytest.mark.parametrize(("name", "code"), ARMS)
