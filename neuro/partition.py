@@ -17,7 +17,7 @@ from neuro.blocks import WHOLE, Parts
 from neuro.capability import Realisation
 from neuro.chip import Chip
 from neuro.errors import DoesNotFit
-from neuro.search import Choice, Cut, Search, Task
+from neuro.search import Choice, Cut, Pick, Search, Task
 from neuro.wiring import Wiring
 
 Objective: TypeAlias = Literal["cores", "traffic", "step"]
@@ -25,8 +25,8 @@ Objective: TypeAlias = Literal["cores", "traffic", "step"]
 WIDER = 2
 """For the lowest traffic, cuts into up to this many times the fewest cores are looked at."""
 
-NEARLY = 1.02
-"""The shortest step is found to this factor."""
+NEARLY, STRIDE = 1.02, 1.4
+"""The shortest step is found to the first factor, and looked for in strides of the second."""
 
 
 def partition(
@@ -48,11 +48,11 @@ def partition(
         raise ValueError("the shortest step depends on the spikes; give their means from a run")
     search = _search(wiring, chip, realisation, allow, spikes)
     if objective == "traffic":
-        return _ordered(wiring, search.cut(_least_traffic))
+        return search.cuts(search.cut(_least_traffic))
     fewest = _fewest(search)
     if objective == "step" and not chip.whole_layers:
-        return _ordered(wiring, _shortest(search, fewest))
-    return _ordered(wiring, fewest)
+        return search.cuts(_shortest(search, fewest))
+    return search.cuts(fewest)
 
 
 def frontier(
@@ -66,14 +66,14 @@ def frontier(
     search = _search(wiring, chip, realisation, allow, spikes)
     fewest = _fewest(search)
     if chip.whole_layers or any(cut.broken for cut in fewest.values()):
-        return [_ordered(wiring, fewest)]
+        return [search.cuts(fewest)]
     shortest = _shortest(search, fewest)
     cores, least = _cores(search, fewest), max(search.times(shortest).values())
     seconds, between = max(search.times(fewest).values()) / 2, []
     while seconds > least * NEARLY:
         between.append(search.cut(_within(seconds), cores))
         seconds /= 2
-    return [_ordered(wiring, cuts) for cuts in (fewest, *between, shortest) if cuts]
+    return [search.cuts(picks) for picks in (fewest, *between, shortest) if picks]
 
 
 def bound(wiring: Wiring, chip: Chip, realisation: Realisation, cuts: dict[str, Cut] | None = None) -> int:
@@ -107,11 +107,6 @@ def step_time(
 
 def _search(wiring: Wiring, chip: Chip, realisation: Realisation, allow: bool, spikes: dict | None) -> Search:
     return Search(wiring, chip, realisation, allow, _rates(wiring, spikes))
-
-
-def _ordered(wiring: Wiring, cuts: dict[str, Cut]) -> dict[str, Cut]:
-    """The layers in the order of the network; they are cut from the output backwards."""
-    return {layer.name: cuts[layer.name] for layer in wiring.layers}
 
 
 def _rates(wiring: Wiring, spikes: dict[str, np.ndarray] | None) -> dict[str, np.ndarray]:
@@ -171,7 +166,7 @@ def _within(seconds: float) -> Choice:
     return choose
 
 
-def _fewest(search: Search) -> dict[str, Cut]:
+def _fewest(search: Search) -> dict[str, Pick]:
     """The network cut by the rule, of two, that breaks no limit and takes fewer cores; the first where they are equal.
 
     Raises:
@@ -188,13 +183,14 @@ def _fewest(search: Search) -> dict[str, Cut]:
     return min(found, key=lambda cuts: (any(c.broken for c in cuts.values()), sum(c.number for c in cuts.values())))
 
 
-def _shortest(search: Search, fewest: dict[str, Cut]) -> dict[str, Cut]:
-    """Bisection on the time of a step: the shortest that the cores allow, each layer on the fewest that meet it."""
+def _shortest(search: Search, fewest: dict[str, Pick]) -> dict[str, Pick]:
+    """The shortest step that the cores allow, each layer on the fewest that meet it: by strides from the time in which
+    all of them would do all of the work, then by bisection."""
     cores = _cores(search, fewest)
-    slowest = max(search.times(fewest).values())
-    best, high, low = fewest, slowest, slowest / cores
+    work = sum(search.demand(layer).work(np.zeros(layer.size)) for layer in search.wiring.layers)
+    best, high, low = fewest, max(search.times(fewest).values()), work / cores
     while high > low * NEARLY:
-        middle = (high * low) ** 0.5
+        middle = min(low * STRIDE, (high * low) ** 0.5)
         found = search.cut(_within(middle), cores)
         if found:
             best, high = found, min(middle, max(search.times(found).values()))
@@ -203,7 +199,7 @@ def _shortest(search: Search, fewest: dict[str, Cut]) -> dict[str, Cut]:
     return best
 
 
-def _cores(search: Search, fewest: dict[str, Cut]) -> int:
+def _cores(search: Search, fewest: dict[str, Pick]) -> int:
     """All cores of as many chips as the fewest cores take; the clock neurons have one."""
     each, clock = int(search.chip.limits.cores.value), 1 if search.realisation.clock else 0
     return -(-(sum(cut.number for cut in fewest.values()) + clock) // each) * each - clock

@@ -4,8 +4,8 @@ Backwards, since what a neuron sends depends on how its targets are cut; what a 
 known at once, from their needs as a whole. Which cut is taken is a `Choice`; `neuro.partition` has them.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from math import ceil, inf
 from typing import TypeAlias
@@ -28,11 +28,24 @@ PASSES = 6
 
 
 @dataclass(frozen=True)
+class Pick:
+    """How a layer is cut; broken: limits that no cut of it can keep, in words (only where that was allowed)."""
+
+    parts: Parts
+    broken: tuple[str, ...] = ()
+
+    @property
+    def number(self) -> int:
+        """Cores of the layer."""
+        return self.parts.number
+
+
+@dataclass(frozen=True)
 class Cut:
     """One layer over its own cores, numbered from 0.
 
-    core [neuron]; inward: by source, synapses [core, neuron of the source]; used: by limit, per core. broken: limits
-    that no cut can keep, in words (only where that was allowed). parts: how it was cut.
+    core [neuron]; inward: by source, synapses [core, neuron of the source]; used: by limit, per core. parts, broken:
+    see `Pick`.
     """
 
     core: Int[np.ndarray, "neuron"]
@@ -83,35 +96,50 @@ class Search:
             self.demands[layer.name] = Demand(self.wiring, layer, self.chip, self.realisation, self.rates)
         return self.demands[layer.name]
 
-    def cut(self, choose: Choice, cores: int | float = inf) -> dict[str, Cut]:
+    def cut(self, choose: Choice, cores: int | float = inf) -> dict[str, Pick]:
         """All layers by one choice; empty if a layer finds none, or all together need more than `cores`."""
         order = {layer.name: i for i, layer in enumerate(self.wiring.layers)}
         recurrent = any(order[s] > order[layer.name] for layer in self.wiring.layers for s in layer.sources)
         before, found = {}, {}
         for _ in range(PASSES if recurrent else 1):
             found = self._once(choose, before, cores)
-            if not found or {n: c.parts for n, c in found.items()} == {n: c.parts for n, c in before.items()}:
+            if not found or found == before:
                 break
             before = found
-        return {name: self._as_sent(name, found) for name in found} if recurrent else found
-
-    def _as_sent(self, name: str, cuts: dict[str, Cut]) -> Cut:
-        """The cut with its axons out as all targets are cut in the end."""
-        reached = [self.demands[t].reached(cuts[t].parts, name) for t in self.targets[name]]
-        out = self.demand(self.wiring[name]).axons_out(cuts[name].parts, reached)
-        return replace(cuts[name], used=cuts[name].used | {"axons_out": out})
-
-    def times(self, cuts: dict[str, Cut]) -> dict[str, float]:
-        """See `step_time`."""
-        found = {}
-        for name, targets in self.targets.items():
-            reached = [self.demand(self.wiring[t]).reached(cuts[t].parts, name) for t in targets]
-            packets = np.sum([np.zeros(self.wiring[name].size), *reached], axis=0)
-            found[name] = float(self.demand(self.wiring[name]).step(cuts[name].parts, _sent(self.chip, packets)).max())
         return found
 
-    def _once(self, choose: Choice, before: dict[str, Cut], cores: int | float) -> dict[str, Cut]:
-        cuts: dict[str, Cut] = {}
+    def cuts(self, picks: Mapping[str, Pick]) -> dict[str, Cut]:
+        """All layers, in their order, over the cores that the picks come to."""
+        return {layer.name: self._built(layer, picks) for layer in self.wiring.layers}
+
+    def _built(self, layer: Layer, picks: Mapping[str, Pick]) -> Cut:
+        demand, chosen = self.demand(layer), picks[layer.name].parts
+        used = {
+            "compartments": demand.compartments(chosen),
+            "axons_in": demand.axons_in(chosen),
+            "axons_out": demand.axons_out(chosen, self._reached(layer.name, picks)),
+            "synapse_memory": demand.memory(chosen),
+            "thresholds": demand.thresholds(chosen),
+            "fan_in": np.full(chosen.number, float(layer.fan_in)),
+            "kernel": np.full(chosen.number, float(layer.kernel)),
+        }
+        return Cut(demand.core(chosen), demand.inward(chosen), used, picks[layer.name].broken, chosen)
+
+    def _reached(self, name: str, cuts: Mapping[str, Pick | Cut]) -> list[np.ndarray]:
+        """By target layer of `name`, its cores that hear each neuron."""
+        return [self.demand(self.wiring[t]).reached(cuts[t].parts, name) for t in self.targets[name]]
+
+    def times(self, cuts: Mapping[str, Pick | Cut]) -> dict[str, float]:
+        """See `step_time`."""
+        found = {}
+        for layer in self.wiring.layers:
+            packets = np.sum([np.zeros(layer.size), *self._reached(layer.name, cuts)], axis=0)
+            step = self.demand(layer).step(cuts[layer.name].parts, _sent(self.chip, packets))
+            found[layer.name] = float(step.max())
+        return found
+
+    def _once(self, choose: Choice, before: dict[str, Pick], cores: int | float) -> dict[str, Pick]:
+        cuts: dict[str, Pick] = {}
         for left, layer in reversed(list(enumerate(self.wiring.layers))):
             known = {name: cut.parts for name, cut in (before | cuts).items()}
             chosen = Task(self, layer, known, self.wiring.layers[:left], cores - left).solve(choose)
@@ -143,7 +171,7 @@ class Task:
         """By target layer that is cut, its cores that hear each neuron; without the layer itself."""
         return list(self._hearing(self.layer.name, {}).values())
 
-    def solve(self, choose: Choice) -> Cut | None:
+    def solve(self, choose: Choice) -> Pick | None:
         """The cut chosen.
 
         Raises:
@@ -162,7 +190,7 @@ class Task:
             if not search.allow:
                 raise DoesNotFit(refusal)
             broken.append(refusal)
-        return self.cut(chosen, tuple(broken))
+        return Pick(chosen, tuple(broken))
 
     @cached_property
     def hopeless(self) -> dict[str, str]:
@@ -251,19 +279,6 @@ class Task:
         """Packets that a spike of each neuron takes, those to the layer itself only if it is cut."""
         reached = self.reached if cut is None else self.outward(cut)
         return _sent(self.search.chip, np.sum([np.zeros(self.layer.size), *reached], axis=0))
-
-    def cut(self, chosen: Parts, broken: tuple[str, ...]) -> Cut:
-        demand, number = self.demand, chosen.number
-        used = {
-            "compartments": demand.compartments(chosen),
-            "axons_in": demand.axons_in(chosen),
-            "axons_out": demand.axons_out(chosen, self.outward(chosen)),
-            "synapse_memory": demand.memory(chosen),
-            "thresholds": demand.thresholds(chosen),
-            "fan_in": np.full(number, float(self.layer.fan_in)),
-            "kernel": np.full(number, float(self.layer.kernel)),
-        }
-        return Cut(demand.core(chosen), demand.inward(chosen), used, broken, chosen)
 
 
 def _refusal(chip: Chip, layer: Layer, limit: str, need: float) -> str:
