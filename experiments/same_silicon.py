@@ -70,8 +70,15 @@ def placed(
     Raises:
         DoesNotFit: see `place`.
     """
-    update = "neuron_program" if chip.neuron.program else "neuron_update"
-    realisation = Realisation("native", update=update, streams=True, synop=WAYS[way], sweeps=way != "mac")  # type: ignore[arg-type]
+    program = chip.neuron.program
+    realisation = Realisation(
+        "native",
+        membranes=2 if program else 1,  # the next sample is integrated while one is sent, as under every exact code
+        update="neuron_program" if program else "neuron_update",
+        streams=True,
+        synop=WAYS[way],  # type: ignore[arg-type]
+        sweeps=way != "mac",
+    )
     if way == "mac" and chip.pace.kind == "tick":  # a matrix unit starts when its inputs are there
         meeting = ("barrier", "barrier_level", "barrier_chip")
         starts = dict.fromkeys(meeting, "a layer on a matrix unit starts with its last input")

@@ -65,12 +65,12 @@ def test_graded_spikes_by_hand(name, found):
     assert (seen["host_write"], seen["host_read"], seen["reset"]) == (2, 2, 1)
     assert (one.network, one.batch, one.units_used) == ("integer", 1, {"cores": 3, "chips": 1, "copies": 1})
     assert waits(one.counts)["barrier"] == 3
-    # In a pipeline a sample enters every second step: a neuron integrates in one and sends in the next.
+    # In a pipeline a sample enters in every step: a neuron integrates it while it sends the one before.
     stream = arms["graded", "stream"]
     copies = stream.batch
     assert copies == int(load(name).limits.cores.value) // 3
     assert events(stream)["synop_graded"] == copies * 10
-    assert events(stream)[update] == copies * 2 * 7
+    assert events(stream)[update] == copies * 7
 
 
 def test_the_matrix_unit_multiplies_everything(found):
@@ -121,16 +121,20 @@ def test_an_integer_network_that_does_not_fit_is_listed_with_the_reason(found):
 
 @pytest.mark.parametrize("structure", [0, 1])
 def test_a_graded_spike_is_an_activation_that_is_not_zero(structure, random_network):
-    """One sample at a time the converted network and the integer one are one thing: same cores, same events."""
+    """The converted network and the integer one are one thing: same cores, same events, alone and in a stream."""
     integer, chip = random_network(structure, np.random.default_rng(structure), 7, 7), load("loihi2")
     items = np.random.default_rng(1).integers(0, 8, (5, 2, 6, 5))
     machine = Machine("neuromorphic", chip, partial(prices, chip))
-    one = next(arm for arm in same_silicon.arms(machine, integer, items, None, items) if arm.regime == "single")
     spiking = encode(integer, "graded")
     way = realise(chip, "graded", spiking)
     spikes = mean_spikes(spiking, items)
-    placement = arranged(search(of_graph(spiking, chip, way), chip, way, spikes)["single"], spikes)
-    counts = run(spiking, None, items, {(chip.name, "single"): placement}, lambda n: None).counts[chip.name, "single"]
-    assert one.units_used["cores"] == placement.number > 3
-    ours, theirs = events(one), {name: float(np.mean(n)) for name, n in counts.events.items()}
-    assert ours == pytest.approx(theirs)
+    found = search(of_graph(spiking, chip, way), chip, way, spikes)
+    placements = {(chip.name, regime): arranged(placement, spikes) for regime, placement in found.items()}
+    counts = run(spiking, None, items, placements, lambda n: None).counts
+    for arm in same_silicon.arms(machine, integer, items, None, items):
+        there = placements[chip.name, arm.regime]
+        assert arm.units_used == {"cores": there.number, "chips": 1, "copies": arm.batch}
+        theirs = {name: float(np.mean(n)) for name, n in counts[chip.name, arm.regime].events.items()}
+        assert events(arm) == pytest.approx(theirs)
+    assert len(found) == 2
+    assert max(placement.number for placement in found.values()) > 3
