@@ -188,7 +188,8 @@ def _shortest(search: Search, fewest: dict[str, Pick]) -> dict[str, Pick]:
     all of them would do all of the work, then by bisection."""
     cores = _cores(search, fewest)
     work = sum(search.demand(layer).work(np.zeros(layer.size)) for layer in search.wiring.layers)
-    best, high, low = fewest, max(search.times(fewest).values()), work / cores
+    slowest = max(search.times(fewest).values())
+    best, high, low = fewest, slowest, max(work, slowest) / cores
     while high > low * NEARLY:
         middle = min(low * STRIDE, (high * low) ** 0.5)
         found = search.cut(_within(middle), cores)

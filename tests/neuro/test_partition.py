@@ -293,6 +293,21 @@ def test_a_network_that_the_plain_rule_cannot_cut(small, altered_chip):
     assert partition(wiring, chip, NATIVE)
 
 
+@pytest.mark.parametrize("priced", [(), ("axon_in",), ("neuron_update",)])
+@pytest.mark.parametrize("activity", [0.0, 1.0])
+def test_the_frontier_where_little_takes_time(small, priced, activity, altered_chip):
+    """Down to nothing at all: the fewest cores, and then no step is shorter."""
+    wiring, spikes = small
+    chip = altered_chip("loihi2", cores=20, chips=1)
+    free = {name: None for name in type(chip.time).model_fields if name not in priced}
+    chip = chip.model_copy(update={"time": chip.time.model_copy(update=free)})
+    rungs = frontier(wiring, chip, NATIVE, {name: activity * n for name, n in spikes.items()})
+    steps = [max(step_time(wiring, chip, NATIVE, spikes, cuts).values()) for cuts in rungs]
+    works = "neuron_update" in priced or (priced and activity)
+    assert steps[-1] == min(steps)
+    assert (steps[-1] < steps[0]) == bool(works)
+
+
 def test_the_shortest_step_needs_spikes(small):
     with pytest.raises(ValueError, match="spikes"):
         partition(small[0], load("loihi2"), NATIVE, objective="step")
