@@ -118,11 +118,13 @@ def _index(memory: Memory, targets: int) -> int:
 def _signs(kernel: np.ndarray, groups: int, first: np.ndarray) -> np.ndarray:
     """Positive and negative weights of every source channel onto every group of channels, by place in the kernel."""
     outputs, inputs = kernel.shape[:2]
-    part = np.searchsorted(first, np.arange(outputs), side="right") - 1
-    channel = (np.arange(outputs) // (outputs // groups) * inputs)[:, None] + np.arange(inputs)
+    each = outputs // groups  # channels that hear the same source channels
+    begins = np.union1d(first, np.arange(0, outputs, each))
+    part = np.searchsorted(first, begins, side="right") - 1
+    channel = (begins // each * inputs)[:, None] + np.arange(inputs)
     found = np.zeros((2, len(first), inputs * groups, *kernel.shape[2:]))
     for sign, stored in enumerate((kernel > 0, kernel < 0)):
-        np.add.at(found[sign], (part[:, None], channel), stored)
+        found[sign, part[:, None], channel] = np.add.reduceat(stored, begins, axis=0, dtype=float)
     return found
 
 
