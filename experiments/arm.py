@@ -42,7 +42,8 @@ class Machine:
 @dataclass(frozen=True)
 class Arm:
     """A row of the comparison. counts is None where there is nothing to price; `reason` then says why, and `fits`
-    whether the machine could run the network at all.
+    whether the machine could run the network at all. One that it could run in theory only, limits left aside, is priced
+    and does not fit.
 
     counts: with an item axis on spiking arms, whose events depend on the sample; without one on the others.
     """

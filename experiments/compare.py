@@ -270,7 +270,8 @@ def _spiking_arms(machines, runs, labels, accuracies, placements, refused) -> li
         accuracy = _accuracy(done.predictions, labels)
         broken = placement.violations
         reason = f"runs only in theory: {'; '.join(broken)}" if broken else None
-        arms.append(Arm(accuracy=accuracy, counts=done.counts[name, regime], units_used=used, reason=reason, **shared))
+        counts = done.counts[name, regime]
+        arms.append(Arm(accuracy=accuracy, counts=counts, units_used=used, fits=not broken, reason=reason, **shared))
     return arms
 
 

@@ -91,7 +91,8 @@ def headline(record: Record) -> str:
     answers = [
         f"{QUANTITIES[v.quantity].lower()} {v.word if v.ratio else 'not comparable'}" for v in record.chosen.verdicts
     ]
-    return "; ".join(answers)
+    best = [record.arm(v.best_snn) for v in record.chosen.verdicts if v.best_snn]
+    return "; ".join(answers) + (" (in theory only)" if any(arm.theory for arm in best) else "")
 
 
 def sentence(record: Record, verdict: Verdict) -> str:
@@ -100,10 +101,11 @@ def sentence(record: Record, verdict: Verdict) -> str:
         missing = "spiking arm" if verdict.best_snn is None else "conventional arm"
         return f"No {missing} can be ranked here: none fits, has a price and is accurate enough."
     low, middle, high = (times(r) for r in verdict.ratio)
+    theory = record.arm(verdict.best_snn or "").theory
     return (
         f"{named(record, verdict.best_snn)} needs {middle} times {TAKES[verdict.quantity]} of "
         f"{named(record, verdict.best_rival)} (5–95 %: {low} to {high} times). It needs less in {draws(verdict.p)}, "
-        f"and at most half in {draws(verdict.p_twice)}."
+        f"and at most half in {draws(verdict.p_twice)}." + (f" It {theory}." if theory else "")
     )
 
 

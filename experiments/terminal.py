@@ -70,7 +70,9 @@ def table(comparison: "Comparison", summary: dict[str, Any]) -> None:
     console.print(LEGEND, style="dim")
     for line in _measured_here(comparison, summary):
         console.print(f"  {line}")
-    for reason, names in _not_priced(summary).items():
+    for reason, names in _reasons(summary, priced=True).items():
+        console.print(f"  {', '.join(names)}: {reason}", style="yellow")
+    for reason, names in _reasons(summary, priced=False).items():
         console.print(f"  not priced: {', '.join(names)}: {reason}", style="dim")
     console.print(f"\n{_answer(summary)}", style="bold")
     console.print(f"record: {summary['record']}  (neuro report RECORD draws it as HTML)")
@@ -78,12 +80,22 @@ def table(comparison: "Comparison", summary: dict[str, Any]) -> None:
 
 def _answer(summary: dict[str, Any]) -> str:
     words = (f"{LABELS[name]} {v['word']} (P = {v['p_snn_wins']:.2f})" for name, v in summary["verdict"].items())
-    return f"Does the spiking network win? {'; '.join(words)}."
+    theory = " In theory only." if _in_theory(summary) else ""
+    return f"Does the spiking network win? {'; '.join(words)}.{theory}"
+
+
+def _in_theory(summary: dict[str, Any]) -> dict[str, str]:
+    """Spiking arms that a verdict rests on and that their chip cannot run, with what they lack."""
+    every = [summary["verdict"], summary["duty_cycled"]["verdict"] if summary["duty_cycled"] else {}]
+    best = {verdict["best_snn"] for verdicts in every for verdict in verdicts.values()}
+    return {arm["name"]: arm["reason"] for arm in summary["arms"] if arm["name"] in best and not arm["fits"]}
 
 
 def _verdict(console: Console, summary: dict[str, Any]) -> None:
     """Prints the answer and what it rests on: rivals, their classes, the duty cycle, where most doubt comes from."""
     console.print(f"\n{_answer(summary)}", style="bold")
+    for name, lacks in _in_theory(summary).items():
+        console.print(f"{name} {lacks}", style="yellow")
     for name, verdict in summary["verdict"].items():
         console.print(sentence(name, verdict))
     binary = {n: v for n, v in summary["verdict"].items() if v["best_binary_snn"] not in (None, v["best_snn"])}
@@ -200,18 +212,19 @@ def _arms(summary: dict[str, Any]) -> Table:
     ]
     for arm in sorted(priced, key=lambda a: a["energy_j"]["p50"]):
         style = "bold" if arm["network"] == "spiking" else ""
+        name = arm["name"] if arm["fits"] else f"{arm['name']} (in theory)"
         rows.add_row(
-            arm["name"], _percent(arm["accuracy"]), _band(arm["energy_j"], "J"), _band(arm["latency_s"], "s"),
+            name, _percent(arm["accuracy"]), _band(arm["energy_j"], "J"), _band(arm["latency_s"], "s"),
             str(arm["batch"]), " / ".join(held_against(arm["basis"])), style=style,
         )  # fmt: skip
     return rows
 
 
-def _not_priced(summary: dict[str, Any]) -> dict[str, list[str]]:
-    """Names of the arms without a price, by the reason."""
+def _reasons(summary: dict[str, Any], priced: bool) -> dict[str, list[str]]:
+    """By the reason, names of the arms that run in theory only, or of those without a price."""
     found: dict[str, list[str]] = {}
     for arm in summary["arms"]:
-        if arm["energy_j"] is None and arm["kind"] != "measured":
+        if (arm["energy_j"] is not None) == priced and arm["kind"] != "measured" and not (priced and arm["fits"]):
             found.setdefault(arm["reason"], []).append(arm["name"])
     return found
 

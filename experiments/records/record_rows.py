@@ -29,9 +29,8 @@ class Band:
 
 @dataclass(frozen=True)
 class ArmRow:
-    """What an arm is. fits: the machine can hold and run it; priced: it has energy and latency; reason: why not.
-
-    bound: what its latency is bound by, on spiking chips.
+    """What an arm is. fits: the machine can hold and run it; priced: it has energy and latency; reason: why not. Priced
+    without fitting it runs in theory only. bound: what its latency is bound by, on spiking chips.
     """
 
     name: str
@@ -56,6 +55,11 @@ class ArmRow:
     def spiking(self) -> bool:
         """Whether it is on the spiking side of the comparison."""
         return self.network == "spiking"
+
+    @property
+    def theory(self) -> str:
+        """What it lacks, where it has a price though it does not fit, else nothing."""
+        return self.reason or "" if self.priced and not self.fits else ""
 
     @property
     def form(self) -> str:

@@ -11,6 +11,7 @@ from experiments.datasets import data
 from experiments.datasets.arrays import Arrays
 from experiments.records.record import write
 from experiments.summary import summary
+from experiments.terminal import table
 from experiments.verdict import TOLERANCE
 from neuro import chip
 from neuro.constants import adjusted
@@ -85,12 +86,19 @@ def test_the_integer_network_runs_on_the_same_silicon(result):
         assert same is None or same["rival"].startswith("loihi2/integer/graded/")
 
 
-def test_limits_broken_on_request_are_named(network, dataset):
+def test_limits_broken_on_request_are_named(network, dataset, capsys):
+    """Such an arm is priced, and the table says that the chip does not run it."""
     loihi = chip.load("loihi1")
     options = Options(draws=64, code="bits", allow_violations=True)
-    found = summary(compare(network, dataset, [loihi], [], options), "r")
+    comparison = compare(network, dataset, [loihi], [device.load("l4")], options)
+    found = summary(comparison, "r")
     (single,) = arms(found, machine="loihi1", code="bits", regime="single")
     assert single["energy_j"]["p50"] > 0
+    assert not single["fits"]
+    table(comparison, found)
+    printed = capsys.readouterr().out
+    assert f"{single['name']} (in theory) " in printed
+    assert f"{single['name']}: runs only in theory: loihi1 lacks a membrane that doubles" in printed
     assert single["reason"].startswith("runs only in theory: loihi1 lacks a membrane that doubles")
 
 

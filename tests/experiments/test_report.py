@@ -201,6 +201,18 @@ def test_a_sentence_names_both_arms_and_the_ratio(found):
     )
 
 
+def test_what_runs_in_theory_only_is_marked(found, text):
+    """In the headline, in the sentence and in the row of the arm."""
+    best = found.chosen.verdicts[0].best_snn
+    why = "runs only in theory: a core holds half as much"
+    arms = tuple(replace(arm, fits=False, reason=why) if arm.name == best else arm for arm in found.arms)
+    marked = page(replace(found, arms=arms))
+    assert "in theory" not in text
+    assert "(in theory only)" in marked
+    assert f"It {why}." in sentence(replace(found, arms=arms), found.chosen.verdicts[0])
+    assert f'<div class="muted">{why}</div>' in marked
+
+
 def test_every_component_has_a_family(found):
     parts = {name for split in found.chosen.components.values() for name in split} | {"idle"}
     families = {name: figures.family_of(name) for name in parts}

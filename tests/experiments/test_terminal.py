@@ -38,6 +38,21 @@ def test_the_table_shows_every_arm_and_why_others_are_missing(comparison, capsys
     assert "\x1b" not in printed  # no colours where there is no terminal
 
 
+def test_an_answer_that_rests_on_what_no_chip_runs_says_so(comparison, capsys):
+    found = summary(comparison, "r.h5")
+    best, why = found["verdict"]["energy"]["best_snn"], "runs only in theory: a core holds half as much"
+    table(comparison, found)
+    assert "theory" not in capsys.readouterr().out
+    found["arms"] = [a | {"fits": False, "reason": why} if a["name"] == best else a for a in found["arms"]]
+    table(comparison, found)
+    lines = capsys.readouterr().out.splitlines()
+    answers = [line for line in lines if line.startswith("Does the spiking network win?")]
+    assert len(answers) == 2
+    assert all(line.endswith(" In theory only.") for line in answers)
+    assert f"{best} {why}" in lines
+    assert any(line.startswith(f"{best} (in theory) ") for line in lines)
+
+
 def test_every_constant_of_a_chip_is_shown(capsys):
     loihi = chip.load("loihi1")
     description(loihi)
